@@ -1,0 +1,70 @@
+"""What a solve returns: the trajectory and what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from torch import Tensor
+
+
+class Status(StrEnum):
+    """How a solve ended."""
+
+    SUCCESS = "success"
+    MAX_NFE = "max_nfe"
+    STEP_UNDERFLOW = "step_underflow"
+    NON_FINITE = "non_finite"
+    PARTIAL = "partial"  # some samples failed and the solver was told to go on without them
+
+
+@dataclass
+class SolveStats:
+    """The account of one solve on one batch.
+
+    One evaluation of the field (or of one residual function of a discrete net) on one batch counts one;
+    evaluations of rejected steps count. The backward figures are zero until the backward pass has run.
+
+    Args:
+        nfe_forward: Field evaluations made by the forward solve.
+        nfe_backward: Field evaluations made by the backward pass; 0 for direct backprop.
+        vjps: Vector-Jacobian products made by the backward pass, one per evaluation differentiated.
+        accepted: Accepted steps, None where the back end does not tell.
+        rejected: Rejected steps, None where the back end does not tell.
+        min_step: Smallest step taken, in units of t, None where unknown.
+        max_step: Largest step taken, in units of t, None where unknown.
+        solver: Short description such as `torchdiffeq dopri5 rtol=1e-3 atol=1e-3`.
+        gradient: Gradient mode: `backprop`, `adjoint`, `checkpoint`, `reversible`.
+        nfe_per_sample: Evaluations that each sample needed, shape (batch,), where the method keeps one step
+            size per sample.
+    """
+
+    nfe_forward: int = 0
+    nfe_backward: int = 0
+    vjps: int = 0
+    accepted: int | None = None
+    rejected: int | None = None
+    min_step: float | None = None
+    max_step: float | None = None
+    solver: str = ""
+    gradient: str = "backprop"
+    nfe_per_sample: Tensor | None = None
+
+
+@dataclass
+class Solution:
+    """A trajectory with its account.
+
+    Args:
+        ts: Output times, shape (n_t,), float64 where the device has it.
+        ys: States at `ts`, shape (n_t, *y0.shape), dtype of y0.
+        stats: The account; its backward part is filled when the backward pass runs.
+        status: How the solve ended.
+        failed: Which samples failed, shape (batch,), bool; None when none did.
+    """
+
+    ts: Tensor
+    ys: Tensor
+    stats: SolveStats
+    status: Status = Status.SUCCESS
+    failed: Tensor | None = None
