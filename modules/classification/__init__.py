@@ -1,0 +1,7 @@
+"""The shared bench of image classification: stem, head and fields around the dynamics of a family."""
+
+from .dynamics import Dynamics
+from .module import ImageClassifier
+from .net import ClassifierNet
+
+__all__ = ["ClassifierNet", "Dynamics", "ImageClassifier"]

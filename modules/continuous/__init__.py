@@ -1,0 +1,1 @@
+"""Families whose depth is continuous: a solver integrates one vector field."""

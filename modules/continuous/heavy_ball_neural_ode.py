@@ -1,0 +1,110 @@
+"""Heavy-ball neural ODE (Xia et al. 2021)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from integrand.errors import UsageError
+from integrand.solvers import ODESolver
+from integrand.spec import DataSpec
+
+from ..classification import ImageClassifier
+from ..classification.fields import PreActivationField
+from ..classification.net import check_channels
+from ..classification.ode import DEFAULT_SOLVER, ODEDynamics
+
+
+class HeavyBallField(nn.Module):
+    """ḣ = m, ṁ = −γm + f(t, h) on the state [h; m], with γ = sigmoid(ω) learned.
+
+    For any f the flow contracts volume at the rate γ per dimension: log|det ∂(h,m)(T)/∂(h,m)(0)| = −γ d T.
+
+    Args:
+        f: Module called as `f(t, h)`, returning h's shape.
+        gamma_init: Initial damping γ in (0, 1).
+
+    Raises:
+        UsageError: gamma_init is outside (0, 1).
+    """
+
+    def __init__(self, f: nn.Module, gamma_init: float) -> None:
+        super().__init__()
+        if not 0 < gamma_init < 1:
+            raise UsageError(
+                f"gamma_init must lie strictly between 0 and 1, got {gamma_init}", "set model.gamma_init"
+            )
+        self.f = f
+        self.omega = nn.Parameter(torch.tensor(math.log(gamma_init / (1 - gamma_init))))
+
+    @property
+    def gamma(self) -> Tensor:
+        """Damping γ, a 0-d tensor in (0, 1)."""
+        return torch.sigmoid(self.omega)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Evaluate at the scalar t and the state [h; m], concatenated along dimension 1."""
+        h, m = y.chunk(2, dim=1)
+        return torch.cat([m, self.f(t, h) - self.gamma * m], dim=1)
+
+
+class MomentumLift(nn.Module):
+    """[h; m(0)] with m(0) computed from h by a 1×1–3×3–1×1 convolutional net, as in the authors' image runs.
+
+    Args:
+        channels: Channels of h.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(channels, channels, 1),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 1),
+        )
+
+    def forward(self, h: Tensor) -> Tensor:
+        """From (batch, channels, height, width) to (batch, 2 · channels, height, width)."""
+        return torch.cat([h, self.net(h)], dim=1)
+
+
+class HeavyBallNeuralODE(ImageClassifier):
+    """Neural ODE with momentum: a damped second-order equation, of which the head reads the position h.
+
+    Args:
+        spec: What the data set publishes; the command line fills it in.
+        channels: Channels of the hidden state h; the solver integrates twice as many.
+        gamma_init: Initial damping γ in (0, 1); the default is sigmoid(−3), the authors' start.
+        solver: What integrates the field.
+        t1: End of the interval [0, t1].
+        time_dependent: Whether the field sees t as a further channel.
+        **kwargs: See `ImageClassifier`.
+    """
+
+    family = "heavy-ball-neural-ode"
+    title = "Heavy-ball neural ODE"
+    group = "continuous"
+    equation = "ḣ = m, ṁ = −γm + f(h, t; θ), γ = sigmoid(ω)"
+    reference = "Xia et al. 2021, Heavy Ball Neural Ordinary Differential Equations"
+    uses_solver = True
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        channels: int = 32,
+        gamma_init: float = 0.0474,
+        solver: ODESolver = DEFAULT_SOLVER,
+        t1: float = 1.0,
+        time_dependent: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        field = HeavyBallField(
+            PreActivationField(check_channels(channels), time_dependent=time_dependent), gamma_init
+        )
+        dynamics = ODEDynamics(field, solver, t1, channels, MomentumLift(channels))
+        super().__init__(spec, dynamics, channels=channels, **kwargs)

@@ -1,0 +1,45 @@
+"""Neural ODE (Chen et al. 2018)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from integrand.solvers import ODESolver
+from integrand.spec import DataSpec
+
+from ..classification import ImageClassifier
+from ..classification.fields import PreActivationField
+from ..classification.net import check_channels
+from ..classification.ode import DEFAULT_SOLVER, ODEDynamics
+
+
+class NeuralODE(ImageClassifier):
+    """Image classifier whose hidden state follows a learned ODE.
+
+    Args:
+        spec: What the data set publishes; the command line fills it in.
+        channels: Channels of the hidden state.
+        solver: What integrates the field.
+        t1: End of the interval [0, t1].
+        time_dependent: Whether the field sees t as a further channel.
+        **kwargs: See `ImageClassifier`.
+    """
+
+    family = "neural-ode"
+    title = "Neural ODE"
+    group = "continuous"
+    equation = "ḣ = f(h, t; θ)"
+    reference = "Chen et al. 2018, Neural Ordinary Differential Equations, eq. 2"
+    uses_solver = True
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        channels: int = 32,
+        solver: ODESolver = DEFAULT_SOLVER,
+        t1: float = 1.0,
+        time_dependent: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        field = PreActivationField(check_channels(channels), time_dependent=time_dependent)
+        super().__init__(spec, ODEDynamics(field, solver, t1, channels), channels=channels, **kwargs)

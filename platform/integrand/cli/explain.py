@@ -1,0 +1,154 @@
+"""Turns jsonargparse's nested reports into one sentence with a did-you-mean."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+from ..errors import UsageError
+from ..registry import subclasses
+from .suggest import did_you_mean
+
+_KEY = re.compile(r'Parser key "([^"]+)"')
+_OPTION = re.compile(r"Option '([^']+)' is not accepted")
+_CLASS_PATH = re.compile(r"Problem with given class_path '([^']+)'")
+_IMPORT = re.compile(r"Expected a dot import path string: (.+)")
+_LITERAL = re.compile(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)")
+_TYPE = re.compile(r"Expected a <class '(.*?)'>\. Got value: (.*)")
+_UNION = re.compile(r"^\s*- Expected (?:an? )?<class '(.*?)'>", re.M)
+_GIVEN = re.compile(r"Given value: (.*)")
+_SUBTYPE = re.compile(r"Subtypes: \[.*?<class '([\w.]+)'>")
+_NESTED = re.compile(r"NestedArg\(key='([^']*)', val='(.*)'\)")
+_UNKNOWN = re.compile(r"unrecognized arguments: (--?[^\s=]+)")
+_REJECTED = re.compile(r"(?:Subcommand|Group) '(\w+)' does not accept (?:option|nested key) '([^']+)'")
+_REQUIRED = re.compile(r"the following arguments are required: (.+)")
+
+
+def explain(message: str, options: Iterable[str], command: str) -> UsageError:
+    """The parser's message as one sentence that names the option as the user wrote it.
+
+    Args:
+        message: What jsonargparse reports, several lines of nested attempts.
+        options: Every option of the command, dotted and without leading dashes.
+        command: Name of the command, for the remedy.
+
+    Returns:
+        The error to raise.
+    """
+    text = message.strip()
+    remedy = f"integrand {command} --help lists the options"
+    unknown = _UNKNOWN.search(text)
+    if unknown:
+        name = unknown[1].lstrip("-").rstrip("+")
+        return UsageError(f"unknown option --{name}{_suggest_option(name, options)}", remedy)
+    rejected = _REJECTED.search(text)
+    if rejected:
+        name = rejected[2]
+        return UsageError(
+            f"unknown key {name!r} in the configuration{_suggest_option(name, options)}", remedy
+        )
+    required = _REQUIRED.search(text)
+    if required:
+        names = required[1].replace(f"{command}.", "--")
+        return UsageError(f"missing {names}", f"give it, for example: integrand {command} --data FashionMini")
+    path = ".".join(_KEY.findall(text))
+    return _explain_value(text, path, remedy)
+
+
+def _explain_value(text: str, path: str, remedy: str) -> UsageError:
+    """The deepest complaint about the value at `path`."""
+    option = _last(_OPTION, text)
+    if option:
+        owner = _last(_CLASS_PATH, text) or _last(re.compile(r"class_path='([^']+)'"), text) or ""
+        name = owner.rpartition(".")[2]
+        detail = f"{name} takes no option {option!r}{did_you_mean(option, _parameters(owner))}"
+        return UsageError(f"{path}: {detail}" if path else detail, f"--{path}.help {name} lists its options")
+    missing = _last(_IMPORT, text)
+    if missing:
+        known = _known_classes(text, path)
+        return UsageError(
+            f"{path}: there is no class {missing!r}{did_you_mean(missing, known)}",
+            f"known: {', '.join(sorted(known)[:12])}" if known else remedy,
+        )
+    literal = list(_LITERAL.finditer(text))
+    if literal:
+        choices = [c.strip(" '\"") for c in literal[-1][1].split(",")]
+        value = literal[-1][2].strip()
+        return UsageError(
+            f"{path}: {value!r} is not a choice{did_you_mean(value, choices)}", f"one of {', '.join(choices)}"
+        )
+    typed = list(_TYPE.finditer(text))
+    if typed:
+        return UsageError(f"{path}: expected {typed[-1][1]}, got {typed[-1][2].strip()!r}", remedy)
+    union = [name for name in _UNION.findall(text) if name != "NoneType"]
+    given = _last(_GIVEN, text)
+    if union and given is not None:
+        nested = _NESTED.search(given)
+        value = nested[2] if nested else given
+        return UsageError(f"{path}: expected {' or '.join(dict.fromkeys(union))}, got {value!r}", remedy)
+    return UsageError(" ".join(text.split()), remedy)
+
+
+def _last(pattern: re.Pattern[str], text: str) -> str | None:
+    found = pattern.findall(text)
+    return found[-1].strip() if found else None
+
+
+def _suggest_option(name: str, options: Iterable[str]) -> str:
+    """A did-you-mean over whole dotted names; options of a class are known only by their prefix."""
+    hint = did_you_mean(name, options)
+    head, dot, tail = name.partition(".")
+    if not hint and dot:
+        roots = {o.partition(".")[0] for o in options}
+        near = did_you_mean(head, roots).removeprefix(", did you mean ").removesuffix("?")
+        hint = f", did you mean {near}.{tail}?" if near and near != head else ""
+    return hint
+
+
+def _import(path: str) -> Any:
+    """The object at a dotted path, None where it cannot be had."""
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name, None)
+    except (ImportError, ValueError):
+        return None
+
+
+def _parameters(path: str) -> list[str]:
+    """Names of the constructor's parameters, those of the bases that `**kwargs` reaches included."""
+    owner = _import(path)
+    if not inspect.isclass(owner):
+        return []
+    names: dict[str, None] = {}
+    for base in owner.__mro__:
+        if "__init__" in base.__dict__:
+            parameters = inspect.signature(base.__init__).parameters.values()
+            names.update(
+                dict.fromkeys(p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
+            )
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+    return [n for n in names if n not in {"self", "spec", "dynamics", "params"}]
+
+
+def _known_classes(text: str, path: str) -> list[str]:
+    """Short names of the classes that would have been accepted."""
+    roots = [_import(p) for p in _SUBTYPE.findall(text)[-1:]]
+    last = path.rpartition(".")[2]
+    if last in {"optimizer", "lr_scheduler"}:
+        import torch
+
+        roots = [torch.optim.Optimizer if last == "optimizer" else torch.optim.lr_scheduler.LRScheduler]
+    if last == "callbacks":
+        from lightning.pytorch.callbacks import Callback
+
+        roots = [Callback]
+    found = [c for root in roots if inspect.isclass(root) for c in subclasses(root)]
+    return list(
+        dict.fromkeys(
+            c.__name__ for c in found if not inspect.isabstract(c) and not c.__name__.startswith("_")
+        )
+    )

@@ -1,0 +1,185 @@
+"""`integrand fit | validate | test | predict`: LightningCLI with Integrand's defaults and manners."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any, NoReturn
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+import integrand.datamodules
+import integrand.modules
+from integrand.modules.base import FamilyModule
+
+from ..errors import IntegrandError, UsageError
+from ..tracking import ConfigRecorder, default_callbacks, exit_code
+from . import arguments, configs
+from .explain import explain
+from .progress import progress_callbacks
+
+_COMMANDS = ("fit", "validate", "test", "predict")
+
+
+class Parser(LightningArgumentParser):
+    """LightningCLI's parser, with one-line errors."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise the message as one sentence; nested parsers, which try alternatives, keep their own way.
+
+        Raises:
+            UsageError: The arguments or a configuration cannot be parsed.
+        """
+        if not self.exit_on_error:
+            super().error(message, ex)
+        parser = getattr(ex, "subcommand_parser", None) or self
+        command = parser.prog.split()[-1] if parser is not self else self.prog.split()[-1]
+        options = [o.lstrip("-") for a in _all_actions(parser) for o in a.option_strings]
+        raise explain(message, options, command) from ex
+
+
+def _all_actions(parser: Any) -> list[Any]:
+    """The actions of a parser and of its subcommands."""
+    found = list(parser._actions)
+    for action in parser._actions:
+        choices = getattr(action, "choices", None)
+        if isinstance(choices, dict):
+            found += [a for child in choices.values() for a in child._actions]
+    return found
+
+
+class IntegrandCLI(LightningCLI):
+    """One experiment: data set, family, trainer and tracking, from YAML and options."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Link what the data knows to the model, and add the options that Trainer methods lack."""
+        parser.link_arguments("data.spec", "model.init_args.spec", apply_on="instantiate")
+        parser.add_argument(
+            "--test_after_fit",
+            type=bool,
+            default=False,
+            help="After fit, test the best checkpoint in the same run.",
+        )
+
+    def _parse_ckpt_path(self) -> None:
+        """Keep what the user gave: Lightning would let the checkpoint's hyperparameters override it."""
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse a configuration that names a linked value.
+
+        Raises:
+            UsageError: The configuration sets the spec by hand.
+        """
+        model = self._get(self.config, "model")
+        if model is not None and model.get("init_args", {}).get("spec") is not None:
+            raise UsageError("model.spec cannot be set: the data set publishes it", "drop it from the config")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """The trainer with progress and tracking callbacks, and with gradients at evaluation where needed."""
+        trainer = self.config[self.subcommand].trainer
+        if getattr(self.model, "needs_grad_at_eval", False):
+            # recorded too, so that the resolved configuration says what ran
+            trainer.inference_mode = False
+            kwargs["inference_mode"] = False
+        self.trainer_defaults["callbacks"] = [
+            *progress_callbacks(trainer.enable_progress_bar),
+            *(default_callbacks() if trainer.logger else []),
+        ]
+        return super().instantiate_trainer(**kwargs)
+
+    def after_fit(self) -> None:
+        """Test the best checkpoint in the same run where `--test_after_fit` asks for it."""
+        if self._get(self.config, "test_after_fit") and not self.trainer.interrupted:
+            self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path="best", verbose=False)
+
+
+def _quiet() -> None:
+    """Silence what tells a user nothing; everything else is still shown."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # whole sets live in memory as one tensor: workers only add cost (docs/data.md)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    # sys.argv stays as it is: DDP children are started with this process's own command line
+    warnings.filterwarnings("ignore", ".*args parameter is intended to run from within Python.*")
+    # log_every_n_steps above the number of batches is normal for small sets
+    warnings.filterwarnings(
+        "ignore", ".*The number of training batches.*is smaller than the logging interval.*"
+    )
+
+
+def _with_embedded_config(command: str, argv: list[str]) -> list[str]:
+    """Start from the configuration inside the checkpoint where `--ckpt_path FILE` comes without one."""
+    given = {"--config", "-c", "--model"}
+    if command == "fit" or given & set(argv) or "--ckpt_path" not in argv[:-1]:
+        return argv
+    path = argv[argv.index("--ckpt_path") + 1]
+    if path in {"best", "last", "hpc"}:
+        raise UsageError(
+            f"--ckpt_path {path} means nothing in a new process",
+            f"integrand {command} --run RUN_ID takes a run's",
+        )
+    from ..tracking.checkpoints import config_file_of
+
+    return ["--config", str(config_file_of(path)), *argv]
+
+
+def run(command: str, argv: list[str]) -> int:
+    """Run one of the four trainer commands.
+
+    Args:
+        command: `fit`, `validate`, `test` or `predict`.
+        argv: The arguments after the command.
+
+    Returns:
+        0 on success, 128 + n after signal n.
+
+    Raises:
+        IntegrandError: Whatever is expected to go wrong, in words.
+    """
+    from ..tracking.runs import recorded_run
+
+    _quiet()
+    integrand.modules.load_all()
+    integrand.datamodules.load_all()
+    argv = arguments.split(argv)
+    arguments.refuse_linked(argv)
+    argv = arguments.expand_run(command, argv, recorded_run)
+    argv = _with_embedded_config(command, argv)
+    argv = arguments.resolve_files(argv)
+    parser_kwargs: dict[str, Any] = {"allow_abbrev": False, "prog": "integrand"}
+    parser_kwargs |= {c: {"default_config_files": [str(configs.BASE)]} for c in _COMMANDS}
+    try:
+        IntegrandCLI(
+            FamilyModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=ConfigRecorder,
+            save_config_kwargs={"save_to_log_dir": False},
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            parser_class=Parser,
+            parser_kwargs=parser_kwargs,
+            load_from_checkpoint_support=False,
+            args=[command, *argv],
+        )
+    except IntegrandError:
+        raise
+    except MisconfigurationException as error:
+        raise UsageError(
+            " ".join(str(error).split()), f"integrand {command} --help lists the options"
+        ) from error
+    except torch.OutOfMemoryError as error:
+        raise IntegrandError(
+            "the device ran out of memory",
+            "lower data.batch_size or model.channels, or use gradient: checkpoint",
+        ) from error
+    except BaseException as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        return code
+    return 0

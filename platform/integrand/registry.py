@@ -1,0 +1,45 @@
+"""Finds the families and data sets that are installed, our own and those of other packages."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from importlib.metadata import entry_points
+from typing import TypeVar
+
+from .errors import UsageError
+
+T = TypeVar("T")
+
+
+def import_package(name: str) -> None:
+    """Import a package with all its submodules, so that every class in it is defined."""
+    package = importlib.import_module(name)
+    for info in pkgutil.walk_packages(package.__path__, prefix=f"{name}."):
+        importlib.import_module(info.name)
+
+
+def import_entry_points(group: str) -> None:
+    """Import what other packages registered under the entry-point group.
+
+    Raises:
+        UsageError: An entry point cannot be imported; the message names its distribution.
+    """
+    for entry in entry_points(group=group):
+        try:
+            entry.load()
+        except Exception as error:
+            source = entry.dist.name if entry.dist else entry.value
+            raise UsageError(
+                f"{source} registers {entry.name!r} under {group}; importing {entry.value} fails: {error}",
+                f"repair or uninstall {source}",
+            ) from error
+
+
+def subclasses(base: type[T]) -> list[type[T]]:
+    """Every class derived from `base`, at any depth, each once, in order of definition."""
+    found: dict[type[T], None] = {}
+    for child in base.__subclasses__():
+        found[child] = None
+        found.update(dict.fromkeys(subclasses(child)))
+    return list(found)
