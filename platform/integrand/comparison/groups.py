@@ -1,0 +1,232 @@
+"""Sorts runs: which are comparable, which belong together, and which stay out of the means and why."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from integrand.record import RunRecord
+
+from .quantities import Metric
+
+GroupBy = Literal["family", "config"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ only by seed.
+
+    Args:
+        label: Name in tables and figures.
+        runs: Finished runs with the metric, one per seed, in order of seed.
+    """
+
+    label: str
+    runs: tuple[RunRecord, ...]
+
+    def by_seed(self, metric: Metric) -> dict[int, float]:
+        """The metric by seed; runs without a recorded seed cannot be paired and are not in it."""
+        pairs = [(run.seed, metric.of(run)) for run in self.runs]
+        return {seed: value for seed, value in pairs if seed is not None and value is not None}
+
+    def values(self, metric: Metric) -> list[float]:
+        """The metric of every run, in order of seed."""
+        return [value for run in self.runs if (value := metric.of(run)) is not None]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run that is in no mean.
+
+    Args:
+        run: The run; None for one that is missing.
+        label: The group it belongs to.
+        seed: Its seed.
+        reason: Why it is left out, in words.
+    """
+
+    run: RunRecord | None
+    label: str
+    seed: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class DataKey:
+    """What must be equal for two runs to be comparable: the data set, its content and its size."""
+
+    name: str
+    digest: str
+    sizes: tuple[int | None, ...]
+
+    @classmethod
+    def of(cls, run: RunRecord) -> DataKey:
+        """The key of a run's data."""
+        sizes = tuple(run.data.get(f"n_{part}") for part in ("train", "val", "test"))
+        return cls(str(run.data.get("name") or "unknown data"), str(run.data.get("digest") or ""), sizes)
+
+    def __str__(self) -> str:
+        sizes = "/".join("?" if n is None else f"{n:,}" for n in self.sizes)
+        digest = self.digest.removeprefix("sha256:")[:12]
+        return f"{self.name} ({sizes} train/val/test, digest {digest or 'not recorded'})"
+
+
+@dataclass
+class Sorted:
+    """Runs by data, then by group; and what is in no mean."""
+
+    parts: dict[DataKey, list[Group]] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A run that a suite planned; it is missing until a record with its key exists."""
+
+    run_key: str
+    label: str
+    seed: int | None
+
+
+def sort_runs(
+    records: Iterable[RunRecord], metric: Metric, by: GroupBy = "family", expected: Sequence[Expected] = ()
+) -> Sorted:
+    """Sort runs into comparable groups. The order of `records` does not matter.
+
+    Of several finished runs with the same seed in a group the latest counts. A seed that some group of the
+    same data has and another lacks is reported missing unless a run of it is already listed as left out.
+    """
+    result = Sorted()
+    runs = sorted(records, key=lambda r: (r.started, r.run_id))
+    label_of = _labels(runs, by)
+    members: dict[DataKey, dict[str, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        label = label_of[run.run_id]
+        if run.status != "FINISHED":
+            result.left_out.append(LeftOut(run, label, run.seed, _failure(run)))
+        elif metric.of(run) is None:
+            kept = "is not finite" if metric.name in run.metrics else "was not recorded"
+            result.left_out.append(LeftOut(run, label, run.seed, f"finished, but {metric.name} {kept}"))
+        else:
+            members[DataKey.of(run)][label].append(run)
+    for key in sorted(members, key=lambda k: (-sum(map(len, members[k].values())), str(k))):
+        groups = []
+        for label, group_runs in sorted(members[key].items()):
+            kept_runs, older = _latest_per_seed(group_runs)
+            result.left_out += [
+                LeftOut(r, label, r.seed, "superseded: a later finished run has the same seed") for r in older
+            ]
+            groups.append(Group(label, kept_runs))
+            configs = len({r.config_digest for r in kept_runs if r.config_digest})
+            if configs > 1:
+                result.notes.append(
+                    f"{label}: its runs have {configs} different configurations; "
+                    "--group-by config separates them"
+                )
+        result.parts[key] = groups
+    _note_data(result)
+    result.left_out += _missing(result, runs, expected)
+    return result
+
+
+def _latest_per_seed(runs: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...], list[RunRecord]]:
+    """The runs that count, in order of seed, and the older ones of a seed. `runs` is in order of start."""
+    latest = {run.seed: run for run in runs if run.seed is not None}
+    kept = [run for run in runs if run.seed is None or latest[run.seed] is run]
+    older = [run for run in runs if run.seed is not None and latest[run.seed] is not run]
+    return tuple(sorted(kept, key=lambda r: (r.seed is None, r.seed or 0, r.run_id))), older
+
+
+def _failure(run: RunRecord) -> str:
+    """Why a run that did not finish is left out."""
+    message = " ".join(str((run.error or {}).get("message", "")).split())
+    kind = str((run.error or {}).get("type", ""))
+    return f"{run.status.lower()}" + (f": {kind}: {message}".replace(": : ", ": ") if message or kind else "")
+
+
+def _note_data(result: Sorted) -> None:
+    """Say so where the runs do not share their data."""
+    if len(result.parts) > 1:
+        kinds = "; ".join(
+            f"{key}: {sum(len(g.runs) for g in groups)} runs" for key, groups in result.parts.items()
+        )
+        result.notes.append(f"the runs do not share their data and are compared separately: {kinds}")
+    for key in result.parts:
+        if not key.digest:
+            result.notes.append(
+                f"{key.name}: no data digest recorded; whether the runs share it is not known"
+            )
+
+
+def _missing(result: Sorted, runs: Sequence[RunRecord], expected: Sequence[Expected]) -> list[LeftOut]:
+    """Runs that the suite planned, or that other groups have, and that do not exist."""
+    keys = {run.run_key for run in runs}
+    missing = [
+        LeftOut(None, e.label, e.seed, "missing: planned by the suite, never recorded")
+        for e in expected
+        if e.run_key not in keys
+    ]
+    if expected:
+        return missing
+    listed = {(item.label, item.seed) for item in result.left_out}
+    for groups in result.parts.values():
+        seeds = {run.seed for group in groups for run in group.runs if run.seed is not None}
+        for group in groups:
+            absent = sorted(seeds - {run.seed for run in group.runs})
+            missing += [
+                LeftOut(None, group.label, seed, "missing: other groups have this seed")
+                for seed in absent
+                if (group.label, seed) not in listed
+            ]
+    return missing
+
+
+def _labels(runs: Sequence[RunRecord], by: GroupBy) -> dict[str, str]:
+    """The group label of every run by run id."""
+    family = {run.run_id: run.family or run.model_class or "unknown family" for run in runs}
+    if by == "family":
+        return family
+    settings: dict[tuple[str, str], dict[str, str]] = {}
+    for run in runs:
+        settings.setdefault((family[run.run_id], run.config_digest), _flatten(run.config))
+    names: dict[tuple[str, str], str] = {}
+    for (name, digest), own in settings.items():
+        siblings = [s for (other, _), s in settings.items() if other == name]
+        differing = [k for k in sorted(own) if len({s.get(k) for s in siblings}) > 1]
+        shown = " ".join(f"{k.rpartition('.')[2]}={own[k]}" for k in differing[:3])
+        names[name, digest] = name if len(siblings) == 1 else f"{name} {shown or digest[:8]}"
+    # two configurations may differ only behind the third setting: the digest then tells them apart
+    clashes = Counter(names.values())
+    for (name, digest), label in names.items():
+        if clashes[label] > 1:
+            names[name, digest] = f"{label} #{digest[:8]}"
+    return {run.run_id: names[family[run.run_id], run.config_digest] for run in runs}
+
+
+_IDENTITY = {
+    "seed_everything",
+    "run_id",
+    "run_name",
+    "experiment",
+    "suite",
+    "run_key",
+    "tracking_uri",
+    "save_dir",
+}
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted settings of a configuration without those that only name the run."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if key in _IDENTITY:
+            continue
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, default=str)
+    return flat

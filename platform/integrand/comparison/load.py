@@ -1,0 +1,245 @@
+"""Where run records come from: an MLflow store, or a folder of `record.json` files."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from integrand.errors import TrackingError, UsageError
+from integrand.record import RunRecord
+
+from .groups import Expected
+
+RECORD = "record.json"
+DEFAULT_URI = "sqlite:///mlflow.db"
+_PAGE = 1000
+
+
+def load_folder(folder: Path, run_ids: Sequence[str] = (), keep_history: bool = False) -> list[RunRecord]:
+    """Every record in a folder: files called `record.json` at any depth, and `*.json` directly in it.
+
+    Args:
+        folder: Where to look.
+        run_ids: Only these runs, each a run id or the beginning of one.
+        keep_history: Keep the series of every metric; without, 10,000 records take little memory.
+
+    Raises:
+        UsageError: The folder does not exist, holds no record, or lacks one of `run_ids`.
+        TrackingError: A file called `record.json` is not a record.
+    """
+    if not folder.is_dir():
+        raise UsageError(
+            f"there is no folder {folder}", "give --records the folder that holds the record.json files"
+        )
+    records: dict[str, RunRecord] = {}
+    for path in sorted({*folder.rglob(RECORD), *folder.glob("*.json")}):
+        try:
+            record = _slim(RunRecord.read(path), keep_history)
+        except (ValueError, TypeError) as error:
+            if path.name == RECORD:
+                raise TrackingError(
+                    f"{path} is not a run record: {error}", "remove the file or write it again"
+                ) from error
+            continue  # some other JSON file that lies in the folder
+        known = records.get(record.run_id)
+        # a copy made while the run was going on gives way to the one made at its end
+        if known is None or (record.ended or 0.0) >= (known.ended or 0.0):
+            records[record.run_id] = record
+    if not records:
+        raise UsageError(f"{folder} holds no run record", f"records are files called {RECORD}")
+    return _only(list(records.values()), run_ids)
+
+
+def load_mlflow(
+    experiment: str | None = None,
+    run_ids: Sequence[str] = (),
+    filter_string: str = "",
+    tracking_uri: str | None = None,
+    keep_history: bool = False,
+) -> list[RunRecord]:
+    """The records of an MLflow store; a run without one is rebuilt from its tags, so that none is dropped.
+
+    Args:
+        experiment: Name of the experiment; None searches all.
+        run_ids: Only these runs, each a run id or the beginning of one.
+        filter_string: MLflow's search syntax, such as `tags.suite = 'quickstart'`.
+        tracking_uri: The store; None takes MLFLOW_TRACKING_URI, or else `sqlite:///mlflow.db`.
+        keep_history: Keep the series of every metric.
+
+    Raises:
+        UsageError: No such experiment or run, no run found, or MLflow refuses the filter.
+        TrackingError: The store does not exist or does not answer.
+    """
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    client = _client(uri)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        runs = list(_search(client, _experiment_ids(client, experiment, uri), filter_string))
+    except MlflowException as error:
+        if filter_string and error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
+            first_line = str(error).splitlines()[0]
+            raise UsageError(
+                f"MLflow does not understand the filter: {first_line}",
+                "example: --filter \"tags.suite = 'quickstart'\"",
+            ) from error
+        raise TrackingError(
+            f"the tracking store {uri} cannot be read: {str(error).splitlines()[0]}",
+            "integrand doctor checks it",
+        ) from error
+    runs = [run for run in runs if not run_ids or any(run.info.run_id.startswith(i) for i in run_ids)]
+    with ThreadPoolExecutor(16) as pool:  # against a server each record is a request
+        records = list(pool.map(lambda run: _slim(_record(client, run), keep_history), runs))
+    records = _only(records, run_ids)
+    if not records:
+        raise UsageError(
+            f"no run found in {f'experiment {experiment!r} of ' if experiment else ''}{uri}"
+            + (f" with the filter {filter_string}" if filter_string else ""),
+            "integrand fit or integrand suite run makes some",
+        )
+    return records
+
+
+def load_expected(plan: Path) -> list[Expected]:
+    """The runs that a suite planned, from the plan it left; none where it left no plan."""
+    if not plan.is_file():
+        return []
+    try:
+        cells = json.loads(plan.read_text(encoding="utf-8"))["cells"]
+        return [Expected(cell["key"], cell["experiment"], cell["seed"]) for cell in cells]
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrackingError(
+            f"{plan} is not the plan of a suite", "remove it; suite run writes it again"
+        ) from error
+
+
+def _client(uri: str) -> Any:
+    """An MLflow client, without creating an empty store where there is none."""
+    parsed = urlparse(uri)
+    path = Path(unquote(uri.partition(":///")[2]).partition("?")[0])
+    if parsed.scheme == "sqlite" and not path.exists():
+        raise TrackingError(
+            f"there is no tracking store {path}",
+            "run from the folder that holds it, or name it with --tracking-uri or MLFLOW_TRACKING_URI",
+        )
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    try:
+        return MlflowClient(tracking_uri=uri)
+    except (MlflowException, ImportError) as error:
+        raise TrackingError(
+            f"the tracking store {uri} cannot be opened: {str(error).splitlines()[0]}",
+            "integrand doctor checks it",
+        ) from error
+
+
+def _experiment_ids(client: Any, name: str | None, uri: str) -> list[str]:
+    """The ids to search in."""
+    if name is not None and (found := client.get_experiment_by_name(name)) is not None:
+        return [found.experiment_id]
+    all_of_them = list(client.search_experiments(max_results=_PAGE))
+    if name is None:
+        return [e.experiment_id for e in all_of_them]
+    names = [e.name for e in all_of_them]
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names[:8]
+    raise UsageError(f"{uri} has no experiment {name!r}", f"did you mean {', '.join(close)}?")
+
+
+def _search(client: Any, experiment_ids: list[str], filter_string: str) -> Iterator[Any]:
+    """Every run, page by page."""
+    token = None
+    while True:
+        page = client.search_runs(experiment_ids, filter_string, max_results=_PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _record(client: Any, run: Any) -> RunRecord:
+    """The record of one run. How it ended is taken from the store: a killed run could not write it."""
+    text = _artifact(client, run)
+    try:
+        record = RunRecord.from_json(text) if text else _from_tags(run)
+    except (ValueError, TypeError):
+        record = _from_tags(run)
+    record.run_id = run.info.run_id
+    record.status = run.info.status
+    record.ended = run.info.end_time / 1000 if run.info.end_time else None
+    return record
+
+
+def _artifact(client: Any, run: Any) -> str | None:
+    """The text of the record, None where the run left none."""
+    parsed = urlparse(run.info.artifact_uri)
+    if parsed.scheme in ("", "file"):
+        path = Path(unquote(parsed.path)) / RECORD
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return Path(client.download_artifacts(run.info.run_id, RECORD, folder)).read_text(
+                encoding="utf-8"
+            )
+    except Exception as error:
+        # MLflow raises a different class per artifact store for "not there"
+        logging.getLogger(__name__).debug("no record of %s: %s", run.info.run_id, error)
+        return None
+
+
+def _from_tags(run: Any) -> RunRecord:
+    """What the tags, parameters and metrics of a run without a record still say."""
+    tags = run.data.tags
+    seed = tags.get("integrand.seed") or tags.get("seed") or run.data.params.get("seed_everything")
+
+    def tag(name: str) -> str:
+        return str(tags.get(f"integrand.{name}") or tags.get(name) or "")
+
+    return RunRecord(
+        run_id=run.info.run_id,
+        run_name=run.info.run_name or "",
+        started=(run.info.start_time or 0) / 1000,
+        error={"type": "", "message": tag("error") or "left no record.json"},
+        family=tag("family"),
+        group=tag("group"),
+        solver=tag("solver"),
+        data={"name": tag("data"), "digest": tag("data_digest")},
+        seed=int(seed) if seed is not None and str(seed).lstrip("-").isdigit() else None,
+        suite=tag("suite"),
+        run_key=tag("run_key"),
+        metrics={k: float(v) for k, v in run.data.metrics.items()},
+    )
+
+
+def _slim(record: RunRecord, keep_history: bool) -> RunRecord:
+    """The record without its series, which are most of its weight."""
+    if not keep_history:
+        record.history = {}
+    return record
+
+
+def _only(records: Iterable[RunRecord], run_ids: Sequence[str]) -> list[RunRecord]:
+    """The records asked for, each id or beginning of an id matching exactly one run."""
+    found = list(records)
+    if not run_ids:
+        return found
+    chosen = {}
+    for wanted in run_ids:
+        matching = [r for r in found if r.run_id.startswith(wanted)]
+        if len(matching) != 1:
+            raise UsageError(
+                f"{len(matching) or 'no'} runs have an id that begins with {wanted!r}",
+                "give the whole run id",
+            )
+        chosen[matching[0].run_id] = matching[0]
+    return list(chosen.values())

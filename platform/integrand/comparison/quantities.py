@@ -1,0 +1,183 @@
+"""What is read off a run record: the quality that is compared and the costs shown beside it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from integrand.errors import UsageError
+from integrand.record import RunRecord
+
+Mode = Literal["min", "max"]
+
+DEFAULT_METRICS = ("final/test_acc", "best/val_acc", "final/test_loss", "best/val_loss")
+"""The first of these that the finished runs have is compared where nobody names a metric."""
+
+_SMALLER = {
+    "loss", "error", "err", "nll", "bpd", "mse", "rmse", "mae", "perplexity", "distance", "mmd",
+    "wasserstein", "w2", "kl", "fid", "nfe", "vjps", "seconds", "time", "bytes", "rejected",
+}  # fmt: skip
+_LARGER = {
+    "acc",
+    "accuracy",
+    "auc",
+    "auroc",
+    "f1",
+    "r2",
+    "precision",
+    "recall",
+    "likelihood",
+    "density",
+    "coverage",
+}
+_FRACTION = {"acc", "accuracy"}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The quality that is compared.
+
+    Args:
+        name: Its name in `RunRecord.metrics`.
+        mode: Whether smaller or larger is better.
+        percent: Whether it is a fraction, shown times 100.
+    """
+
+    name: str
+    mode: Mode
+    percent: bool
+
+    @property
+    def label(self) -> str:
+        """The name for headings, such as `final/test_acc (%)`."""
+        return f"{self.name} (%)" if self.percent else self.name
+
+    @property
+    def scale(self) -> float:
+        """What a value is multiplied by for display."""
+        return 100.0 if self.percent else 1.0
+
+    def of(self, record: RunRecord) -> float | None:
+        """The metric of a run, None where it is missing or not finite."""
+        return _number(record.metrics.get(self.name))
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether a is strictly better than b."""
+        return a < b if self.mode == "min" else a > b
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A cost shown beside the quality.
+
+    Args:
+        key: Column name in CSV files.
+        label: Column heading.
+        costs: Names to look for in `RunRecord.cost`, first found wins.
+        metrics: Names to look for in `RunRecord.metrics` after that.
+    """
+
+    key: str
+    label: str
+    costs: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+
+    def of(self, record: RunRecord) -> float | None:
+        """The cost of a run, None where the record does not hold it."""
+        for name, source in [(n, record.cost) for n in self.costs] + [
+            (n, record.metrics) for n in self.metrics
+        ]:
+            found = _number(source.get(name))
+            if found is not None:
+                return found
+        return None
+
+
+PARAMETERS = Cost("parameters", "parameters", ("parameters",))
+NFE_FORWARD = Cost(
+    "nfe_forward",
+    "NFE forward",
+    ("nfe_forward",),
+    ("final/test_nfe_forward", "final/train_nfe_forward", "final/nfe_forward"),
+)
+NFE_BACKWARD = Cost(
+    "nfe_backward",
+    "NFE backward",
+    ("nfe_backward",),
+    ("final/train_nfe_backward", "final/nfe_backward"),
+)
+VJPS = Cost("vjps", "VJPs", ("vjps",), ("final/train_vjps", "final/vjps"))
+SECONDS_PER_EPOCH = Cost("seconds_per_epoch", "s/epoch", ("seconds_per_epoch",))
+PEAK_MEMORY = Cost("peak_memory_bytes", "peak memory", ("peak_memory_bytes",))
+
+COSTS = (PARAMETERS, NFE_FORWARD, NFE_BACKWARD, VJPS, SECONDS_PER_EPOCH, PEAK_MEMORY)
+
+
+def choose_metric(records: Sequence[RunRecord], name: str | None = None, mode: Mode | None = None) -> Metric:
+    """The metric to compare, with its direction.
+
+    Without a name it is the one of `DEFAULT_METRICS` that most finished runs have (the earlier in a draw), or
+    else the best value of what most runs monitor.
+
+    Args:
+        records: The runs.
+        name: Name of the metric; None chooses.
+        mode: Direction; None takes it from the run's monitor or from the name.
+
+    Raises:
+        UsageError: No finished run has the metric, none can be chosen, or its direction is unknown.
+    """
+    finished = [r for r in records if r.status == "FINISHED"]
+    have = Counter(key for r in finished for key, value in r.metrics.items() if _number(value) is not None)
+    if name is None:
+        monitors = Counter(f"best/{_flat(r.monitor['name'])}" for r in finished if r.monitor.get("name"))
+        candidates = [*DEFAULT_METRICS, *(m for m, _ in monitors.most_common())]
+        name = max(candidates, key=lambda m: have[m])  # max takes the first of equals
+        if not have[name]:
+            raise UsageError(
+                f"none of the {len(finished)} finished runs has any of {', '.join(candidates)}",
+                "name one with --metric" + (f": {', '.join(sorted(have)[:8])}" if have else ""),
+            )
+    elif not have[name]:
+        close = difflib.get_close_matches(name, have, n=3, cutoff=0.4) or sorted(have)[:8]
+        raise UsageError(
+            f"no finished run has the metric {name!r}",
+            f"did you mean {', '.join(close)}?" if close else "no run has finished with metrics yet",
+        )
+    words = set(re.split(r"[/_\-. ]+", name.lower()))
+    return Metric(name, mode or _direction(name, words, finished), bool(words & _FRACTION))
+
+
+def _direction(name: str, words: set[str], records: Sequence[RunRecord]) -> Mode:
+    """Whether smaller or larger is better: by the runs' monitor if it is that metric, else by its name."""
+    for record in records:
+        monitor = record.monitor
+        if _flat(monitor.get("name", "")) == name.removeprefix("best/").removeprefix("final/"):
+            if monitor.get("mode") == "min":
+                return "min"
+            if monitor.get("mode") == "max":
+                return "max"
+    if words & _SMALLER and not words & _LARGER:
+        return "min"
+    if words & _LARGER and not words & _SMALLER:
+        return "max"
+    raise UsageError(
+        f"whether a larger {name!r} is better cannot be told from its name", "add --mode min or max"
+    )
+
+
+def _flat(name: str) -> str:
+    """`val/acc` as it stands behind `best/`: `val_acc`."""
+    return name.replace("/", "_")
+
+
+def _number(value: object) -> float | None:
+    """`value` as a finite float, None where it is none."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None
