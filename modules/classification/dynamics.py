@@ -21,6 +21,10 @@ class Dynamics(nn.Module):
     solver: ODESolver | None = None
 
     @abstractmethod
+    def residuals(self) -> list[nn.Module]:
+        """The residual functions or fields: every call of one of them is one function evaluation."""
+
+    @abstractmethod
     def forward(self, h: Tensor, num_times: int = 2) -> Solution:
         """Solve from the stem's output.
 

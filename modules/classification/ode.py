@@ -51,6 +51,10 @@ class ODEDynamics(Dynamics):
         self.out_channels = out_channels
         self.lift = nn.Identity() if lift is None else lift
 
+    def residuals(self) -> list[nn.Module]:
+        """The field."""
+        return [self.field]
+
     def forward(self, h: Tensor, num_times: int = 2) -> Solution:
         """Solve from the stem's output; see `Dynamics.forward`."""
         times = [self.t1 * i / (num_times - 1) for i in range(num_times)]

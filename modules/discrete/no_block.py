@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from integrand.solvers import Solution, SolveStats
 from integrand.spec import DataSpec
@@ -24,6 +24,10 @@ class IdentityDynamics(Dynamics):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.out_channels = channels
+
+    def residuals(self) -> list[nn.Module]:
+        """None: nothing is evaluated."""
+        return []
 
     def forward(self, h: Tensor, num_times: int = 2) -> Solution:
         """The stem's output at every time; see `Dynamics.forward`."""

@@ -39,6 +39,10 @@ class ResidualDynamics(Dynamics):
         self.fields = nn.ModuleList(PreActivationField(channels) for _ in range(1 if tied else blocks))
         self.last_only, self.every_block = EulerScheme(h), EulerScheme(h, keep_all=True)
 
+    def residuals(self) -> list[nn.Module]:
+        """The residual function of every block; one if they are tied."""
+        return list(self.fields)
+
     def forward(self, h: Tensor, num_times: int = 2) -> Solution:
         """Apply every block; see `Dynamics.forward`."""
         fields = [self.fields[n % len(self.fields)] for n in range(self.blocks)]
