@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import IntegrandError, UsageError
+from integrand.errors import IntegrandError, UsageError
 
 
 class SolverError(IntegrandError):

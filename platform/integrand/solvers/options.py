@@ -1,0 +1,58 @@
+"""Checks of solver options that all back ends share: did-you-mean, ranges, and short spelling of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from .errors import SolverOptionError
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A remedy for an unknown `name`: the nearest known name where there is one, else all of them."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"choose from {', '.join(names)}"
+
+
+def require_choice(kind: str, name: str, known: Iterable[str]) -> None:
+    """Refuse a `name` that is not `known`.
+
+    Raises:
+        SolverOptionError: Names the nearest known choice.
+    """
+    names = tuple(known)
+    if name not in names:
+        raise SolverOptionError(f"unknown {kind} {name!r}", suggest(name, names))
+
+
+def require_positive(**values: float | None) -> None:
+    """Refuse numbers that are not positive; None passes.
+
+    Raises:
+        SolverOptionError: Names the option and its value.
+    """
+    for name, value in values.items():
+        if value is not None and not value > 0:
+            raise SolverOptionError(f"{name} must be positive, not {value!r}", f"set {name} above 0")
+
+
+def require_not_set(method: str, reason: str, remedy: str, **values: object) -> None:
+    """Refuse options that `method` does not take; None, False and empty mean not set.
+
+    Raises:
+        SolverOptionError: Names the option, the method and the remedy.
+    """
+    for name, value in values.items():
+        if value is not None and value is not False and value != {}:
+            raise SolverOptionError(f"{method} does not take {name}={value!r}: {reason}", remedy)
+
+
+def spell(value: float) -> str:
+    """A number as people write it in names: 0.001 as 1e-3, 0.25 as 0.25."""
+    if value and (abs(value) < 0.01 or abs(value) >= 1e5):
+        mantissa, exponent = f"{value:.6e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    short = f"{value:g}"
+    # powers of ten read as tolerances
+    return {"0.01": "1e-2", "0.001": "1e-3"}.get(short, short)

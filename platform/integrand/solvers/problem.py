@@ -1,0 +1,176 @@
+"""An initial value problem after its inputs were checked, in the form every solver works on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from integrand.errors import SpecError
+
+from .errors import NonFiniteStateError, SolverOptionError
+from .solution import Solution, SolveStats, Status
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Checked inputs of one solve.
+
+    Args:
+        y0: Initial state in the dtype of the integration, shape (batch, ...).
+        times: Output times without repetitions, strictly monotone.
+        index: For each requested output its place in `times`; None where nothing was repeated.
+        dtype: Dtype of the state that was handed in and that the trajectory is handed back in.
+        autocast: Whether the field runs under the autocast state that the caller has set.
+    """
+
+    y0: Tensor
+    times: tuple[float, ...]
+    index: tuple[int, ...] | None
+    dtype: torch.dtype
+    autocast: bool = False
+
+    @property
+    def trivial(self) -> bool:
+        """Whether there is nothing to integrate: one time point, or an empty state."""
+        return len(self.times) == 1 or self.y0.numel() == 0
+
+    @property
+    def time_dtype(self) -> torch.dtype:
+        """float64, or float32 on devices without it."""
+        return torch.float32 if self.y0.device.type == "mps" else torch.float64
+
+    def context(self) -> AbstractContextManager[object]:
+        """Leaves autocast for the time of the solve unless it was asked for."""
+        device = self.y0.device.type
+        if self.autocast or not torch.is_autocast_enabled(device):
+            return nullcontext()
+        return torch.autocast(device, enabled=False)
+
+    def still(self, stats: SolveStats) -> Solution:
+        """The solution of a trivial problem: the state stays."""
+        ys = self.y0.unsqueeze(0).expand(len(self.times), *self.y0.shape)
+        return self.finish(ys, stats)
+
+    def finish(
+        self,
+        ys: Tensor,
+        stats: SolveStats,
+        status: Status = Status.SUCCESS,
+        failed: Tensor | None = None,
+    ) -> Solution:
+        """The solution in the caller's dtype and with repeated output times put back."""
+        times = self.times
+        if self.index is not None:
+            ys = ys[list(self.index)]
+            times = tuple(times[i] for i in self.index)
+        ts = torch.tensor(times, dtype=self.time_dtype, device=self.y0.device)
+        return Solution(ts, ys.to(self.dtype), stats, status, failed)
+
+
+def prepare(field: nn.Module, y0: Tensor, t: Tensor | Sequence[float], autocast: bool = False) -> Problem:
+    """Check state and times.
+
+    The integration runs in the wider of the dtypes of the state and of the field's parameters, so that a
+    bfloat16 state from an autocast stem meets float32 weights in float32.
+
+    Args:
+        field: The field, for the dtype of its parameters.
+        y0: State at t[0], shape (batch, ...), floating point.
+        t: Output times, monotone; neighbours may be equal.
+        autocast: Whether the field runs under the caller's autocast.
+
+    Raises:
+        SpecError: State or times have the wrong type or shape, or the times are not monotone.
+        SolverOptionError: A gradient with respect to t is asked for.
+        NonFiniteStateError: A time is not finite.
+    """
+    if not isinstance(y0, Tensor) or not y0.is_floating_point() or y0.ndim == 0:
+        what = f"{y0.dtype} of shape {tuple(y0.shape)}" if isinstance(y0, Tensor) else type(y0).__name__
+        raise SpecError(
+            f"the initial state must be one floating-point tensor (batch, ...), not {what}",
+            "concatenate several states along dim 1; cast integers with .float()",
+        )
+    times, index = _times(t)
+    parameter = next((p for p in field.parameters() if p.is_floating_point()), None)
+    dtype = y0.dtype if parameter is None else torch.promote_types(y0.dtype, parameter.dtype)
+    if dtype in (torch.float16, torch.bfloat16) and autocast:
+        dtype = torch.float32
+    return Problem(y0.to(dtype), times, index, y0.dtype, autocast)
+
+
+def _times(t: Tensor | Sequence[float]) -> tuple[tuple[float, ...], tuple[int, ...] | None]:
+    if isinstance(t, Tensor):
+        if t.requires_grad:
+            raise SolverOptionError(
+                "the times require a gradient, which solvers do not give",
+                "detach t; to learn a duration, multiply the field by it and integrate over [0, 1]",
+            )
+        if t.ndim != 1:
+            raise SpecError(
+                f"the times must be one-dimensional, not of shape {tuple(t.shape)}", "pass t.flatten()"
+            )
+        values = [float(v) for v in t.tolist()]
+    else:
+        values = [float(v) for v in t]
+    if not values:
+        raise SpecError("no times to integrate to", "pass at least the initial time")
+    if not all(math.isfinite(v) for v in values):
+        raise NonFiniteStateError(f"the times are not finite: {values}", "pass finite times")
+    unique: list[float] = []
+    index: list[int] = []
+    for value in values:
+        if not unique or value != unique[-1]:
+            unique.append(value)
+        index.append(len(unique) - 1)
+    steps = [b - a for a, b in pairwise(unique)]
+    if any(s > 0 for s in steps) and any(s < 0 for s in steps):
+        raise SpecError(f"the times turn back: {values}", "sort them; to go there and back, solve twice")
+    return tuple(unique), None if len(unique) == len(values) else tuple(index)
+
+
+def grid(times: Sequence[float], step_size: float | None, num_steps: int | None) -> list[list[float]]:
+    """Nodes of a fixed-step solve, one list per output interval, both ends included.
+
+    Every output time is a node, so that no output is interpolated; steps inside an interval are equal and
+    never longer than asked for.
+
+    Args:
+        times: Output times, strictly monotone.
+        step_size: Longest step.
+        num_steps: Steps over the whole of `times`, where no step size is given; shared out by length, at
+            least one for each interval.
+    """
+    if step_size is None:
+        if num_steps is None:
+            raise SolverOptionError("a fixed-step solve needs a step", "set step_size or num_steps")
+        step_size = abs(times[-1] - times[0]) / num_steps
+    nodes = []
+    for a, b in pairwise(times):
+        # the slack keeps 1/0.1 at ten steps: rounding would otherwise leave a step of 1e-17
+        n = max(1, math.ceil(abs(b - a) / step_size * (1 - 1e-12) - 1e-9))
+        nodes.append([*(a + (b - a) * (i / n) for i in range(n)), b])
+    return nodes
+
+
+def require_finite(name: str, y: Tensor, t: float, nfe: int) -> None:
+    """Refuse a state that became NaN or infinite; one synchronisation.
+
+    Raises:
+        NonFiniteStateError: Names the solver, t and NFE.
+    """
+    if not bool(torch.isfinite(y).all()):
+        raise not_finite(name, f"at t={t:.6g} (NFE {nfe})")
+
+
+def not_finite(name: str, where: str) -> NonFiniteStateError:
+    """The error for a state that is not finite at `where`."""
+    return NonFiniteStateError(
+        f"{name}: the state or the field is not finite {where}",
+        "lower the learning rate, bound the field, or take smaller steps",
+    )
