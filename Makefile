@@ -1,0 +1,46 @@
+# Every target is a line or two that can be run by hand; README.md shows them without make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# CPU wheels where there is no NVIDIA driver, CUDA wheels (PyPI's default) where there is one.
+# Choose by hand: make demo TORCH_INDEX=https://download.pytorch.org/whl/cu126
+TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
+# runs side by side in the demo, and test processes; each takes about 1 GB
+JOBS ?= 2
+INSTALLED := $(VENV)/installed
+
+.PHONY: demo test lint ui bench install clean
+
+demo: $(INSTALLED)
+	$(BIN)/integrand suite run configs/suite/quickstart.yaml --jobs $(JOBS)
+	$(BIN)/integrand compare --experiment quickstart
+	@echo
+	@echo "Look at the runs:   make ui        (or: $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db)"
+	@echo "Look at the figure: compare/quickstart/"
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+ui: $(INSTALLED)
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1
+
+bench: $(INSTALLED)
+	$(BIN)/integrand bench solvers --quick
+	$(BIN)/integrand bench tracking
+
+install: $(INSTALLED)
+
+# torch first and by exact version: a range, or another package asking first, may bring gigabytes of CUDA
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --retries 1 torch==2.13.0 $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+	$(BIN)/pip install -e '.[test]' -c constraints.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist platform/*.egg-info
