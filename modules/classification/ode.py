@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jsonargparse import lazy_instance
+from jsonargparse import lazy_instance  # type: ignore[attr-defined]  # its __all__ is built at run time
 from torch import Tensor, nn
 
 from integrand.errors import UsageError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ..errors import UsageError
 from . import configs
@@ -56,7 +57,9 @@ def resolve_files(argv: list[str]) -> list[str]:
     return result
 
 
-def expand_run(command: str, argv: list[str], look_up: Callable[[str, str], RecordedRun]) -> list[str]:
+def expand_run(
+    command: str, argv: list[str], look_up: Callable[[str, Literal["best", "last"]], RecordedRun]
+) -> list[str]:
     """Replace `--run ID` (or `--resume ID` of fit) by the recorded configuration, checkpoint and run.
 
     A test with other model or data options than the run's own is a different measurement, so it becomes a

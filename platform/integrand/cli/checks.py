@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Literal
 
@@ -39,7 +39,9 @@ class Finding:
 def check_versions() -> Iterator[Finding]:
     """Python and every required package against the lower bounds that Integrand declares."""
     good = sys.version_info >= (3, 11)
-    yield Finding("python", "ok" if good else "fail", platform.python_version(), "" if good else "use 3.11 or newer")
+    yield Finding(
+        "python", "ok" if good else "fail", platform.python_version(), "" if good else "use 3.11 or newer"
+    )
     for text in metadata.requires("integrand") or []:
         requirement = Requirement(text)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
@@ -62,9 +64,11 @@ def _check_torchvision() -> Iterator[Finding]:
     except metadata.PackageNotFoundError:
         return
     try:
-        import torchvision  # noqa: F401, TID251 - to see whether it breaks
+        import_module("torchvision")  # to see whether it breaks
     except Exception as error:
-        yield Finding("torchvision", "fail", f"{version} does not import: {error}", "pip uninstall torchvision")
+        yield Finding(
+            "torchvision", "fail", f"{version} does not import: {error}", "pip uninstall torchvision"
+        )
     else:
         yield Finding("torchvision", "ok", f"{version} (not used)")
 
@@ -78,7 +82,9 @@ def check_devices() -> Iterator[Finding]:
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             properties = torch.cuda.get_device_properties(i)
-            detail = f"{properties.name}, {properties.total_memory / GIGABYTE:.0f} GiB, CUDA {torch.version.cuda}"
+            detail = (
+                f"{properties.name}, {properties.total_memory / GIGABYTE:.0f} GiB, CUDA {torch.version.cuda}"
+            )
             yield Finding(f"cuda:{i}", "ok", detail)
     elif shutil.which("nvidia-smi"):
         build = "a CPU build" if torch.version.cuda is None else f"built for CUDA {torch.version.cuda}"
@@ -105,7 +111,9 @@ def check_disk(paths: dict[str, Path]) -> Iterator[Finding]:
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent
         if not os.access(folder, os.W_OK):
-            yield Finding(name, "fail", f"{folder} is not writable", f"chmod u+w {folder}, or choose another folder")
+            yield Finding(
+                name, "fail", f"{folder} is not writable", f"chmod u+w {folder}, or choose another folder"
+            )
             continue
         free = shutil.disk_usage(folder).free / GIGABYTE
         low = free < 2
@@ -120,9 +128,9 @@ def check_disk(paths: dict[str, Path]) -> Iterator[Finding]:
 def check_store() -> Iterator[Finding]:
     """Whether the tracking store answers."""
     from ..tracking.runs import check_store as problem_of
-    from ..tracking.runs import default_uri
+    from ..tracking.uris import redact, resolve_uri
 
-    uri = default_uri()
+    uri = resolve_uri()
     problem = problem_of(uri)
     remedy = "start the server, or set MLFLOW_TRACKING_URI" if problem else ""
-    yield Finding("tracking store", "fail" if problem else "ok", f"{uri}{': ' + problem if problem else ''}", remedy)
+    yield Finding("tracking store", "fail" if problem else "ok", problem or redact(uri), remedy)

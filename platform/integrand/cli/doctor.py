@@ -25,9 +25,13 @@ def findings(verify: bool) -> Iterator[Finding]:
     """
     from integrand.datamodules.doctor import cache_dir, check_data
 
-    from ..tracking.folders import runs_dir
+    from ..tracking.folders import runs_root
 
-    folders = {"runs folder": runs_dir(), "artifacts": Path("mlartifacts").absolute(), "data cache": cache_dir()}
+    folders = {
+        "runs folder": runs_root(),
+        "artifacts": Path("mlartifacts").absolute(),
+        "data cache": cache_dir(),
+    }
     yield from _guarded("versions", checks.check_versions())
     yield from _guarded("devices", checks.check_devices())
     yield from _guarded("disk", checks.check_disk(folders))
@@ -40,7 +44,9 @@ def _guarded(name: str, results: Iterator[Finding]) -> Iterator[Finding]:
     try:
         yield from results
     except Exception as error:
-        yield Finding(name, "fail", f"the check itself failed: {type(error).__name__}: {error}", "report this")
+        yield Finding(
+            name, "fail", f"the check itself failed: {type(error).__name__}: {error}", "report this"
+        )
 
 
 def run(argv: list[str]) -> int:
@@ -51,7 +57,9 @@ def run(argv: list[str]) -> int:
     """
     parser = Parser(prog="integrand doctor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print a list of objects")
-    parser.add_argument("--no-verify", action="store_true", help="do not read data sets to check their digests")
+    parser.add_argument(
+        "--no-verify", action="store_true", help="do not read data sets to check their digests"
+    )
     args = parser.parse_args(argv)
     console = Console()
     if args.json:

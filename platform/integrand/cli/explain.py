@@ -125,7 +125,7 @@ def _parameters(path: str) -> list[str]:
     names: dict[str, None] = {}
     for base in owner.__mro__:
         if "__init__" in base.__dict__:
-            parameters = inspect.signature(base.__init__).parameters.values()
+            parameters = inspect.signature(base.__dict__["__init__"]).parameters.values()
             names.update(
                 dict.fromkeys(p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
             )

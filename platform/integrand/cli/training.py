@@ -7,9 +7,9 @@ import warnings
 from typing import Any, NoReturn
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import integrand.datamodules
 import integrand.modules
@@ -20,6 +20,7 @@ from ..tracking import ConfigRecorder, default_callbacks, exit_code
 from . import arguments, configs
 from .explain import explain
 from .progress import progress_callbacks
+from .recorded import config_of_checkpoint, recorded_run
 
 _COMMANDS = ("fit", "validate", "test", "predict")
 
@@ -121,9 +122,7 @@ def _with_embedded_config(command: str, argv: list[str]) -> list[str]:
             f"--ckpt_path {path} means nothing in a new process",
             f"integrand {command} --run RUN_ID takes a run's",
         )
-    from ..tracking.checkpoints import config_file_of
-
-    return ["--config", str(config_file_of(path)), *argv]
+    return ["--config", str(config_of_checkpoint(path)), *argv]
 
 
 def run(command: str, argv: list[str]) -> int:
@@ -139,8 +138,6 @@ def run(command: str, argv: list[str]) -> int:
     Raises:
         IntegrandError: Whatever is expected to go wrong, in words.
     """
-    from ..tracking.runs import recorded_run
-
     _quiet()
     integrand.modules.load_all()
     integrand.datamodules.load_all()

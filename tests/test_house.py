@@ -1,0 +1,76 @@
+"""The house rules that no linter knows: folder names, imports, light start-up, and what the wheel holds."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+BANNED = {"modules", "datamodules", "pytorch_lightning", "torchvision"}
+SOURCES = [p for top in ("platform", "modules", "datamodules") for p in sorted((ROOT / top).rglob("*.py"))]
+
+
+def run(*command, cwd=ROOT):
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_platform_folder_never_hides_the_standard_library():
+    """With platform/__init__.py, `import platform` from the root finds the folder and Python breaks."""
+    assert not (ROOT / "platform" / "__init__.py").exists()
+    assert not (ROOT / "docker" / "__init__.py").exists()
+    check = "import platform; print(platform.__file__); platform.python_version()"
+    by_c = run(sys.executable, "-c", check)
+    by_m = run(sys.executable, "-m", "timeit", "-n", "1", "-r", "1", "import platform; platform.python_version()")
+    assert by_c.returncode == 0, by_c.stderr
+    assert by_m.returncode == 0, by_m.stderr
+    assert not Path(by_c.stdout.strip()).is_relative_to(ROOT)
+
+
+def test_pytest_from_the_root_sees_the_standard_library():
+    import platform
+
+    assert not Path(platform.__file__).is_relative_to(ROOT)
+
+
+@pytest.mark.parametrize("name", ["modules", "datamodules", "configs"])
+def test_top_level_folders_are_linked_into_the_package(name):
+    link = ROOT / "platform" / "integrand" / name
+    assert link.is_symlink()
+    assert link.readlink() == Path("../..") / name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_no_banned_import(path):
+    """`import modules` loads a second copy of every class; pytorch_lightning's classes are not lightning's."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = {(node.module or "").split(".")[0]}
+        else:
+            continue
+        assert not names & BANNED, f"line {node.lineno}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_files_stay_small(path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import integrand", {"torch", "lightning", "mlflow"}),
+        ("from integrand.cli.main import main; main(['--help'])", {"torch", "lightning", "mlflow", "numpy"}),
+        ("import integrand.comparison.analysis", {"torch", "lightning"}),
+        ("import integrand.datamodules", {"torch", "lightning"}),
+        ("import integrand.modules", {"torch", "lightning"}),
+    ],
+)
+def test_light_imports_stay_light(statement, absent):
+    script = f"import sys; {statement}; print('LOADED', *({absent!r} & set(sys.modules)))"
+    result = run(sys.executable, "-c", script)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1].split() == ["LOADED"]
