@@ -1,0 +1,45 @@
+"""`integrand sync`: send what a dead tracking server or a killed process left behind."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..tracking import folders
+
+
+def run(argv: Sequence[str]) -> int:
+    """Send all spools whose process has ended; 0 if nothing is left, 1 if something is."""
+    parser = argparse.ArgumentParser(
+        prog="integrand sync",
+        description="Send recorded values and files that have not reached the tracking store.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--spool", type=Path, default=None, help=f"folder of spools (default: {folders.spool_root()})"
+    )
+    args = parser.parse_args(list(argv))
+    from ..tracking.sync import sync
+
+    root = args.spool or folders.spool_root()
+    results = sync(root)
+    if not results:
+        print(f"nothing to send in {root}")
+        return 0
+    for result in results:
+        line = f"{result.run_id[:12]}  {_WORDS[result.state]}"
+        if result.operations:
+            line += f", {result.operations} operations sent"
+        if result.killed:
+            line += ", its process had died: marked KILLED"
+        print(line + (f": {result.detail}" if result.detail else ""))
+    return 1 if any(result.state in ("failed", "refused") for result in results) else 0
+
+
+_WORDS = {
+    "sent": "complete",
+    "running": "still running, sends by itself",
+    "refused": "partly refused by the store (see refused.txt in its spool)",
+    "failed": "not sent",
+}

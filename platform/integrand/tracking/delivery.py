@@ -1,0 +1,163 @@
+"""Sends spooled operations to MLflow; the live sender and `integrand sync` both use it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .spool import Operation
+
+# REST accepts 1000 metrics, 100 parameters and 100 tags per request
+MAX_METRICS = 1000
+MAX_PARAMS = 100
+
+_REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE"}
+
+
+class Delivery:
+    """Writes operations of one run into its store.
+
+    Args:
+        client: An `MlflowClient`, or anything with the methods used here.
+        run_id: The run.
+        artifact_dir: Local folder of the run's artifacts; None if the store keeps them elsewhere.
+    """
+
+    def __init__(self, client: Any, run_id: str, artifact_dir: Path | None) -> None:
+        self._client = client
+        self._run_id = run_id
+        self._artifact_dir = artifact_dir
+        self.refused: list[str] = []
+
+    def send(self, operations: list[Operation]) -> None:
+        """Send in order; consecutive metric operations go together.
+
+        An operation that the store refuses for good (an invalid name, a changed parameter) is noted in
+        `refused` and skipped, so that it cannot hold up what follows.
+
+        Raises:
+            Exception: Whatever the client raised because the store cannot be reached now.
+        """
+        batch: list[Operation] = []
+        size = 0
+        for operation in operations:
+            if operation.get("op") == "metrics":
+                count = len(operation["v"])
+                if batch and size + count > MAX_METRICS:
+                    self._send_metrics(batch)
+                    batch, size = [], 0
+                batch.append(operation)
+                size += count
+                continue
+            self._send_metrics(batch)
+            batch, size = [], 0
+            self._guarded(operation)
+        self._send_metrics(batch)
+
+    def _send_metrics(self, operations: list[Operation]) -> None:
+        if not operations:
+            return
+        try:
+            self._log_metrics(operations)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            if len(operations) == 1:
+                self._note(operations[0], error)
+                return
+            # find the bad ones, keep the good ones
+            half = len(operations) // 2
+            self._send_metrics(operations[:half])
+            self._send_metrics(operations[half:])
+
+    def _log_metrics(self, operations: list[Operation]) -> None:
+        from mlflow.entities import Metric
+
+        points = [
+            Metric(name, value, operation["t"], operation["s"])
+            for operation in operations
+            for name, value in operation["v"].items()
+        ]
+        for start in range(0, len(points), MAX_METRICS):
+            self._client.log_batch(self._run_id, metrics=points[start : start + MAX_METRICS])
+
+    def _guarded(self, operation: Operation) -> None:
+        try:
+            getattr(self, f"_do_{operation.get('op')}", self._do_unknown)(operation)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            self._note(operation, error)
+
+    def _note(self, operation: Operation, error: Exception) -> None:
+        self.refused.append(f"{json.dumps(operation)[:200]}: {error}")
+
+    def _do_unknown(self, operation: Operation) -> None:
+        self.refused.append(f"unknown operation {json.dumps(operation)[:200]}")
+
+    def _do_params(self, operation: Operation) -> None:
+        from mlflow.entities import Param
+
+        items = [Param(key, value) for key, value in operation["v"].items()]
+        for start in range(0, len(items), MAX_PARAMS):
+            self._client.log_batch(self._run_id, params=items[start : start + MAX_PARAMS])
+
+    def _do_tags(self, operation: Operation) -> None:
+        from mlflow.entities import RunTag
+
+        items = [RunTag(key, value) for key, value in operation["v"].items()]
+        for start in range(0, len(items), MAX_PARAMS):
+            self._client.log_batch(self._run_id, tags=items[start : start + MAX_PARAMS])
+
+    def _do_name(self, operation: Operation) -> None:
+        self._client.update_run(self._run_id, name=operation["v"])
+
+    def _do_status(self, operation: Operation) -> None:
+        if operation["v"] == "RUNNING":
+            self._client.update_run(self._run_id, status="RUNNING")
+        else:
+            self._client.set_terminated(self._run_id, operation["v"], operation["t"])
+
+    def _do_dataset(self, operation: Operation) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        data = Dataset(
+            operation["name"], operation["digest"], "local", operation["source"], profile=operation["profile"]
+        )
+        context = InputTag("mlflow.data.context", operation["context"])
+        self._client.log_inputs(self._run_id, datasets=[DatasetInput(data, [context])])
+
+    def _do_artifact(self, operation: Operation) -> None:
+        source = Path(operation["source"])
+        if not source.exists():
+            # sent before a crash that came before the note of it, or removed by its owner
+            return
+        if self._artifact_dir is not None:
+            self._place(source, self._artifact_dir / operation["path"], move=operation["move"])
+            return
+        folder = Path(operation["path"]).parent.as_posix()
+        self._client.log_artifact(self._run_id, str(source), None if folder == "." else folder)
+        if operation["move"]:
+            source.unlink(missing_ok=True)
+            source.parent.rmdir()
+
+    @staticmethod
+    def _place(source: Path, target: Path, *, move: bool) -> None:
+        if source == target:
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # through a neighbour and a rename, so that a reader never sees half a file
+        part = target.with_name(f".{target.name}.part")
+        if move:
+            shutil.move(source, part)
+            source.parent.rmdir()
+        else:
+            shutil.copyfile(source, part)
+        part.replace(target)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the store has understood the request and will never accept it."""
+    return getattr(error, "error_code", None) in _REFUSALS

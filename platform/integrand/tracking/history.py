@@ -1,0 +1,55 @@
+"""The series of a run, kept short enough for its record."""
+
+from __future__ import annotations
+
+import math
+
+MAX_POINTS = 500
+
+Point = list[float]
+
+
+class History:
+    """Series by metric name; each point is `[step, epoch, seconds since start, value]`.
+
+    A series that grows beyond twice `MAX_POINTS` loses every second point, so that memory stays bounded
+    however long a run is. First and last points are kept.
+    """
+
+    def __init__(self, series: dict[str, list[Point]] | None = None) -> None:
+        # JSON has no NaN: a record spells it null
+        self._series: dict[str, list[Point]] = {
+            name: [[math.nan if x is None else x for x in point] for point in points]
+            for name, points in (series or {}).items()
+        }
+        self.last: dict[str, float] = {}
+
+    def add(self, name: str, step: int, epoch: int, seconds: float, value: float) -> None:
+        """Append one point."""
+        self.last[name] = value
+        series = self._series.get(name)
+        if series is None:
+            series = self._series[name] = []
+        series.append([step, epoch, round(seconds, 3), value])
+        if len(series) > 2 * MAX_POINTS:
+            series[1:-1] = series[2:-1:2]
+
+    def last_step(self, name: str) -> int:
+        """Step of the newest point of a series, -1 where there is none."""
+        series = self._series.get(name)
+        return int(series[-1][0]) if series else -1
+
+    def series(self, name: str) -> list[Point]:
+        """The points of one series, empty where there is none."""
+        return self._series.get(name, [])
+
+    def thinned(self) -> dict[str, list[Point]]:
+        """Every series with at most `MAX_POINTS` points, evenly chosen, ends included."""
+        return {name: _thin(points) for name, points in self._series.items()}
+
+
+def _thin(points: list[Point]) -> list[Point]:
+    if len(points) <= MAX_POINTS:
+        return points
+    stride = (len(points) - 1) / (MAX_POINTS - 1)
+    return [points[round(i * stride)] for i in range(MAX_POINTS)]

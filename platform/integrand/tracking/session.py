@@ -1,0 +1,187 @@
+"""One open run: its store, and the channel (spool and sender) through which it is written."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import TrackingError
+from . import folders, names
+from .delivery import Delivery
+from .process import identity
+from .reaper import reap
+from .sender import Sender
+from .spool import Spool, SpoolReader
+from .store import get_or_create_experiment, open_store
+from .uris import local_path, redact, resolve_uri
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """Which run is wanted, and where.
+
+    Args:
+        experiment: Name of the experiment; ignored when a run is continued.
+        run_name: Name of a new run.
+        run_id: The run to continue; None for a new one.
+        tracking_uri: Store; None for the default.
+        artifact_dir: Artifact folder of a new experiment; None for `./mlartifacts`.
+        tags: Tags of the run.
+        flush_every: Seconds between batches.
+    """
+
+    experiment: str
+    run_name: str | None
+    run_id: str | None
+    tracking_uri: str | None
+    artifact_dir: str | None
+    tags: dict[str, str]
+    flush_every: float
+
+
+class Session:
+    """Opens or creates the run and keeps the channel to it.
+
+    Args:
+        request: Which run.
+
+    Raises:
+        TrackingError: Store, run, artifact folder or spool cannot be used.
+    """
+
+    def __init__(self, request: RunRequest) -> None:
+        self.uri = resolve_uri(request.tracking_uri)
+        self.client = open_store(self.uri)
+        self.resumed = request.run_id is not None
+        run = self._continue_run(request) if request.run_id else self._create_run(request)
+        self.run_id: str = run.info.run_id
+        self.run_name: str = run.info.run_name
+        self.experiment_id: str = run.info.experiment_id
+        self.started: float = run.info.start_time / 1000
+        self.params: dict[str, str] = dict(run.data.params)
+        self.tags: dict[str, str] = dict(run.data.tags)
+        self.experiment: str = self.client.get_experiment(self.experiment_id).name
+        self.artifact_dir = local_path(run.info.artifact_uri)
+        self._flush_every = request.flush_every
+        self._channel: tuple[Spool, Sender] | None = None
+        try:
+            self._check_artifact_dir()
+            self._open_channel()
+        except TrackingError as error:
+            if not self.resumed:
+                self.client.set_tag(self.run_id, names.ERROR_TYPE, "TrackingError")
+                self.client.set_tag(self.run_id, names.ERROR_MESSAGE, str(error))
+                self.client.set_terminated(self.run_id, "FAILED")
+            raise
+
+    @property
+    def files_dir(self) -> Path:
+        """Folder of this run on the local disk: its artifact folder, else one under `integrand-runs/`."""
+        return self.artifact_dir or folders.checkpoint_dir(self.run_id)
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Where checkpoints go: straight into the artifacts if those are local, so that nothing is copied."""
+        if self.artifact_dir is not None:
+            return self.artifact_dir / names.CHECKPOINT_DIR
+        return folders.checkpoint_dir(self.run_id)
+
+    @property
+    def spool(self) -> Spool:
+        """The spool; opened again after `close`."""
+        return (self._channel or self._open_channel())[0]
+
+    @property
+    def sender(self) -> Sender:
+        """The sending thread; started again after `close`."""
+        return (self._channel or self._open_channel())[1]
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until the store has everything; False if it has not after `timeout` seconds."""
+        spool, sender = self._channel or self._open_channel()
+        return not spool.behind and sender.flush(spool.size, timeout)
+
+    def close(self) -> None:
+        """Stop the sender and close the spool; what has not been sent stays for `integrand sync`."""
+        if self._channel is not None:
+            spool, sender = self._channel
+            sender.close()
+            spool.close()
+            self._channel = None
+
+    def steps(self) -> dict[str, int]:
+        """Newest recorded step of every metric of a continued run."""
+        run = self.client.get_run(self.run_id)
+        latest = {}
+        for key in run.data.metrics:
+            history = self.client.get_metric_history(self.run_id, key)
+            latest[key] = max((point.step for point in history), default=-1)
+        return latest
+
+    def _create_run(self, request: RunRequest) -> Any:
+        artifact_dir = Path(request.artifact_dir or "mlartifacts")
+        experiment = get_or_create_experiment(self.client, self.uri, request.experiment, artifact_dir)
+        # MLflow draws names from the global generator, which is seeded: every run would have the same
+        name = request.run_name or f"run-{uuid.uuid4().hex[:6]}"
+        try:
+            return self.client.create_run(
+                experiment.experiment_id, tags={**request.tags, **identity()}, run_name=name
+            )
+        except Exception as error:
+            raise TrackingError(
+                f"the tracking store {redact(self.uri)} does not create a run ({error})",
+                "see `integrand doctor`",
+            ) from error
+
+    def _continue_run(self, request: RunRequest) -> Any:
+        from .runs import find_run
+
+        # a prefix or `latest` is welcome here too
+        run_id = find_run(str(request.run_id), self.uri, None, client=self.client).run_id
+        for key, value in {**request.tags, **identity()}.items():
+            self.client.set_tag(run_id, key, value)
+        self.client.update_run(run_id, status="RUNNING")
+        return self.client.get_run(run_id)
+
+    def _check_artifact_dir(self) -> None:
+        if self.artifact_dir is None:
+            return
+        probe = self.artifact_dir / f".write-test-{os.getpid()}"
+        try:
+            self.artifact_dir.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise TrackingError(
+                f"the artifact directory {self.artifact_dir} cannot be written ({error.strerror or error})",
+                "make it writable, or start a new experiment (--trainer.logger.experiment NAME) with "
+                "--trainer.logger.artifact_dir DIR: the place is fixed when an experiment is created",
+            ) from error
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "run_id": self.run_id,
+            "run_name": self.run_name,
+            "experiment": self.experiment,
+            "tracking_uri": self.uri,
+            "artifact_dir": str(self.artifact_dir) if self.artifact_dir else None,
+        }
+
+    def _open_channel(self) -> tuple[Spool, Sender]:
+        spool = Spool(folders.spool_dir(self.run_id), self._meta())
+        sender = Sender(SpoolReader(spool.directory), self._connect, self._flush_every, self._reap)
+        self._channel = (spool, sender)
+        return self._channel
+
+    def _connect(self) -> Delivery:
+        return Delivery(self.client, self.run_id, self.artifact_dir)
+
+    def _reap(self) -> None:
+        for run_id in reap(self.client, [self.experiment_id], keep=self.run_id):
+            log.info("tracking: run %s was left RUNNING by a dead process; it is now KILLED", run_id)
