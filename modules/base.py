@@ -15,11 +15,6 @@ from integrand.solvers import SolveStats
 from integrand.spec import DataSpec
 
 
-def adam(params: Any) -> torch.optim.Optimizer:
-    """The default optimiser: Adam at 1e-3, as the papers of the neural ODE family use."""
-    return torch.optim.Adam(params, lr=1e-3)
-
-
 class FamilyModule(pl.LightningModule):
     """A family of networks read as differential equations, ready to train.
 
@@ -63,7 +58,8 @@ class FamilyModule(pl.LightningModule):
     def __init__(
         self,
         spec: DataSpec,
-        optimizer: OptimizerCallable = adam,
+        # the papers of the neural ODE family use Adam at 1e-3; a lambda, so that the command line can read it
+        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__()

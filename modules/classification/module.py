@@ -14,7 +14,7 @@ from integrand.errors import UsageError
 from integrand.solvers import Solution
 from integrand.spec import DataSpec
 
-from ..base import FamilyModule, adam
+from ..base import FamilyModule
 from .dynamics import Dynamics
 from .net import ClassifierNet, Head, Stem, check_images, halvings
 
@@ -47,7 +47,7 @@ class ImageClassifier(FamilyModule):
         dynamics: Dynamics,
         channels: int,
         downsample: int | None = None,
-        optimizer: OptimizerCallable = adam,
+        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__(spec, optimizer, lr_scheduler)
