@@ -1,0 +1,173 @@
+"""Cells: one experiment with one set of overrides and one seed, as a command with a key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from integrand.errors import UsageError
+
+from .spec import PACKAGED, SuiteSpec, find_config
+
+# code that cannot change what a run computes; of the command line only training.py can
+_BYSTANDERS = {"benchmarks", "cli", "comparison", "suites"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a suite.
+
+    Args:
+        key: Digest that identifies the run: equal keys mean the same computation.
+        experiment: Short name of the experiment with what sets its variant apart.
+        config: Its configuration file.
+        seed: Its seed.
+        overrides: Dotted option → value.
+        args: Further words of its command line.
+    """
+
+    key: str
+    experiment: str
+    config: Path
+    seed: int
+    overrides: Mapping[str, Any]
+    args: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The cell in words."""
+        return f"{self.experiment} seed {self.seed}"
+
+    def command(self, suite: str) -> tuple[str, ...]:
+        """The process that runs the cell and records it under its key."""
+        logger = "--trainer.logger"
+        return (
+            *(sys.executable, "-m", "integrand", "fit", "--config", str(self.config)),
+            *("--seed_everything", str(self.seed)),
+            *(f"{logger}.experiment", suite, f"{logger}.suite", suite, f"{logger}.run_key", self.key),
+            *("--test_after_fit", "true"),
+            *(f"--{name}={_word(value)}" for name, value in self.overrides.items()),
+            *self.args,
+        )
+
+
+def expand(spec: SuiteSpec) -> list[Cell]:
+    """The cells of a suite: all experiments with the first seed, then all with the second, and so on.
+
+    In this order an interrupted suite leaves whole comparisons over fewer seeds.
+
+    Raises:
+        UsageError: An experiment file cannot be read.
+    """
+    common = {k for k in spec.variants[0] if all(v.get(k) == spec.variants[0][k] for v in spec.variants)}
+    args = [_include(word, Path.cwd(), ()) for word in spec.args]
+    cells = []
+    for seed in spec.seeds:
+        for file in spec.experiments:
+            config = resolved_config(file)
+            for variant in spec.variants:
+                content = {"config": config, "overrides": dict(variant), "args": args, "seed": seed}
+                content |= {"data": _data_name(config, variant), "code": code_digest()}
+                own = " ".join(
+                    f"{k.rpartition('.')[2]}={_word(v)}" for k, v in variant.items() if k not in common
+                )
+                label = f"{_short_name(file)} {own}".strip()
+                cells.append(Cell(_digest(content), label, file, seed, variant, spec.args))
+    return cells
+
+
+def resolved_config(file: Path, above: tuple[Path, ...] = ()) -> Any:
+    """The content of a configuration file with the files that it names in place of their names.
+
+    Comments and layout are gone, so they do not change a key.
+
+    Raises:
+        UsageError: A file is not YAML, or includes itself.
+    """
+    if file in above:
+        raise UsageError(f"{file} includes itself", "break the circle")
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(
+            f"{file} cannot be read as YAML: {' '.join(str(error).split())}", "correct it"
+        ) from error
+    return _include(content, file.parent, (*above, file))
+
+
+def _include(value: Any, base: Path, above: tuple[Path, ...]) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _include(v, base, above) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_include(v, base, above) for v in value]
+    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
+        file = find_config(value, base)
+        return value if file is None else resolved_config(file, above)
+    return value
+
+
+@cache
+def code_digest() -> str:
+    """Digest of the package's source that runs train with, and of the configuration that all runs start from.
+
+    Families of other packages are not in it.
+    """
+    root = PACKAGED.parent
+    digest = hashlib.sha256()
+    files = [root / "cli" / "training.py", PACKAGED / "base.yaml"]
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        if Path(folder) == root:
+            subfolders[:] = [s for s in subfolders if s not in _BYSTANDERS]
+        files += [Path(folder) / name for name in names if name.endswith(".py")]
+    for file in sorted(f for f in files if f.is_file()):
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """64 bits are enough to tell a suite's cells apart and short enough for file names."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _data_name(config: Any, variant: Mapping[str, Any]) -> str:
+    """The data set that the cell names, the default one where it names none."""
+    data = variant.get("data", config.get("data") if isinstance(config, dict) else None)
+    name = data.get("class_path", "") if isinstance(data, dict) else data
+    return str(variant.get("data.class_path", name) or "")
+
+
+def _short_name(file: Path) -> str:
+    """`fashion_mini/neural_ode` for a packaged experiment; folder and stem for any other file."""
+    packaged = (PACKAGED / "experiment").resolve()
+    if file.is_relative_to(packaged):
+        return file.relative_to(packaged).with_suffix("").as_posix()
+    return f"{file.parent.name}/{file.stem}"
+
+
+def _word(value: Any) -> str:
+    """An override as YAML reads it back from one word."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def by_key(cells: Sequence[Cell]) -> dict[str, Cell]:
+    """Cells by key.
+
+    Raises:
+        UsageError: Two cells are the same computation.
+    """
+    keys: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.key in keys:
+            raise UsageError(f"{cell.label} is in the suite twice", "give each variant other overrides")
+        keys[cell.key] = cell
+    return keys

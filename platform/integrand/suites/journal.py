@@ -1,0 +1,107 @@
+"""What a suite leaves on disk beside the tracking store: its plan, one log per cell, one line per attempt."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from integrand.errors import UsageError
+
+from .cells import Cell
+from .launcher import Outcome
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The folder of one suite, `integrand-runs/suites/NAME`.
+
+    Args:
+        folder: The folder; made when something is written.
+    """
+
+    folder: Path
+
+    @classmethod
+    def of(cls, suite: str) -> Journal:
+        """The journal of a suite below `INTEGRAND_RUNS`, by default `integrand-runs` here."""
+        root = Path(os.environ.get("INTEGRAND_RUNS") or "integrand-runs")
+        return cls(root / "suites" / suite)
+
+    def log(self, cell: Cell) -> Path:
+        """Where the output of a cell goes."""
+        return self.folder / f"{cell.key}.log"
+
+    def lock(self) -> FileLock:
+        """Hold the suite, so that two commands do not run the same cells.
+
+        Raises:
+            UsageError: Another process holds it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UsageError(
+                f"another process is running the suite {self.folder.name}",
+                "wait for it, or end it with Ctrl-C",
+            ) from error
+        return lock
+
+    def write_plan(self, suite: str, cells: Sequence[Cell]) -> None:
+        """Write plan.json, from which a comparison tells missing runs."""
+        plan = {
+            "suite": suite,
+            "cells": [
+                {"key": c.key, "experiment": c.experiment, "seed": c.seed, "overrides": dict(c.overrides)}
+                for c in cells
+            ],
+        }
+        partial = self.folder / "plan.json.partial"
+        partial.write_text(json.dumps(plan, indent=1, default=str), encoding="utf-8")
+        partial.replace(self.folder / "plan.json")
+
+    def append(self, cell: Cell, outcome: Outcome) -> None:
+        """Note how a cell ended."""
+        line = {
+            "key": cell.key,
+            "experiment": cell.experiment,
+            "seed": cell.seed,
+            "state": outcome.state,
+            "seconds": round(outcome.seconds, 3),
+            "attempts": outcome.attempts,
+            "returncode": outcome.returncode,
+            "error": outcome.error,
+            "time": time.time(),
+        }
+        with (self.folder / "journal.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def entries(self) -> list[dict[str, Any]]:
+        """All lines, oldest first; a line cut off by a crash is skipped."""
+        found = []
+        with suppress(FileNotFoundError):
+            for line in (self.folder / "journal.jsonl").read_text(encoding="utf-8").splitlines():
+                with suppress(ValueError):
+                    found.append(json.loads(line))
+        return found
+
+    def durations(self) -> dict[str, list[float]]:
+        """Seconds of the finished runs by experiment."""
+        result: dict[str, list[float]] = {}
+        for entry in self.entries():
+            if entry.get("state") == "finished":
+                result.setdefault(str(entry["experiment"]), []).append(float(entry["seconds"]))
+        return result
+
+    def last_ends(self) -> dict[str, dict[str, Any]]:
+        """How each cell ended last, by run key."""
+        return {str(entry["key"]): entry for entry in self.entries()}

@@ -1,0 +1,115 @@
+"""Runs commands; says how each ended. The one interface behind which other engines can stand."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Task:
+    """A command to run.
+
+    Args:
+        key: Identifies it.
+        label: Names it to people.
+        command: Program and arguments.
+        log: Where its output goes.
+    """
+
+    key: str
+    label: str
+    command: tuple[str, ...]
+    log: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended.
+
+    Args:
+        task: The task.
+        state: `finished`, `failed`, or `interrupted` by the user.
+        seconds: Wall time of the last attempt.
+        attempts: Number of attempts.
+        returncode: Exit code of the last attempt, -n after signal n; None where it could not be started.
+        error: What went wrong, in one line.
+    """
+
+    task: Task
+    state: str
+    seconds: float
+    attempts: int
+    returncode: int | None
+    error: str = ""
+
+
+class Observer(Protocol):
+    """Sees what a launcher does, while it does it."""
+
+    def started(self, task: Task, attempt: int) -> None:
+        """A process of the task was started."""
+
+    def retried(self, task: Task, error: str) -> None:
+        """The task died and goes back into the queue."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """The task is over."""
+
+    def tick(self) -> None:
+        """Time passed."""
+
+    def stopping(self, reason: str) -> None:
+        """The launcher was told to stop and ends its processes."""
+
+
+class Launcher(Protocol):
+    """An engine that runs tasks."""
+
+    def launch(self, tasks: Sequence[Task], observer: Observer) -> list[Outcome]:
+        """Run every task; one that fails never stops the others.
+
+        Returns:
+            The outcome of every task that was started, in the order in which they ended. Fewer outcomes than
+            tasks, or an interrupted one, mean that the user stopped the launcher.
+        """
+
+
+def died_of_signal(returncode: int) -> int | None:
+    """The signal that ended a process, by its own hand (-n) or by a handler's exit code (128 + n)."""
+    number = -returncode if returncode < 0 else returncode - 128
+    return number if 0 < number < signal.NSIG else None
+
+
+def describe_exit(returncode: int) -> str:
+    """`exit code 1`, or `killed by SIGKILL`."""
+    number = died_of_signal(returncode)
+    if number is None:
+        return f"exit code {returncode}"
+    try:
+        return f"ended by {signal.Signals(number).name}"
+    except ValueError:
+        return f"ended by signal {number}"
+
+
+_ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+_ERROR = re.compile(r"^(integrand: error: |[\w.]*(Error|Exception|Interrupt|Exit)\b)")
+
+
+def last_error(log: Path, tail: int = 20_000) -> str:
+    """The last line of a log that reads like an error, or else its last line; at most 300 characters."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - tail))
+            text = _ESCAPES.sub(b"", file.read()).decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    lines = [line for line in lines if not line.startswith("=== attempt")]
+    errors = [line for line in lines if _ERROR.match(line)]
+    line = (errors or lines or [""])[-1].removeprefix("integrand: error: ")
+    return line if len(line) <= 300 else f"{line[:299]}…"

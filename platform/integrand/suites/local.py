@@ -1,0 +1,207 @@
+"""The local launcher: a pool of slots over child processes, each slot with its cores and its device."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import IO
+
+from .launcher import Observer, Outcome, Task, describe_exit, died_of_signal, last_error
+from .resources import cores, devices, slot_environment
+
+POLL_SECONDS = 0.05
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass
+class _Child:
+    """A running process."""
+
+    task: Task
+    attempt: int
+    slot: int
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+    start: float = field(default_factory=time.monotonic)
+
+
+class LocalLauncher:
+    """Runs tasks as child processes of this one.
+
+    Each child leads a process group of its own, so that Ctrl-C in the terminal reaches only this process.
+    It then ends its children in order: SIGTERM, and SIGKILL after `grace` seconds or at a second Ctrl-C.
+
+    Args:
+        jobs: Processes at a time.
+        retries: How often a task that a signal killed (out of memory, a lost node) is started again. One that
+            ended by itself with an exit code is not: it would end so again.
+        device_names: CUDA devices to share out, one per slot in turn; None finds them.
+        num_cores: Cores to share out; None finds them.
+        grace: Seconds that children have to end after SIGTERM.
+        environment: What children inherit; None takes this process's environment.
+    """
+
+    def __init__(
+        self,
+        jobs: int,
+        retries: int = 1,
+        device_names: Sequence[str] | None = None,
+        num_cores: int | None = None,
+        grace: float = 30.0,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.jobs = jobs
+        self.retries = retries
+        self.device_names = tuple(devices() if device_names is None else device_names)
+        self.num_cores = cores() if num_cores is None else num_cores
+        self.grace = grace
+        self.environment = dict(os.environ if environment is None else environment)
+        self._stop_signal: int | None = None
+        self._stop_count = 0
+
+    @property
+    def stop_signal(self) -> int | None:
+        """The signal that stopped the last `launch`, None where nothing did."""
+        return self._stop_signal
+
+    def launch(self, tasks: Sequence[Task], observer: Observer) -> list[Outcome]:
+        """Run every task; see `Launcher.launch`."""
+        self._reset()
+        slots = max(1, min(self.jobs, len(tasks)))
+        threads = max(1, self.num_cores // slots)
+        free = list(range(slots))
+        waiting = deque((task, 1) for task in tasks)
+        running: list[_Child] = []
+        outcomes: list[Outcome] = []
+
+        def end(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            observer.ended(outcome)
+
+        with self._signals():
+            try:
+                while running or (waiting and not self._stop_count):
+                    while free and waiting and not self._stop_count:
+                        task, attempt = waiting.popleft()
+                        try:
+                            child = self._start(task, attempt, free[0], threads)
+                        except OSError as error:
+                            end(Outcome(task, "failed", 0.0, attempt, None, f"cannot be started: {error}"))
+                            continue
+                        free.pop(0)
+                        running.append(child)
+                        observer.started(task, attempt)
+                    if self._stop_signal is not None:
+                        observer.stopping(signal.Signals(self._stop_signal).name)
+                        for outcome in self._stop(running):
+                            end(outcome)
+                        break
+                    for child in [c for c in running if c.process.poll() is not None]:
+                        running.remove(child)
+                        free.append(child.slot)
+                        outcome = self._outcome(child)
+                        if self._retry(outcome):
+                            observer.retried(child.task, outcome.error)
+                            waiting.appendleft((child.task, child.attempt + 1))
+                        else:
+                            end(outcome)
+                    observer.tick()
+                    if running:
+                        time.sleep(POLL_SECONDS)
+            finally:
+                for child in running:  # an observer raised: leave no process behind
+                    _kill(child)
+        return outcomes
+
+    def _reset(self) -> None:
+        self._stop_signal, self._stop_count = None, 0
+
+    def _start(self, task: Task, attempt: int, slot: int, threads: int) -> _Child:
+        device = self.device_names[slot % len(self.device_names)] if self.device_names else None
+        task.log.parent.mkdir(parents=True, exist_ok=True)
+        log = task.log.open("ab" if attempt > 1 else "wb")
+        try:
+            if attempt > 1:
+                log.write(f"=== attempt {attempt} ===\n".encode())
+                log.flush()
+            process = subprocess.Popen(
+                task.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=slot_environment(self.environment, threads, device),
+                start_new_session=True,
+            )
+        except OSError:
+            log.close()
+            raise
+        return _Child(task, attempt, slot, process, log)
+
+    def _retry(self, outcome: Outcome) -> bool:
+        code = outcome.returncode
+        return code is not None and died_of_signal(code) is not None and outcome.attempts <= self.retries
+
+    def _outcome(self, child: _Child, interrupted: bool = False) -> Outcome:
+        child.log.close()
+        seconds = time.monotonic() - child.start
+        code = child.process.returncode
+        if code == 0:  # also when it ended before the signal reached it
+            return Outcome(child.task, "finished", seconds, child.attempt, code)
+        error = describe_exit(code)
+        if not interrupted and (line := last_error(child.task.log)):
+            error = f"{error}: {line}"
+        return Outcome(
+            child.task, "interrupted" if interrupted else "failed", seconds, child.attempt, code, error
+        )
+
+    def _stop(self, running: list[_Child]) -> list[Outcome]:
+        """End all children; a second signal ends the patience."""
+        for child in running:
+            with contextlib.suppress(ProcessLookupError):
+                child.process.terminate()
+        deadline = time.monotonic() + self.grace
+        while any(c.process.poll() is None for c in running):
+            if time.monotonic() > deadline or self._stop_count > 1:
+                break
+            time.sleep(POLL_SECONDS)
+        outcomes = []
+        while running:
+            child = running.pop()
+            _kill(child)
+            outcomes.append(self._outcome(child, interrupted=True))
+        return outcomes
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Turn SIGINT, SIGTERM and SIGHUP into a request to stop while tasks run."""
+
+        def request(number: int, frame: FrameType | None) -> None:
+            self._stop_signal = self._stop_signal or number
+            self._stop_count += 1
+
+        previous = {}
+        try:
+            for number in _STOP_SIGNALS:
+                previous[number] = signal.signal(number, request)
+        except ValueError:
+            pass  # not the main thread, which alone receives signals
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def _kill(child: _Child) -> None:
+    """Kill a child with its whole process group: workers and ranks that it started too."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.process.pid, signal.SIGKILL)
+    child.process.wait()
+    child.log.close()

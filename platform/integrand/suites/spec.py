@@ -1,0 +1,177 @@
+"""A suite file: which experiments, with which overrides, over which seeds."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from integrand.errors import UsageError
+
+PACKAGED = Path(__file__).resolve().parent.parent / "configs"
+"""The configurations that ship with the package."""
+
+_KEYS = ("name", "experiments", "seeds", "overrides", "args")
+# the suite sets these itself; a cell that had others would never be found again
+_RESERVED = ("seed_everything", "trainer.logger", "test_after_fit", "ckpt_path")
+
+
+@dataclass(frozen=True)
+class SuiteSpec:
+    """A suite as its file states it.
+
+    Args:
+        name: Name of the suite and of its MLflow experiment.
+        experiments: Configuration files of the experiments.
+        seeds: One run each.
+        variants: Sets of overrides, dotted option → value; every experiment runs with each of them.
+        args: Further words for the command line of every run.
+    """
+
+    name: str
+    experiments: tuple[Path, ...]
+    seeds: tuple[int, ...]
+    variants: tuple[Mapping[str, Any], ...] = ({},)
+    args: tuple[str, ...] = ()
+
+
+def read_suite(name: str) -> SuiteSpec:
+    """Read a suite file.
+
+    Args:
+        name: A path, or the name of a packaged suite such as `quickstart`.
+
+    Raises:
+        UsageError: There is no such file, or it does not describe a suite.
+    """
+    path = _find_suite(name)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} is not YAML: {' '.join(str(error).split())}", "see docs/comparison.md"
+        ) from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} is not a suite", f"a suite has the keys {', '.join(_KEYS)}")
+    for key in values:
+        if key not in _KEYS:
+            close = difflib.get_close_matches(str(key), _KEYS, n=1)
+            raise UsageError(
+                f"{path}: a suite has no key {key!r}",
+                f"did you mean {close[0]}?" if close else f"its keys are {', '.join(_KEYS)}",
+            )
+    suite_name = values.get("name", path.stem)
+    if not isinstance(suite_name, str) or not re.fullmatch(r"[\w.-]+", suite_name):
+        raise UsageError(f"{path}: {suite_name!r} cannot name a suite", "use letters, digits, - _ and .")
+    return SuiteSpec(
+        suite_name,
+        _experiments(values.get("experiments"), path),
+        _seeds(values.get("seeds", [0]), path),
+        _variants(values.get("overrides"), path),
+        _args(values.get("args", []), path),
+    )
+
+
+def find_config(name: str, base: Path) -> Path | None:
+    """The configuration file that `name` means: a path from `base` or from here, or a packaged file."""
+    short = name.removeprefix("configs/")
+    for candidate in (
+        PACKAGED / short,
+        base / name,
+        Path(name).expanduser(),
+        PACKAGED / "experiment" / short,
+    ):
+        if candidate.is_file():
+            return candidate.resolve()
+    return None
+
+
+def _find_suite(name: str) -> Path:
+    path = Path(name).expanduser()
+    short = name.removeprefix("configs/")
+    for candidate in (
+        path,
+        PACKAGED / short,
+        PACKAGED / "suite" / short,
+        PACKAGED / "suite" / f"{short}.yaml",
+    ):
+        if candidate.is_file():
+            return candidate
+    known = sorted(p.stem for p in (PACKAGED / "suite").glob("*.yaml"))
+    close = difflib.get_close_matches(path.stem, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"packaged suites: {', '.join(known) or 'none'}"
+    raise UsageError(f"there is no suite file {name}", hint)
+
+
+def _experiments(values: Any, path: Path) -> tuple[Path, ...]:
+    if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
+        raise UsageError(f"{path}: experiments is not a list of files", "experiments: [experiment/x/y.yaml]")
+    found = []
+    for value in values:
+        file = find_config(value, path.parent)
+        if file is None:
+            known = sorted(p.relative_to(PACKAGED).as_posix() for p in PACKAGED.rglob("*.yaml"))
+            close = difflib.get_close_matches(value, known, n=1)
+            raise UsageError(
+                f"{path}: there is no experiment {value}",
+                f"did you mean {close[0]}?" if close else "paths start from the packaged configs/",
+            )
+        found.append(file)
+    if len(set(found)) < len(found):
+        raise UsageError(f"{path}: an experiment is listed twice", "list each one once")
+    return tuple(found)
+
+
+def _seeds(values: Any, path: Path) -> tuple[int, ...]:
+    seeds = list(range(values)) if isinstance(values, int) and not isinstance(values, bool) else values
+    if (
+        not isinstance(seeds, list)
+        or not seeds
+        or not all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**32 for s in seeds)
+        or len(set(seeds)) < len(seeds)
+    ):
+        raise UsageError(
+            f"{path}: seeds {values!r} are not different whole numbers", "seeds: [0, 1, 2], or seeds: 3"
+        )
+    return tuple(seeds)
+
+
+def _variants(values: Any, path: Path) -> tuple[Mapping[str, Any], ...]:
+    variants = [values or {}] if values is None or isinstance(values, dict) else values
+    if not isinstance(variants, list) or not variants or not all(isinstance(v, dict) for v in variants):
+        raise UsageError(
+            f"{path}: overrides are neither options nor a list of sets of options",
+            "overrides: {trainer.max_epochs: 3}",
+        )
+    for name in {str(key) for variant in variants for key in variant}:
+        _refuse_reserved(name, path)
+    return tuple(variants)
+
+
+def _args(values: Any, path: Path) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise UsageError(
+            f"{path}: args is not a list of words", "args: [--trainer, configs/trainer/gpu.yaml]"
+        )
+    words = tuple(str(value) for value in values)
+    for word in words:
+        if word.startswith("--"):
+            _refuse_reserved(word[2:], path)
+    return words
+
+
+def _refuse_reserved(option: str, path: Path) -> None:
+    for reserved in _RESERVED:
+        if option.partition("=")[0] == reserved or option.startswith(f"{reserved}."):
+            remedy = {
+                "seed_everything": "list it under seeds",
+                "trainer.logger": "use --tracking-uri for the store",
+            }
+            raise UsageError(
+                f"{path}: a suite sets {reserved} itself", remedy.get(reserved, f"leave {option} out")
+            )
