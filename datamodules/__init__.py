@@ -1,0 +1,69 @@
+"""Data sets: cards without torch, Lightning datamodules on demand.
+
+Importing this package loads no torch; naming a class (`from integrand.datamodules import FashionMini`) does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .card import DataCard, PackagedFile, Source
+from .registry import builtin_cards, cards, find_card, load_all, load_class
+
+if TYPE_CHECKING:
+    from .images.augment import Augmentation, Cutout, HorizontalFlip, RandomCrop
+    from .images.base import ImageDataModule
+    from .images.cifar10 import CIFAR10
+    from .images.cifar100 import CIFAR100
+    from .images.digits import Digits
+    from .images.fashion_mini import FashionMini
+    from .images.fashion_mnist import FashionMNIST
+    from .images.mnist import MNIST
+
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "MNIST",
+    "Augmentation",
+    "Cutout",
+    "DataCard",
+    "Digits",
+    "FashionMNIST",
+    "FashionMini",
+    "HorizontalFlip",
+    "ImageDataModule",
+    "PackagedFile",
+    "RandomCrop",
+    "Source",
+    "cards",
+    "find_card",
+    "load_all",
+    "load_class",
+]
+
+# what is no data set of its own, and the module that defines it
+_SHARED = {
+    "Augmentation": ".images.augment",
+    "Cutout": ".images.augment",
+    "HorizontalFlip": ".images.augment",
+    "RandomCrop": ".images.augment",
+    "ImageDataModule": ".images.base",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a class when it is first named (PEP 562)."""
+    from importlib import import_module
+
+    if name in _SHARED:
+        return getattr(import_module(_SHARED[name], __name__), name)
+    if not name.startswith("_"):
+        for card in builtin_cards().values():
+            if card.class_name == name:
+                return load_class(card)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Also the names that are not loaded yet."""
+    return sorted({*globals(), *__all__})

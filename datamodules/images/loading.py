@@ -1,0 +1,139 @@
+"""From one uint8 tensor to ready batches: the dataset, the sampler and the loader."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+
+from .augment import Augmentation
+
+Batch = tuple[Tensor, Tensor]
+
+
+def generator(purpose: str, seed: int, epoch: int) -> torch.Generator:
+    """A CPU generator for one purpose, seed and epoch; neighbouring seeds and epochs share nothing."""
+    digest = hashlib.sha256(f"{purpose}:{seed}:{epoch}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def identity(batch: Any) -> Any:
+    """The collate function: `__getitems__` has already made the batch."""
+    return batch
+
+
+class ImageSet(Dataset[Batch]):
+    """Images of one split as a single uint8 tensor; a batch is gathered, augmented and scaled at once.
+
+    Args:
+        images: Shape (N, C, H, W), uint8, on the device where batches are wanted.
+        labels: Shape (N,), int64, on the same device.
+        scale: Factor of each channel, shape (C,).
+        shift: Added to each channel after scaling, shape (C,).
+        augment: Changes made to each image, in this order.
+        seed: Seed of the changes.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        scale: Sequence[float],
+        shift: Sequence[float],
+        augment: Sequence[Augmentation] = (),
+        seed: int = 0,
+    ) -> None:
+        self.images = images
+        self.labels = labels
+        self.augment = tuple(augment)
+        self.seed = seed
+        self.epoch = 0
+        self._scale = torch.tensor(scale, device=images.device).view(1, -1, 1, 1)
+        self._shift = torch.tensor(shift, device=images.device).view(1, -1, 1, 1)
+        self._drawn: tuple[int, list[Tensor]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Batch:
+        """One image and its label, without a batch dimension."""
+        images, labels = self.__getitems__([index])
+        return images[0], labels[0]
+
+    def __getitems__(self, rows: Sequence[int]) -> Batch:
+        """A batch: float32 (B, C, H, W), scaled, and int64 (B,)."""
+        at = torch.as_tensor(rows).to(self.images.device)
+        images = self.images.index_select(0, at)
+        for change, drawn in zip(self.augment, self._draws(), strict=True):
+            images = change.apply(images, drawn.index_select(0, at))
+        return images.to(torch.float32).mul_(self._scale).add_(self._shift), self.labels.index_select(0, at)
+
+    def _draws(self) -> list[Tensor]:
+        """The random numbers of the current epoch, drawn on its first batch."""
+        if self._drawn is None or self._drawn[0] != self.epoch:
+            _, _, height, width = self.images.shape
+            source = generator("augment", self.seed, self.epoch)
+            tables = [change.draw(len(self), (height, width), source) for change in self.augment]
+            self._drawn = self.epoch, [table.to(self.images.device) for table in tables]
+        return self._drawn[1]
+
+
+class EpochShuffle(RandomSampler):
+    """A new order each epoch, given by seed and epoch alone.
+
+    A subclass of RandomSampler, because Lightning puts its distributed sampler in place of those. Without a
+    Trainer each pass is the next epoch.
+
+    Args:
+        data: The dataset.
+        seed: Seed of the orders.
+    """
+
+    def __init__(self, data: Dataset[Any], seed: int) -> None:
+        super().__init__(data)  # type: ignore[arg-type]  # ImageSet has a length
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the next pass; Lightning calls it."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        yield from torch.randperm(self.num_samples, generator=generator("shuffle", self.seed, epoch)).tolist()
+
+
+class ImageLoader(DataLoader[Batch]):
+    """A loader whose dataset knows the epoch, and that a checkpoint can resume in the middle of one.
+
+    The epoch is read from whatever sampler is in place: ours, or the distributed one that Lightning prefers.
+    """
+
+    _epoch = 0
+    _served = 0
+    _resume: tuple[int, int] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator serves Lightning as well
+        # Runs at the first `next`, not at `iter`: Lightning sets the sampler's epoch between the two.
+        self._epoch = int(getattr(self.sampler, "epoch", 0))
+        if isinstance(self.dataset, ImageSet):
+            self.dataset.epoch = self._epoch
+        done = self._resume[1] if self._resume is not None and self._resume[0] == self._epoch else 0
+        self._resume = None
+        self._served = done
+        for batch in islice(super().__iter__(), done, None):
+            self._served += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch and the number of batches served in it."""
+        return {"epoch": self._epoch, "served": self._served}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Skip what was served, if the next pass is of the same epoch."""
+        self._resume = state["epoch"], state["served"]
