@@ -76,7 +76,10 @@ class ImageClassifier(FamilyModule):
         return result
 
     def step(self, batch: tuple[Tensor, Tensor], stage: str) -> Tensor:
-        """Cross-entropy of a batch (images, labels); logs loss and accuracy of the epoch."""
+        """Cross-entropy of a batch (images, labels), in training plus `penalty`; logs loss and accuracy.
+
+        The logged loss is the cross-entropy alone, so that it compares between families and stages.
+        """
         x, y = batch
         logits = self(x)
         loss = F.cross_entropy(logits, y)
@@ -84,7 +87,18 @@ class ImageClassifier(FamilyModule):
         accuracy.update(logits, y)
         self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, batch_size=len(y), sync_dist=True)
         self.log(f"{stage}/acc", accuracy, on_step=False, on_epoch=True, batch_size=len(y))
+        if stage == "train":
+            for name, term in self.penalty().items():
+                self.log(f"train/{name}", term, on_step=False, on_epoch=True, batch_size=len(y), sync_dist=True)
+                loss = loss + term
         return loss
+
+    def penalty(self) -> dict[str, Tensor]:
+        """Extra terms of the training loss by name, weights included; called once after each training batch.
+
+        Logged as `train/<name>`. None by default; evaluation never sees them.
+        """
+        return {}
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Class probabilities of shape (batch, num_classes)."""
