@@ -121,7 +121,7 @@ def sort_runs(
                 LeftOut(r, label, r.seed, "superseded: a later finished run has the same seed") for r in older
             ]
             groups.append(Group(label, kept_runs))
-            configs = len({r.config_digest for r in kept_runs if r.config_digest})
+            configs = len({r.config_digest for r in group_runs if r.config_digest})
             if configs > 1:
                 result.notes.append(
                     f"{label}: its runs have {configs} different configurations; "

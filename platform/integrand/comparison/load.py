@@ -6,6 +6,7 @@ import difflib
 import json
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -84,17 +85,19 @@ def load_mlflow(
 
     try:
         runs = list(_search(client, _experiment_ids(client, experiment, uri), filter_string))
-    except MlflowException as error:
-        if filter_string and error.error_code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
-            first_line = str(error).splitlines()[0]
+    except UsageError:
+        raise
+    except Exception as error:
+        if (
+            filter_string
+            and isinstance(error, MlflowException)
+            and error.error_code == "INVALID_PARAMETER_VALUE"
+        ):
             raise UsageError(
-                f"MLflow does not understand the filter: {first_line}",
+                f"MLflow does not understand the filter: {str(error).splitlines()[0]}",
                 "example: --filter \"tags.suite = 'quickstart'\"",
             ) from error
-        raise TrackingError(
-            f"the tracking store {uri} cannot be read: {str(error).splitlines()[0]}",
-            "integrand doctor checks it",
-        ) from error
+        raise _unreadable(uri, error) from error
     runs = [run for run in runs if not run_ids or any(run.info.run_id.startswith(i) for i in run_ids)]
     with ThreadPoolExecutor(16) as pool:  # against a server each record is a request
         records = list(pool.map(lambda run: _slim(_record(client, run), keep_history), runs))
@@ -132,16 +135,19 @@ def _client(uri: str) -> Any:
         )
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
     try:
         return MlflowClient(tracking_uri=uri)
-    except (MlflowException, ImportError) as error:
-        raise TrackingError(
-            f"the tracking store {uri} cannot be opened: {str(error).splitlines()[0]}",
-            "integrand doctor checks it",
-        ) from error
+    except Exception as error:  # MLflow, SQLAlchemy and the drivers each raise their own
+        raise _unreadable(uri, error) from error
+
+
+def _unreadable(uri: str, error: Exception) -> TrackingError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    # a URI may hold a password
+    where = re.sub(r"//[^/@]*@", "//***@", uri)
+    return TrackingError(f"the tracking store {where} cannot be read: {reason}", "integrand doctor checks it")
 
 
 def _experiment_ids(client: Any, name: str | None, uri: str) -> list[str]:
@@ -175,6 +181,7 @@ def _record(client: Any, run: Any) -> RunRecord:
     except (ValueError, TypeError):
         record = _from_tags(run)
     record.run_id = run.info.run_id
+    record.run_name = run.info.run_name or record.run_name
     record.status = run.info.status
     record.ended = run.info.end_time / 1000 if run.info.end_time else None
     return record

@@ -1,0 +1,224 @@
+"""Which runs are compared, which are not and why, and what is said about the rest."""
+
+import itertools
+import random
+
+import pytest
+
+from integrand.comparison.analysis import compare
+from integrand.comparison.groups import Expected, sort_runs
+from integrand.comparison.quantities import Metric, choose_metric
+from integrand.comparison.statistics import holm, paired_t_p
+from integrand.errors import UsageError
+
+ACC = Metric("final/test_acc", "max", True)
+
+
+def reasons(comparison):
+    return {(o.label, o.seed): o.reason for o in comparison.left_out}
+
+
+def test_rows_are_ordered_best_first_and_compared_to_the_best(three_families):
+    (part,) = compare(three_families, ACC).parts
+    assert [row.label for row in part.rows] == ["neural-ode", "resnet", "no-block"]
+    assert part.reference == "neural-ode"
+    assert part.rows[0].difference is None
+    assert [row.difference.verdict for row in part.rows[1:]] == ["tie", "worse"]
+    assert [row.quality.n for row in part.rows] == [4, 4, 4]
+    # both differences and their Holm-corrected p, from the definition
+    by = {
+        f: [r.metrics["final/test_acc"] for r in three_families if r.family == f]
+        for f in ("neural-ode", "resnet", "no-block")
+    }
+    raw = [
+        paired_t_p([a - b for a, b in zip(by[f], by["neural-ode"], strict=True)])
+        for f in ("resnet", "no-block")
+    ]
+    assert [row.difference.p_t for row in part.rows[1:]] == pytest.approx(holm(raw))
+    assert part.rows[2].difference.paired.estimate.mean == pytest.approx(-0.2, abs=1e-9)
+
+
+def test_order_of_runs_changes_nothing(three_families, make_run):
+    runs = [*three_families, make_run("resnet", 9, None, status="FAILED"), make_run("resnet", 1, 0.5)]
+    expected = compare(runs, ACC)
+    for seed in range(5):
+        shuffled = runs.copy()
+        random.Random(seed).shuffle(shuffled)
+        assert compare(shuffled, ACC) == expected
+
+
+def test_baseline_and_its_sign(three_families):
+    (part,) = compare(three_families, ACC, baseline="no-block").parts
+    assert part.chosen
+    assert {r.label: r.difference.verdict for r in part.rows if r.difference} == {
+        "neural-ode": "better",
+        "resnet": "better",
+    }
+    with pytest.raises(UsageError, match="no-block"):
+        compare(three_families, ACC, baseline="noblock")
+
+
+def test_smaller_is_better_for_a_loss(make_run):
+    losses = {"resnet": 0.3, "neural-ode": 0.5}
+    runs = [
+        make_run(f, seed, None, metrics={"final/test_loss": loss + 0.001 * seed * (1 + (f == "resnet"))})
+        for (f, loss), seed in itertools.product(losses.items(), range(3))
+    ]
+    metric = choose_metric(runs)
+    assert (metric.name, metric.mode, metric.percent) == ("final/test_loss", "min", False)
+    (part,) = compare(runs, metric).parts
+    assert [r.label for r in part.rows] == ["resnet", "neural-ode"]
+    assert part.rows[1].difference.verdict == "worse"
+
+
+def test_failed_running_and_killed_runs_are_listed_not_dropped(make_run):
+    runs = [
+        make_run("resnet", 0),
+        make_run(
+            "resnet", 1, None, status="FAILED", error={"type": "NonFiniteLossError", "message": "NaN at\n12"}
+        ),
+        make_run("resnet", 2, 0.99, status="KILLED"),
+        make_run("resnet", 3, None, status="RUNNING"),
+        make_run("resnet", 4, None),
+        make_run("resnet", 5, None, metrics={"final/test_acc": None}),
+    ]
+    found = compare(runs, ACC)
+    assert found.parts[0].rows[0].quality.n == 1
+    assert reasons(found) == {
+        ("resnet", 1): "failed: NonFiniteLossError: NaN at 12",
+        ("resnet", 2): "killed",
+        ("resnet", 3): "running",
+        ("resnet", 4): "finished, but final/test_acc was not recorded",
+        ("resnet", 5): "finished, but final/test_acc is not finite",
+    }
+
+
+def test_of_two_runs_with_one_seed_the_latest_finished_counts(make_run):
+    old, new = make_run("resnet", 0, 0.1), make_run("resnet", 0, 0.9)
+    crashed = make_run("resnet", 0, None, status="FAILED")
+    found = compare([crashed, new, old], ACC)
+    assert found.parts[0].rows[0].group.runs == (new,)
+    assert [(o.run.run_id, o.reason.split(":")[0]) for o in found.left_out] == [
+        (crashed.run_id, "failed"),
+        (old.run_id, "superseded"),
+    ]
+
+
+def test_runs_without_a_seed_count_but_cannot_be_paired(make_run):
+    runs = [make_run("resnet", None, 0.8), make_run("resnet", None, 0.9), make_run("neural-ode", 0, 0.7)]
+    (part,) = compare(runs, ACC).parts
+    assert part.rows[0].quality.n == 2
+    assert part.rows[1].difference.verdict == "untested"
+    assert part.rows[1].difference.paired is None
+
+
+def test_a_seed_that_only_some_groups_have_is_missing_in_the_others(make_run):
+    runs = [make_run("resnet", 0), make_run("resnet", 1), make_run("neural-ode", 0), make_run("no-block", 0)]
+    runs.append(make_run("no-block", 1, None, status="FAILED"))
+    found = reasons(compare(runs, ACC))
+    assert found["neural-ode", 1].startswith("missing")
+    assert found["no-block", 1] == "failed"  # listed once, with its own reason
+    assert len(found) == 2
+
+
+def test_planned_runs_that_were_never_recorded_are_missing(make_run):
+    plan = [Expected("k1", "x/resnet", 0), Expected("k2", "x/resnet", 1)]
+    found = reasons(compare([make_run("resnet", 0, run_key="k1")], ACC, expected=plan))
+    assert found == {("x/resnet", 1): "missing: planned by the suite, never recorded"}
+
+
+@pytest.mark.parametrize("change", [{"digest": "sha256:bb"}, {"name": "other"}, {"n_train": 11}])
+def test_different_data_are_not_compared(make_run, change):
+    other = make_run("resnet", 0, 0.99)
+    other.data = other.data | change
+    found = compare([make_run("resnet", 1), make_run("neural-ode", 0), other], ACC)
+    assert [len(part.rows) for part in found.parts] == [2, 1]
+    assert any("do not share their data" in note for note in found.notes)
+
+
+def test_one_seed_has_no_test_and_says_so(make_run):
+    found = compare([make_run("resnet", 0, 0.9), make_run("neural-ode", 0, 0.5)], ACC)
+    row = found.parts[0].rows[1]
+    assert row.difference.verdict == "untested"
+    assert row.difference.p_t is None
+    assert any("no interval and no test" in note for note in found.notes)
+
+
+def test_three_seeds_say_how_far_the_exact_test_reaches(make_run):
+    runs = [make_run(f, s, a + 0.01 * s) for f, a in (("resnet", 0.9), ("neural-ode", 0.5)) for s in range(3)]
+    runs[0].metrics["final/test_acc"] += 0.001
+    found = compare(runs, ACC)
+    assert any("p = 0.25" in note for note in found.notes)
+    assert found.parts[0].rows[1].difference.verdict == "worse"
+    assert found.parts[0].rows[1].difference.p_flip == 0.25
+
+
+def test_equal_differences_fall_back_to_the_exact_test(make_run):
+    """Accuracies on a coarse grid: all differences 0.25 leave the t test without spread."""
+    runs = [make_run(f, s, a) for f, a in (("resnet", 0.75), ("neural-ode", 0.5)) for s in range(3)]
+    difference = compare(runs, ACC).parts[0].rows[1].difference
+    assert difference.p_t is None
+    assert (difference.p_flip, difference.verdict) == (0.25, "tie")
+
+
+def test_groups_by_config_are_named_by_what_differs(make_run):
+    def config(rtol, seed):
+        return {"seed_everything": seed, "model": {"init_args": {"solver": {"rtol": rtol}, "width": 8}}}
+
+    runs = [
+        make_run("neural-ode", s, 0.8, config=config(rtol, s), config_digest=f"{rtol}")
+        for rtol in (0.1, 0.001)
+        for s in range(2)
+    ]
+    by_family = sort_runs(runs, ACC)
+    assert any("--group-by config" in note for note in by_family.notes)
+    assert [o.reason.split(":")[0] for o in by_family.left_out] == ["superseded"] * 2
+    by_config = sort_runs([*runs, make_run("resnet", 0)], ACC, "config")
+    (groups,) = by_config.parts.values()
+    assert [g.label for g in groups] == ["neural-ode rtol=0.001", "neural-ode rtol=0.1", "resnet"]
+
+
+def test_mixed_configurations_in_a_family_are_pointed_out(make_run):
+    found = compare([make_run("resnet", 0, config_digest="a"), make_run("resnet", 1, config_digest="b")], ACC)
+    assert any("2 different configurations" in note for note in found.notes)
+
+
+def test_superseded_run_of_another_configuration_is_pointed_out(make_run):
+    found = compare([make_run("resnet", 0, config_digest="a"), make_run("resnet", 0, config_digest="b")], ACC)
+    assert any("2 different configurations" in note for note in found.notes)
+
+
+def test_nothing_finished_is_no_crash(make_run):
+    found = compare([make_run("resnet", 0, None, status="FAILED")], ACC)
+    assert found.parts == ()
+    assert len(found.left_out) == 1
+
+
+@pytest.mark.parametrize(
+    ("metrics", "name", "mode"),
+    [
+        ({"final/test_acc": 0.5, "best/val_acc": 0.6}, "final/test_acc", "max"),
+        ({"best/val_acc": 0.6, "final/test_loss": 1.0}, "best/val_acc", "max"),
+        ({"best/val_elbo": 0.6}, "best/val_elbo", "min"),
+    ],
+)
+def test_default_metric(make_run, metrics, name, mode):
+    monitor = {"name": "val/elbo", "mode": "min"} if "elbo" in name else {"name": "val/acc", "mode": "max"}
+    metric = choose_metric([make_run(acc=None, metrics=metrics, monitor=monitor)])
+    assert (metric.name, metric.mode) == (name, mode)
+
+
+def test_the_metric_that_most_runs_have_is_chosen(make_run):
+    runs = [make_run(seed=0)] + [make_run(seed=s, acc=None, metrics={"best/val_acc": 0.5}) for s in (1, 2)]
+    assert choose_metric(runs).name == "best/val_acc"
+
+
+def test_metric_errors_help(make_run):
+    runs = [make_run(acc=None, metrics={"final/test_acc": 0.5, "final/oddity": 1.0})]
+    with pytest.raises(UsageError, match="final/test_acc"):
+        choose_metric(runs, "final/tst_acc")
+    with pytest.raises(UsageError, match="--mode"):
+        choose_metric(runs, "final/oddity")
+    assert choose_metric(runs, "final/oddity", "min").mode == "min"
+    with pytest.raises(UsageError, match="0 finished runs"):
+        choose_metric([make_run(status="FAILED")])
