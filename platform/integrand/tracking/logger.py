@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers.logger import Logger
 from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers.logger import Logger
 
 from ..record import RunRecord
 from . import folders, names, operations
@@ -27,7 +27,7 @@ EXIT_SECONDS = 30.0
 SIGNAL_SECONDS = 5.0
 _BAD_NAME = re.compile(r"[^\w\-. :/]")
 # Values of a moment, which a later test or fit may state anew; all others are series that only grow.
-_SINGLE = ("best/", "final/", "test/", "solver/test_", "cost/")
+_SINGLE = ("best/", "final/", "test/", "validate/", "solver/test_", "cost/")
 
 
 class MLflowTracker(Logger):
@@ -87,7 +87,9 @@ class MLflowTracker(Logger):
         self._session: Session | None = None
         self._adopted: tuple[str, Path, Path] | None = None
         self._names: dict[str, str] = {}
-        self._floor: dict[str, int] = {}
+        self._stage = ""
+        self.floor: dict[str, int] = {}
+        self.config_text = ""
         self._waiting = 0
         self._wants_name = run_name is None and run_id is None
         self._spool_warned = False
@@ -141,7 +143,7 @@ class MLflowTracker(Logger):
     @property
     def session(self) -> Session | None:
         """The open run, opened on first access; None on other processes than the first."""
-        if self._session is None and rank_zero_only.rank == 0:
+        if self._session is None and _is_first_process():
             self._open()
         return self._session
 
@@ -160,6 +162,17 @@ class MLflowTracker(Logger):
         session = self.session
         return (session.run_id, str(session.files_dir), str(session.checkpoint_dir)) if session else None
 
+    @property
+    def stage(self) -> str:
+        """Lightning's name of what runs: `fit`, `validate`, `test`, `predict`."""
+        return self._stage
+
+    @stage.setter
+    def stage(self, stage: str) -> None:
+        if stage != self._stage:
+            self._stage = stage
+            self._names.clear()
+
     # ---------------------------------------------------------------- recording
 
     @rank_zero_only
@@ -176,8 +189,11 @@ class MLflowTracker(Logger):
             name = self._names.get(key) or self._clean(key)
             if name == "epoch":
                 continue
-            if self._floor and step <= self._floor.get(name, -1):
+            if self.floor and step <= self.floor.get(name, -1):
                 continue
+            if name.startswith(_SINGLE):
+                # MLflow calls the value of the highest step the latest
+                step = max(step, self.history.last_step(name))
             value = float(raw)
             if math.isinf(value):
                 value = math.nan
@@ -273,7 +289,7 @@ class MLflowTracker(Logger):
         directory = session.spool.directory
         if not session.flush(timeout):
             log.warning(
-                "tracking: the store has not taken all of run %s; the rest is in %s: `integrand sync` sends it",
+                "tracking: the store has not taken all of run %s; `integrand sync` sends the rest from %s",
                 session.run_id,
                 directory,
             )
@@ -314,7 +330,7 @@ class MLflowTracker(Logger):
             record = read_record(session.client, session.run_id) or record
             self.history = History(record.history)
             self.history.last.update(record.metrics)
-            self._floor = {key: step for key, step in session.steps().items() if not key.startswith(_SINGLE)}
+            self.floor = {key: step for key, step in session.steps().items() if not key.startswith(_SINGLE)}
         record.run_name, record.experiment = session.run_name, session.experiment
         record.status, record.started, record.ended, record.error = "RUNNING", session.started, None, None
         record.suite = self.suite or record.suite
@@ -331,11 +347,19 @@ class MLflowTracker(Logger):
             )
 
     def _clean(self, key: str) -> str:
-        """`key` with what MLflow refuses in a name replaced by an underscore."""
-        name = self._names[key] = _BAD_NAME.sub("_", key)[:250]
+        """`key` as MLflow takes it; a separate validation must not mix with the fit's."""
+        name = _BAD_NAME.sub("_", key)[:250]
+        if self._stage == "validate" and name.startswith("val/"):
+            name = "validate/" + name.removeprefix("val/")
+        self._names[key] = name
         return name
 
     def _at_exit(self, pid: int) -> None:
         # a forked worker inherits this registration but not the run; whoever leaves without ending has failed
         if os.getpid() == pid:
             self.end("FAILED")
+
+
+def _is_first_process() -> bool:
+    # an attribute of the function, which Lightning sets from the environment
+    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0

@@ -25,6 +25,9 @@ PROCESS_BOOT = "process.boot"
 
 PARENT_RUN = "mlflow.parentRunId"
 
+CHECKPOINT_KEY = "integrand"
+"""Key of a checkpoint under which `config`, `spec`, `run_id`, `family` and `rng` stand."""
+
 RECORD = "record.json"
 PROVENANCE = "provenance.json"
 TRACEBACK = "error/traceback.txt"

@@ -14,15 +14,12 @@ from .store import check_store, open_store
 from .uris import local_path, redact, resolve_uri
 
 __all__ = [
-    "RecordedRun",
     "RunHandle",
     "check_store",
     "checkpoint",
     "config_path",
-    "default_uri",
     "find_run",
     "read_record",
-    "recorded_run",
 ]
 
 
@@ -47,28 +44,6 @@ class RunHandle:
     artifact_uri: str
     tracking_uri: str
     tags: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RecordedRun:
-    """A run with the files that continue it.
-
-    Args:
-        run_id: MLflow run id.
-        config: Its resolved configuration.
-        checkpoint: The checkpoint asked for.
-        experiment: Name of its experiment.
-    """
-
-    run_id: str
-    config: Path
-    checkpoint: Path
-    experiment: str
-
-
-def default_uri() -> str:
-    """The store that is used where none is named, without credentials, for messages."""
-    return redact(resolve_uri())
 
 
 def find_run(
@@ -160,16 +135,6 @@ def read_record(client: Any, run_id: str) -> RunRecord | None:
             return RunRecord.read(local)
         except (OSError, ValueError):
             return None
-
-
-def recorded_run(which: str, kind: Literal["best", "last"], tracking_uri: str | None = None) -> RecordedRun:
-    """What the command line needs to go on with a run: its id, configuration and checkpoint.
-
-    Raises:
-        TrackingError: No such run, or it lacks the configuration or the checkpoint.
-    """
-    run = find_run(which, tracking_uri)
-    return RecordedRun(run.run_id, config_path(run), checkpoint(run, kind), run.experiment)
 
 
 def _experiments(client: Any, uri: str, experiment: str | None) -> list[Any]:

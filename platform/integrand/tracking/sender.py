@@ -81,19 +81,19 @@ class Sender:
                 self._before()
             except Exception as error:
                 log.debug("before the first batch: %r", error)
-        while True:
-            with self._changed:
-                if self._closing:
-                    return
-                if not self._wanted:
-                    self._changed.wait(self._pause())
-                if self._closing:
-                    return
-                self._wanted = False
+        while self._next():
             try:
                 self._send()
             except Exception as error:
                 self._failed(error)
+
+    def _next(self) -> bool:
+        """Wait until there is reason to send; False when the thread is to end."""
+        with self._changed:
+            if not self._closing and not self._wanted:
+                self._changed.wait(self._pause())
+            self._wanted = False
+            return not self._closing
 
     def _pause(self) -> float:
         if not self._failures:

@@ -115,6 +115,16 @@ class Session:
             spool.close()
             self._channel = None
 
+    def artifact_paths(self, folder: str) -> set[str]:
+        """Paths of the artifacts that a continued run already has in `folder`."""
+        if not self.resumed:
+            return set()
+        try:
+            return {item.path for item in self.client.list_artifacts(self.run_id, folder)}
+        except Exception as error:
+            log.warning("tracking: the artifacts of run %s cannot be listed (%s)", self.run_id, error)
+            return set()
+
     def steps(self) -> dict[str, int]:
         """Newest recorded step of every metric of a continued run."""
         run = self.client.get_run(self.run_id)

@@ -4,11 +4,61 @@ from __future__ import annotations
 
 from lightning.pytorch.callbacks import Callback
 
+from .best_final import BestFinal
+from .checkpoints import BestCheckpoint, CheckpointContents, LastCheckpoint
+from .cost_monitor import CostMonitor
+from .dataset_input import DatasetInput
+from .figures import Figures
+from .lifecycle import FinalStatus, Lifecycle
+from .nonfinite_guard import NonFiniteGuard
+from .provenance import Provenance
+from .record_writer import RecordWriter
+from .solver_monitor import SolverMonitor
+from .step_recorder import StepRecorder
+
+__all__ = [
+    "BestCheckpoint",
+    "BestFinal",
+    "CheckpointContents",
+    "CostMonitor",
+    "DatasetInput",
+    "Figures",
+    "FinalStatus",
+    "LastCheckpoint",
+    "Lifecycle",
+    "NonFiniteGuard",
+    "Provenance",
+    "RecordWriter",
+    "SolverMonitor",
+    "StepRecorder",
+    "default_callbacks",
+]
+
 
 def default_callbacks(*, checkpointing: bool = True) -> list[Callback]:
     """What every run records, in the order in which it must happen.
 
+    `Lifecycle` comes first, since it opens and tags the run; then what records values; then what sums them
+    up; then the record, and last the final status.
+
     Args:
         checkpointing: False leaves out the checkpoints, for a trainer with `enable_checkpointing=False`.
     """
-    return []
+    lifecycle = Lifecycle()
+    callbacks: list[Callback] = [
+        lifecycle,
+        Provenance(),
+        DatasetInput(),
+        NonFiniteGuard(),
+        SolverMonitor(),
+        StepRecorder(),
+        CostMonitor(),
+        BestFinal(),
+        Figures(),
+        CheckpointContents(),
+        RecordWriter(),
+        FinalStatus(lifecycle),
+    ]
+    if checkpointing:
+        callbacks += [BestCheckpoint(), LastCheckpoint()]
+    return callbacks

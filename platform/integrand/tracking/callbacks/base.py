@@ -1,0 +1,58 @@
+"""What the recording callbacks share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from ..logger import MLflowTracker
+
+
+class TrackingCallback(Callback):
+    """A callback that records through the run's `MLflowTracker`, and does nothing where there is none."""
+
+    tracker: MLflowTracker | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the tracker."""
+        self.tracker = tracker_of(trainer)
+
+
+def tracker_of(trainer: Trainer) -> MLflowTracker | None:
+    """The first `MLflowTracker` among the trainer's loggers."""
+    return next((logger for logger in trainer.loggers if isinstance(logger, MLflowTracker)), None)
+
+
+def step_of(trainer: Trainer) -> int:
+    """Index of the newest optimiser step, counted from 0 as Lightning counts what it logs."""
+    return max(trainer.global_step - 1, 0)
+
+
+def is_due(trainer: Trainer, tracker: MLflowTracker) -> bool:
+    """Whether values of this training step are to be recorded."""
+    interval: int = tracker.step_interval or trainer.log_every_n_steps  # type: ignore[attr-defined]  # set late
+    return interval > 0 and trainer.global_step % interval == 0
+
+
+def spec_dict(spec: Any) -> dict[str, Any]:
+    """A data spec as plain values, empty where there is none."""
+    return dict(spec.to_dict()) if hasattr(spec, "to_dict") else {}
+
+
+def loss_of(outputs: Any) -> torch.Tensor | None:
+    """The loss of a training step from what Lightning hands to callbacks."""
+    loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+    return loss if isinstance(loss, torch.Tensor) else None
+
+
+def gathered(trainer: Trainer, values: list[float]) -> list[list[float]]:
+    """`values` of every process; every process must call this."""
+    if trainer.world_size == 1:
+        return [values]
+    device = trainer.strategy.root_device
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    tensor = torch.tensor(values, dtype=dtype, device=device)
+    return [[float(x) for x in row] for row in trainer.strategy.all_gather(tensor).tolist()]

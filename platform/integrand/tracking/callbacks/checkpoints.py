@@ -1,0 +1,198 @@
+"""Two checkpoints per run, `best.ckpt` and `last.ckpt`, and what they hold beside the weights."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from .. import names
+from .base import TrackingCallback, spec_dict, tracker_of
+from .best_final import monitor_of
+
+
+class _RunCheckpoint(ModelCheckpoint):
+    """Writes straight into the run's own folder, also looked up there before `setup`."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Choose the folder."""
+        self._choose_folder(trainer)
+        super().setup(trainer, pl_module, stage)
+
+    def _choose_folder(self, trainer: Trainer) -> None:
+        tracker = tracker_of(trainer)
+        if tracker is not None and tracker.checkpoint_dir is not None:
+            self.dirpath = str(tracker.checkpoint_dir)
+
+    def _find_last_checkpoints(self, trainer: Trainer) -> set[str]:
+        # `ckpt_path="last"` is resolved before `setup`, and only the first process can ask the store
+        self._choose_folder(trainer)
+        return super()._find_last_checkpoints(trainer) if self.dirpath is not None else set()
+
+    # Lightning warns that the folder of a resumed run is not empty; here it never is
+    def _ModelCheckpoint__warn_if_dir_not_empty(self, dirpath: Any) -> None:
+        pass
+
+
+class BestCheckpoint(_RunCheckpoint):
+    """Keeps `best.ckpt`: the epoch at which the module's `monitor` was best.
+
+    Args:
+        monitor: The metric; by default the module's own.
+        mode: `min` or `max`; by default the module's own.
+    """
+
+    def __init__(self, monitor: str | None = None, mode: str | None = None) -> None:
+        super().__init__(
+            filename="best", monitor=monitor, mode=mode or "min", auto_insert_metric_name=False, save_top_k=1
+        )
+        self._given = (monitor, mode)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take monitor and mode from the module where they were not given."""
+        name, mode = monitor_of(pl_module)
+        self.monitor = self._given[0] or name
+        self.mode = self._given[1] or mode
+        if not self.best_k_models:
+            self.kth_value = torch.tensor(torch.inf if self.mode == "min" else -torch.inf)
+        super().setup(trainer, pl_module, stage)
+
+    @property
+    def state_key(self) -> str:
+        """One per run: the monitor is known only after Lightning has compared the keys."""
+        return "BestCheckpoint"
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save if the monitor improved; a module that does not log it keeps its last checkpoint only."""
+        if self.monitor in trainer.callback_metrics:
+            super().on_validation_end(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Likewise, without validation."""
+        if self.monitor in trainer.callback_metrics:
+            super().on_train_epoch_end(trainer, pl_module)
+
+
+class LastCheckpoint(_RunCheckpoint):
+    """Keeps `last.ckpt`, written at the end of every epoch: the state from which a fit is resumed.
+
+    Lightning's `save_last` writes only when the best checkpoint changes, so it may lie many epochs back.
+
+    Args:
+        every_n_epochs: Write after so many epochs.
+    """
+
+    def __init__(self, every_n_epochs: int = 1) -> None:
+        super().__init__(
+            filename=self.CHECKPOINT_NAME_LAST,
+            monitor=None,
+            save_top_k=1,
+            every_n_epochs=every_n_epochs,
+            save_on_train_epoch_end=True,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        )
+
+    @property
+    def state_key(self) -> str:
+        """One per run."""
+        return "LastCheckpoint"
+
+
+class CheckpointContents(TrackingCallback):
+    """Puts configuration, data spec, run id and random state into every checkpoint.
+
+    The random state makes a resumed fit equal to an uninterrupted one if it resumes from `last.ckpt`, the
+    end of an epoch. Everything is of plain types, so that `torch.load(weights_only=True)` reads it.
+    """
+
+    def __init__(self) -> None:
+        self.config_text = ""
+        self._rng: dict[str, Any] | None = None
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add `checkpoint["integrand"]`."""
+        spec = getattr(pl_module, "spec", None)
+        checkpoint[names.CHECKPOINT_KEY] = {
+            "config": self.tracker.config_text if self.tracker else "",
+            "spec": spec_dict(spec),
+            "run_id": (self.tracker.run_id if self.tracker else None) or "",
+            "family": str(getattr(pl_module, "family", "")),
+            "rng": random_state(trainer),
+        }
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Remember the random state of a fit that is resumed."""
+        if trainer.state.fn == "fit":
+            self._rng = checkpoint.get(names.CHECKPOINT_KEY, {}).get("rng")
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put it back at the place of the epoch at which it was taken, and draw the order of the data anew.
+
+        Lightning makes the iterator of a resumed epoch before this hook, from another random state.
+        """
+        state, self._rng = self._rng, None
+        if state is None or trainer.world_size > 1:
+            # the state is the first process's; restoring it on all would give them equal noise
+            return
+        restore_random_state(state)
+        fetcher = getattr(trainer.fit_loop, "_data_fetcher", None)
+        if fetcher is not None:
+            iter(fetcher)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Send the checkpoints to an artifact store that is not a local folder."""
+        self._upload()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Likewise, so that a run that failed can be resumed elsewhere."""
+        self._upload()
+
+    def _upload(self) -> None:
+        tracker = self.tracker
+        session = tracker.session if tracker else None
+        if tracker is None or session is None or session.artifact_dir is not None:
+            return
+        for name in ("best", "last"):
+            file = Path(session.checkpoint_dir) / f"{name}.ckpt"
+            if file.exists():
+                tracker.log_file(file, f"{names.CHECKPOINT_DIR}/{name}.ckpt")
+
+
+def random_state(trainer: Trainer) -> dict[str, Any]:
+    """The state of Python's, NumPy's and PyTorch's global generators, in plain types."""
+    version, internal, gauss = random.getstate()
+    _, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - the global state is what is meant
+    state: dict[str, Any] = {
+        "python": [version, list(internal), gauss],
+        "numpy": [
+            torch.from_numpy(np.asarray(keys).astype(np.int64)),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ],
+        "torch": torch.get_rng_state(),
+    }
+    if trainer.strategy.root_device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(trainer.strategy.root_device)
+    return state
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """The inverse of `random_state`."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    torch.set_rng_state(state["torch"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())

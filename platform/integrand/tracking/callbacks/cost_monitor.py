@@ -1,0 +1,179 @@
+"""What a run costs: parameters, time, memory, floating-point operations."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from .base import TrackingCallback, gathered, step_of
+
+_SAMPLES_FOR_FLOPS = 8
+
+
+class CostMonitor(TrackingCallback):
+    """Records `cost/…`.
+
+    - `parameters`: trainable ones.
+    - `epoch_seconds`: training part of one epoch with data loading, without validation.
+    - `seconds_per_epoch`: its median over the epochs so far, without the first, which warms up;
+      `seconds_per_step` and `samples_per_second`: likewise by steps and by samples (of all processes).
+    - `fit_seconds`: the whole fit.
+    - `peak_memory_mb`: on a GPU the peak that PyTorch allocated during the fit, on a CPU the peak resident
+    set of the
+      process; the tag `peak_memory_kind` says which. `memory_growth_mb`, on a CPU: that peak less the
+      resident set before the first step, so that the imported libraries do not count.
+    - `flops_forward_per_sample`: operations that PyTorch's flop counter knows, in one forward pass of the
+    trained
+      network on a training batch.
+    """
+
+    def __init__(self) -> None:
+        self._fit_started = self._epoch_started = 0.0
+        self._paused = self._pause_started = 0.0
+        self._samples = self._steps = 0
+        self._seconds: list[float] = []
+        self._per_step: list[float] = []
+        self._rates: list[float] = []
+        self._example: Tensor | None = None
+        self._baseline_mb = 0.0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count parameters and start the clock."""
+        self._fit_started = time.perf_counter()
+        self._seconds, self._per_step, self._rates = [], [], []
+        self._example = None
+        self._baseline_mb = _resident_mb()
+        device = trainer.strategy.root_device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        if self.tracker is not None:
+            count = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
+            self.tracker.log_metrics({"cost/parameters": float(count)}, 0)
+            kind = "cuda_allocated" if device.type == "cuda" else "resident_set"
+            self.tracker.set_tags({"peak_memory_kind": kind})
+            self.tracker.record.provenance["peak_memory_kind"] = kind
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._samples = self._steps = 0
+        self._paused = 0.0
+        self._epoch_started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count steps and samples, and keep a few inputs of the first batch."""
+        inputs = _inputs(batch)
+        self._steps += 1
+        if inputs is not None:
+            self._samples += inputs.shape[0]
+            if self._example is None:
+                self._example = inputs[:_SAMPLES_FOR_FLOPS].detach().clone()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the epoch's clock."""
+        self._pause_started = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the epoch's clock go on."""
+        self._paused += time.perf_counter() - self._pause_started
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the epoch."""
+        if trainer.strategy.root_device.type == "cuda":
+            torch.cuda.synchronize(trainer.strategy.root_device)
+        seconds = time.perf_counter() - self._epoch_started - self._paused
+        samples = sum(row[0] for row in gathered(trainer, [float(self._samples)]))
+        self._seconds.append(seconds)
+        values = {
+            "cost/epoch_seconds": seconds,
+            "cost/seconds_per_epoch": _settled(self._seconds),
+            "cost/peak_memory_mb": _peak_mb(trainer),
+        }
+        if self._steps:
+            self._per_step.append(seconds / self._steps)
+            values["cost/seconds_per_step"] = _settled(self._per_step)
+        if samples:
+            self._rates.append(samples / seconds)
+            values["cost/samples_per_second"] = _settled(self._rates)
+        if self.tracker is not None:
+            self.tracker.epoch = trainer.current_epoch
+            self.tracker.log_metrics(values, step_of(trainer))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record what holds for the whole fit."""
+        if self.tracker is None or not self._seconds:
+            return
+        values = {"cost/fit_seconds": time.perf_counter() - self._fit_started}
+        if trainer.strategy.root_device.type == "cpu":
+            values["cost/memory_growth_mb"] = max(0.0, _peak_mb(trainer) - self._baseline_mb)
+        flops = forward_flops(pl_module, self._example)
+        if flops is not None and self._example is not None:
+            values["cost/flops_forward_per_sample"] = flops / len(self._example)
+        self.tracker.log_metrics(values, step_of(trainer))
+        self._example = None
+
+
+def forward_flops(pl_module: LightningModule, inputs: Tensor | None) -> float | None:
+    """Floating-point operations of one forward pass, None where they cannot be counted.
+
+    The pass changes nothing: evaluation mode, own random state, accounts of solves put back.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if inputs is None:
+        return None
+    modes = [(module, module.training) for module in pl_module.modules()]
+    stats = getattr(pl_module, "solve_stats", None)
+    devices = [pl_module.device] if pl_module.device.type == "cuda" else []
+    counter = FlopCounterMode(display=False)
+    try:
+        pl_module.eval()
+        # gradients as the family needs them: an energy differentiates in its forward pass
+        grad = bool(getattr(pl_module, "needs_grad_at_eval", False))
+        with torch.random.fork_rng(devices), torch.set_grad_enabled(grad), counter:
+            pl_module(inputs)
+        total = float(counter.get_total_flops())
+    except Exception:
+        # counting is a courtesy: a forward with other arguments, a custom operator, a compiled graph
+        return None
+    finally:
+        for module, training in modes:
+            module.training = training
+        if stats is not None:
+            pl_module.solve_stats = stats
+    return total or None
+
+
+def _settled(values: list[float]) -> float:
+    return statistics.median(values[1:] or values)
+
+
+def _inputs(batch: Any) -> Tensor | None:
+    first = batch[0] if isinstance(batch, list | tuple) and batch else batch
+    return first if isinstance(first, Tensor) and first.ndim > 0 else None
+
+
+def _peak_mb(trainer: Trainer) -> float:
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device)) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # kilobytes on Linux, bytes on macOS (getrusage(2))
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def _resident_mb() -> float:
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return 0.0
+    return pages * resource.getpagesize() / 2**20

@@ -1,0 +1,230 @@
+"""How a run begins and ends: names and tags, signals, exceptions, its final status."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+import uuid
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from .. import names
+from ..exits import exit_code
+from ..logger import EXIT_SECONDS, SIGNAL_SECONDS
+from .base import TrackingCallback, spec_dict, tracker_of
+
+log = logging.getLogger(__name__)
+
+_Handler = Callable[[int, FrameType | None], Any] | int | None
+
+
+class Interrupted(SIGTERMException):
+    """A signal asked the process to end; the exit code is 128 + its number."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(128 + signum)
+        self.signum = signum
+
+    def __str__(self) -> str:
+        return f"ended by {signal.Signals(self.signum).name}"
+
+
+class Lifecycle(TrackingCallback):
+    """Sees to it that a run never stays RUNNING: FINISHED, FAILED with its traceback, or KILLED by a signal.
+
+    SIGTERM, SIGHUP and Ctrl-C end the loop at once and make the exit code 128 + the signal's number.
+    Lightning's own SIGTERM handler broadcasts to all processes from inside the handler, which hangs if one
+    of them waits elsewhere, ends with code 0, and waits for the end of a batch; it is replaced while a
+    stage runs.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, _Handler] = {}
+        self._trainer: Trainer | None = None
+
+    # ------------------------------------------------------------------ beginning
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Name and tag the run, share its id with all processes, watch for signals."""
+        super().setup(trainer, pl_module, stage)
+        tracker = self.tracker
+        if tracker is None:
+            return
+        if trainer.world_size > 1:
+            tracker.adopt(trainer.strategy.broadcast(tracker.identity()))
+        self._arm(trainer)
+        tracker.reopen()
+        tracker.stage = stage
+        self._describe(trainer, pl_module)
+        if stage == "fit" and tracker.floor and trainer.ckpt_path is None:
+            log.warning(
+                "run %s is continued without a checkpoint: steps that it already has are not recorded again "
+                "(give --ckpt_path last to go on from where it ended)",
+                tracker.run_id,
+            )
+
+    def _describe(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        tracker = self.tracker
+        if tracker is None or tracker.session is None:
+            return
+        record = tracker.record
+        data = getattr(trainer, "datamodule", None)
+        spec = getattr(data, "spec", None) or getattr(pl_module, "spec", None)
+        describe = getattr(pl_module, "describe_solver", None)
+        record.solver, record.gradient = describe() if callable(describe) else ("", "")
+        record.model_class = type(pl_module).__name__
+        record.family = str(getattr(pl_module, "family", "")) or record.model_class
+        record.group = str(getattr(pl_module, "group", ""))
+        record.task = str(getattr(pl_module, "task", "") or getattr(spec, "task", ""))
+        seed = os.environ.get("PL_GLOBAL_SEED")
+        record.seed = int(seed) if seed is not None and seed.lstrip("-").isdigit() else None
+        counts = getattr(data, "counts", None) or {}
+        record.data = {
+            "name": str(getattr(spec, "name", "") or (type(data).__name__ if data else "")),
+            "digest": str(getattr(data, "digest", "") or ""),
+            "spec": spec_dict(spec),
+            **{f"n_{part}": counts.get(part) for part in ("train", "val", "test")},
+        }
+        tags = {
+            names.FAMILY: record.family,
+            names.GROUP: record.group,
+            names.TASK: record.task,
+            names.DATA: record.data["name"],
+            names.MODEL_CLASS: record.model_class,
+            names.SOLVER: record.solver,
+            names.GRADIENT: record.gradient,
+            names.SEED: "" if record.seed is None else str(record.seed),
+        }
+        tracker.set_tags({key: value for key, value in tags.items() if value})
+        parts = [record.family, record.data["name"], "" if record.seed is None else f"s{record.seed}"]
+        tracker.suggest_name("-".join([*filter(None, parts), uuid.uuid4().hex[:6]]))
+
+    # ------------------------------------------------------------------ signals
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Watch for signals; Lightning has put its own handlers in place since `setup`."""
+        self._arm(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Likewise."""
+        self._arm(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Likewise, for `validate`."""
+        if trainer.state.fn == "validate":
+            self._arm(trainer)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Likewise."""
+        self._arm(trainer)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Likewise."""
+        self._arm(trainer)
+
+    def _arm(self, trainer: Trainer) -> None:
+        if self.tracker is None or threading.current_thread() is not threading.main_thread():
+            return
+        self._trainer = trainer
+        for signum in _signals():
+            current = signal.getsignal(signum)
+            if current != self._on_signal:
+                self._before.setdefault(signum, current)
+                signal.signal(signum, self._on_signal)
+
+    def disarm(self) -> None:
+        """Put back the handlers that were there before."""
+        if threading.current_thread() is threading.main_thread():
+            for signum, handler in self._before.items():
+                signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+        self._before = {}
+        self._trainer = None
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        for other in _signals():
+            signal.signal(other, signal.SIG_IGN)
+        launcher = self._trainer.strategy.launcher if self._trainer is not None else None
+        kill = getattr(launcher, "kill", None)
+        if kill is not None:
+            # processes that Lightning started; elsewhere the scheduler signals each process itself
+            kill(signal.SIGTERM)
+        raise Interrupted(signum)
+
+    # ------------------------------------------------------------------ end
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Say in the run what ended it."""
+        # a data set that fails in `setup` ends the run before this callback's own
+        tracker = self.tracker or tracker_of(trainer)
+        if tracker is None or tracker.session is None:
+            return
+        interrupted = is_interrupt(exception)
+        record = tracker.record
+        record.error = {
+            "type": type(exception).__name__,
+            "message": str(exception) or type(exception).__name__,
+        }
+        tracker.set_tags(
+            {names.ERROR_TYPE: record.error["type"], names.ERROR_MESSAGE: record.error["message"]}
+        )
+        if not interrupted:
+            text = "".join(traceback.format_exception(exception))
+            tracker.log_text(text, names.TRACEBACK)
+        record.status = "KILLED" if interrupted else "FAILED"
+
+
+class FinalStatus(TrackingCallback):
+    """Gives an ended run its status, after all other callbacks have recorded what they had.
+
+    Args:
+        lifecycle: Watches for signals until then.
+    """
+
+    def __init__(self, lifecycle: Lifecycle) -> None:
+        self._lifecycle = lifecycle
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """FINISHED, before a late signal can hit."""
+        if self.tracker is not None:
+            self.tracker.end("FINISHED")
+        self._lifecycle.disarm()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """FAILED or KILLED; a signal leaves little time."""
+        tracker = self.tracker or tracker_of(trainer)
+        interrupted = is_interrupt(exception)
+        if tracker is not None:
+            tracker.end(
+                "KILLED" if interrupted else "FAILED", SIGNAL_SECONDS if interrupted else EXIT_SECONDS
+            )
+        self._lifecycle.disarm()
+
+
+def is_interrupt(exception: BaseException) -> bool:
+    """Whether the user or the system ended the run, rather than an error."""
+    if isinstance(exception, KeyboardInterrupt | SIGTERMException):
+        return True
+    return isinstance(exception, SystemExit) and (exit_code(exception) or 0) > 128
+
+
+def _signals() -> list[int]:
+    found = [signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        # nohup ignores it on purpose
+        found.append(signal.SIGHUP)
+    if not _interactive():
+        found.append(signal.SIGINT)
+    return [int(signum) for signum in found]
+
+
+def _interactive() -> bool:
+    """Whether Ctrl-C must stay a KeyboardInterrupt: in a notebook or at a prompt."""
+    return hasattr(sys, "ps1") or "ipykernel" in sys.modules

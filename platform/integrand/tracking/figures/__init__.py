@@ -1,0 +1,10 @@
+"""Figures of one run, each with a description in words."""
+
+from __future__ import annotations
+
+from .confusion import confusion_figure
+from .curves import loss_figure, nfe_figure
+from .drawing import Picture
+from .trajectories import trajectory_figure
+
+__all__ = ["Picture", "confusion_figure", "loss_figure", "nfe_figure", "trajectory_figure"]
