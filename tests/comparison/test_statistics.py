@@ -140,7 +140,7 @@ def test_monte_carlo_agrees_with_the_exact_test():
 
 
 def test_holm_by_hand():
-    """Sorted p 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1 is 0.02, 0.03, 0.06, 0.04; then the running maximum."""
+    """Sorted p 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1 is 0.02, 0.03, 0.06, 0.04; running maximum."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02], rel=1e-12)
     assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([0.03]) == [0.03]
