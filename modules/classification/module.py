@@ -89,7 +89,9 @@ class ImageClassifier(FamilyModule):
         self.log(f"{stage}/acc", accuracy, on_step=False, on_epoch=True, batch_size=len(y))
         if stage == "train":
             for name, term in self.penalty().items():
-                self.log(f"train/{name}", term, on_step=False, on_epoch=True, batch_size=len(y), sync_dist=True)
+                self.log(
+                    f"train/{name}", term, on_step=False, on_epoch=True, batch_size=len(y), sync_dist=True
+                )
                 loss = loss + term
         return loss
 
