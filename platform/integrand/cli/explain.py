@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from ..errors import UsageError
 from ..registry import subclasses
@@ -14,13 +14,14 @@ from .suggest import did_you_mean
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _OPTION = re.compile(r"Option '([^']+)' is not accepted")
-_CLASS_PATH = re.compile(r"Problem with given class_path '([^']+)'")
+_CLASS_PATH = re.compile(r"(?:Problem with given class_path |class_path=)'([^']+)'")
 _IMPORT = re.compile(r"Expected a dot import path string: (.+)")
 _LITERAL = re.compile(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)")
 _TYPE = re.compile(r"Expected a <class '(.*?)'>\. Got value: (.*)")
 _UNION = re.compile(r"^\s*- Expected (?:an? )?<class '(.*?)'>", re.M)
 _GIVEN = re.compile(r"Given value: (.*)")
-_SUBTYPE = re.compile(r"Subtypes: \[.*?<class '([\w.]+)'>")
+_SUBTYPES = re.compile(r"Subtypes: \[(.*)\]")
+_CLASS_NAME = re.compile(r"[A-Za-z_][\w]*(?:\.[A-Za-z_]\w*)+")
 _NESTED = re.compile(r"NestedArg\(key='([^']*)', val='(.*)'\)")
 _UNKNOWN = re.compile(r"unrecognized arguments: (--?[^\s=]+)")
 _REJECTED = re.compile(r"(?:Subcommand|Group) '(\w+)' does not accept (?:option|nested key) '([^']+)'")
@@ -41,7 +42,7 @@ def explain(message: str, options: Iterable[str], command: str) -> UsageError:
     text = message.strip()
     remedy = f"integrand {command} --help lists the options"
     unknown = _UNKNOWN.search(text)
-    if unknown:
+    if unknown and "Problem with given class_path" not in text:
         name = unknown[1].lstrip("-").rstrip("+")
         return UsageError(f"unknown option --{name}{_suggest_option(name, options)}", remedy)
     rejected = _REJECTED.search(text)
@@ -60,15 +61,16 @@ def explain(message: str, options: Iterable[str], command: str) -> UsageError:
 
 def _explain_value(text: str, path: str, remedy: str) -> UsageError:
     """The deepest complaint about the value at `path`."""
-    option = _last(_OPTION, text)
+    inner = _UNKNOWN.search(text)
+    option = _last(_OPTION, text) or (inner and inner[1].lstrip("-").partition(".")[0])
+    owner = _last(_CLASS_PATH, text) or ""
     if option:
-        owner = _last(_CLASS_PATH, text) or _last(re.compile(r"class_path='([^']+)'"), text) or ""
         name = owner.rpartition(".")[2]
-        detail = f"{name} takes no option {option!r}{did_you_mean(option, _parameters(owner))}"
+        detail = f"{name} takes no option {option!r}{did_you_mean(option, _parameters(_import(owner)))}"
         return UsageError(f"{path}: {detail}" if path else detail, f"--{path}.help {name} lists its options")
     missing = _last(_IMPORT, text)
     if missing:
-        known = _known_classes(text, path)
+        known = _known_classes(text, owner, path.rpartition(".")[2])
         return UsageError(
             f"{path}: there is no class {missing!r}{did_you_mean(missing, known)}",
             f"known: {', '.join(sorted(known)[:12])}" if known else remedy,
@@ -117,38 +119,44 @@ def _import(path: str) -> Any:
         return None
 
 
-def _parameters(path: str) -> list[str]:
-    """Names of the constructor's parameters, those of the bases that `**kwargs` reaches included."""
-    owner = _import(path)
-    if not inspect.isclass(owner):
-        return []
-    names: dict[str, None] = {}
-    for base in owner.__mro__:
-        if "__init__" in base.__dict__:
-            parameters = inspect.signature(base.__dict__["__init__"]).parameters.values()
-            names.update(
-                dict.fromkeys(p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
-            )
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                break
-    return [n for n in names if n not in {"self", "spec", "dynamics", "params"}]
+def _parameters(owner: Any) -> dict[str, Any]:
+    """Annotations of the constructor's parameters, those of the bases that `**kwargs` reaches included."""
+    found: dict[str, Any] = {}
+    for base in owner.__mro__ if inspect.isclass(owner) else ():
+        constructor = base.__dict__.get("__init__")
+        if not inspect.isfunction(constructor):
+            continue
+        hints = get_type_hints(constructor)
+        parameters = inspect.signature(constructor).parameters.values()
+        named = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        found.update({n: hints.get(n) for n in named if n not in found})
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return {n: h for n, h in found.items() if n not in {"self", "spec", "dynamics", "params"}}
 
 
-def _known_classes(text: str, path: str) -> list[str]:
-    """Short names of the classes that would have been accepted."""
-    roots = [_import(p) for p in _SUBTYPE.findall(text)[-1:]]
-    last = path.rpartition(".")[2]
-    if last in {"optimizer", "lr_scheduler"}:
-        import torch
+def _known_classes(text: str, owner: str, parameter: str) -> list[str]:
+    """Short names of the classes that the parameter would have accepted."""
+    if owner:
+        roots = _classes_in(_parameters(_import(owner)).get(parameter))
+    else:
+        subtypes = _SUBTYPES.findall(text)
+        roots = [_import(name) for name in _CLASS_NAME.findall(subtypes[-1])] if subtypes else []
+    found = [c for root in roots if inspect.isclass(root) for c in (subclasses(root) or [root])]
+    return list(dict.fromkeys(c.__name__ for c in found if _offered(c)))
 
-        roots = [torch.optim.Optimizer if last == "optimizer" else torch.optim.lr_scheduler.LRScheduler]
-    if last == "callbacks":
-        from lightning.pytorch.callbacks import Callback
 
-        roots = [Callback]
-    found = [c for root in roots if inspect.isclass(root) for c in subclasses(root)]
-    return list(
-        dict.fromkeys(
-            c.__name__ for c in found if not inspect.isabstract(c) and not c.__name__.startswith("_")
-        )
-    )
+def _offered(candidate: type) -> bool:
+    """Whether a class is meant to be named: not an abstract base, not one that a library made for itself."""
+    private = candidate.__name__.startswith(("_", "LazyInstance_"))
+    return not (private or inspect.isabstract(candidate) or getattr(candidate, "family", None) == "")
+
+
+def _classes_in(annotation: Any) -> list[type]:
+    """The classes that an annotation names: of a callable those that it returns, else all of them."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Callable:
+        parts = parts[-1:]
+    if inspect.isclass(annotation) and not parts:
+        return [] if annotation.__module__ == "builtins" else [annotation]
+    return [c for part in parts if not isinstance(part, list) for c in _classes_in(part)]

@@ -7,6 +7,7 @@ import warnings
 from typing import Any, NoReturn
 
 import torch
+from jsonargparse import set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -16,6 +17,7 @@ import integrand.modules
 from integrand.modules.base import FamilyModule
 
 from ..errors import IntegrandError, UsageError
+from ..spec import DataSpec
 from ..tracking import ConfigRecorder, default_callbacks, exit_code
 from . import arguments, configs
 from .explain import explain
@@ -78,6 +80,21 @@ class IntegrandCLI(LightningCLI):
         if model is not None and model.get("init_args", {}).get("spec") is not None:
             raise UsageError("model.spec cannot be set: the data set publishes it", "drop it from the config")
 
+    def instantiate_classes(self) -> None:
+        """Build data, model and trainer; what a constructor refuses is told as it said it.
+
+        Raises:
+            IntegrandError: A constructor refused its arguments.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            # jsonargparse wraps a constructor's error once per alternative it tried
+            cause: BaseException = error
+            while not isinstance(cause, IntegrandError) and cause.__cause__ is not None:
+                cause = cause.__cause__
+            raise cause from None
+
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """The trainer with progress and tracking callbacks, and with gradients at evaluation where needed."""
         trainer = self.config[self.subcommand].trainer
@@ -95,6 +112,11 @@ class IntegrandCLI(LightningCLI):
         """Test the best checkpoint in the same run where `--test_after_fit` asks for it."""
         if self._get(self.config, "test_after_fit") and not self.trainer.interrupted:
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path="best", verbose=False)
+
+
+def _keep_spec_whole() -> None:
+    """Tell jsonargparse that a `DataSpec` is one object: it would ask for each field of a dataclass."""
+    set_parsing_settings(subclasses_enabled=[DataSpec])
 
 
 def _quiet() -> None:
@@ -139,6 +161,7 @@ def run(command: str, argv: list[str]) -> int:
         IntegrandError: Whatever is expected to go wrong, in words.
     """
     _quiet()
+    _keep_spec_whole()
     integrand.modules.load_all()
     integrand.datamodules.load_all()
     argv = arguments.split(argv)
