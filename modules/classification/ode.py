@@ -12,9 +12,9 @@ from integrand.solvers import ODESolver, Solution, TorchDiffEq
 from .dynamics import Dynamics
 
 DEFAULT_SOLVER: ODESolver = lazy_instance(TorchDiffEq, method="dopri5", gradient="backprop")
-"""The papers' method at the solver's own tolerance: their 1e-3 does not resolve trained image fields. Backprop,
-because its gradient is that of the discrete solve: the adjoint's can be wrong by orders of magnitude on
-contracting fields."""
+"""The papers' method at the solver's own tolerance: their 1e-3 does not resolve trained image fields.
+Backprop, because its gradient is that of the discrete solve: the adjoint's can be wrong by orders of magnitude
+on contracting fields."""
 
 
 class ODEDynamics(Dynamics):
