@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from . import names
-from .callbacks.base import tracker_of
+from .callbacks.base import stage_name, tracker_of
 from .flatten import as_params, config_digest, reproducible
 
 
@@ -27,6 +27,7 @@ class ConfigRecorder(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Record it for one stage; Lightning calls this on the first process only."""
+        stage = stage_name(stage)
         tracker = tracker_of(trainer)
         if tracker is None or tracker.session is None:
             return

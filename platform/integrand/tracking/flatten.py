@@ -19,7 +19,8 @@ _RUN_ARGUMENTS = {"run_id": None, "run_name": None, "parent_run_id": None, "suit
 _NOT_IN_DIGEST = {
     "seed", "seed_everything", "ckpt_path", "logger", "default_root_dir", "dirpath", "root", "data_dir",
     "cache_dir", "enable_progress_bar", "enable_model_summary", "log_every_n_steps", "enable_checkpointing",
-    "test_after_fit", "verbose", "return_predictions", "num_workers", "pin_memory", "profiler", "weights_only",
+    "test_after_fit", "verbose", "return_predictions", "num_workers", "pin_memory", "profiler",
+    "weights_only",
 }  # fmt: skip
 
 

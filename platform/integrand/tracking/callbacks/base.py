@@ -26,6 +26,11 @@ def tracker_of(trainer: Trainer) -> MLflowTracker | None:
     return next((logger for logger in trainer.loggers if isinstance(logger, MLflowTracker)), None)
 
 
+def stage_name(stage: Any) -> str:
+    """`fit`, `validate`, `test` or `predict`; Lightning hands over an enumeration that prints otherwise."""
+    return str(getattr(stage, "value", stage))
+
+
 def step_of(trainer: Trainer) -> int:
     """Index of the newest optimiser step, counted from 0 as Lightning counts what it logs."""
     return max(trainer.global_step - 1, 0)

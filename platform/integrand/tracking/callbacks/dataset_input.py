@@ -6,7 +6,7 @@ import json
 
 from lightning.pytorch import LightningModule, Trainer
 
-from .base import TrackingCallback
+from .base import TrackingCallback, stage_name
 
 _CONTEXT = {"fit": "train", "validate": "val", "test": "test"}
 
@@ -17,6 +17,7 @@ class DatasetInput(TrackingCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Record it for this stage."""
         super().setup(trainer, pl_module, stage)
+        stage = stage_name(stage)
         tracker = self.tracker
         if tracker is None or tracker.session is None or stage not in _CONTEXT:
             return

@@ -19,7 +19,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from .. import names
 from ..exits import exit_code
 from ..logger import EXIT_SECONDS, SIGNAL_SECONDS
-from .base import TrackingCallback, spec_dict, tracker_of
+from .base import TrackingCallback, spec_dict, stage_name, tracker_of
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class Lifecycle(TrackingCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Name and tag the run, share its id with all processes, watch for signals."""
         super().setup(trainer, pl_module, stage)
+        stage = stage_name(stage)
         tracker = self.tracker
         if tracker is None:
             return
@@ -86,12 +87,12 @@ class Lifecycle(TrackingCallback):
         record.task = str(getattr(pl_module, "task", "") or getattr(spec, "task", ""))
         seed = os.environ.get("PL_GLOBAL_SEED")
         record.seed = int(seed) if seed is not None and seed.lstrip("-").isdigit() else None
-        counts = getattr(data, "counts", None) or {}
+        sizes = getattr(data, "sizes", None) or {}
         record.data = {
             "name": str(getattr(spec, "name", "") or (type(data).__name__ if data else "")),
             "digest": str(getattr(data, "digest", "") or ""),
             "spec": spec_dict(spec),
-            **{f"n_{part}": counts.get(part) for part in ("train", "val", "test")},
+            **{key: sizes.get(key) for key in ("n_train", "n_val", "n_test")},
         }
         tags = {
             names.FAMILY: record.family,

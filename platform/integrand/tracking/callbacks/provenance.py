@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from .. import names
 from ..provenance import manifest
-from .base import TrackingCallback
+from .base import TrackingCallback, stage_name
 
 
 class Provenance(TrackingCallback):
@@ -23,6 +23,7 @@ class Provenance(TrackingCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Collect and store."""
         super().setup(trainer, pl_module, stage)
+        stage = stage_name(stage)
         tracker = self.tracker
         if self._done or tracker is None or tracker.session is None:
             return

@@ -1,0 +1,88 @@
+"""A store that is made once and copied, and the tiny training."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TINY = Path(__file__).with_name("tiny.py")
+
+
+def _load_tiny():
+    # importlib import mode puts no test folder on the path, and pickling needs the module to be findable
+    if "tiny" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("tiny", TINY)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["tiny"] = module
+        spec.loader.exec_module(module)
+    return sys.modules["tiny"]
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    return _load_tiny()
+
+
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory):
+    """Creating the tables takes seconds; a copy does not."""
+    from integrand.tracking.store import open_store
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    client = open_store(f"sqlite:///{path}")
+    client.search_experiments()
+    # fold the write-ahead log into the file before it is copied
+    import sqlite3
+
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch, fresh_database):
+    """An empty working directory with an empty store."""
+    shutil.copy(fresh_database, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def client(workdir):
+    from integrand.tracking.store import open_store
+
+    return open_store()
+
+
+@pytest.fixture
+def only_run(client):
+    """Returns the single run of the store."""
+
+    def find(experiment="integrand"):
+        found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+        assert len(found) == 1, [r.info.run_name for r in found]
+        return found[0]
+
+    return find
+
+
+@pytest.fixture
+def start_training(workdir):
+    """Starts the tiny training as a process of its own."""
+    started = []
+
+    def start(*arguments, **kwargs):
+        process = subprocess.Popen(
+            [sys.executable, str(TINY), *arguments], cwd=workdir, stderr=subprocess.PIPE, text=True, **kwargs
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
