@@ -188,6 +188,13 @@ def test_superseded_run_of_another_configuration_is_pointed_out(make_run):
     assert any("2 different configurations" in note for note in found.notes)
 
 
+def test_times_of_different_devices_are_pointed_out(make_run):
+    one, two = (make_run(seed=s, provenance={"device": {"name": n}}) for s, n in enumerate(("A100", "EPYC")))
+    assert any("A100, EPYC" in note for note in compare([one, two], ACC).notes)
+    two.provenance = one.provenance
+    assert not any("devices" in note for note in compare([one, two], ACC).notes)
+
+
 def test_nothing_finished_is_no_crash(make_run):
     found = compare([make_run("resnet", 0, None, status="FAILED")], ACC)
     assert found.parts == ()

@@ -42,7 +42,7 @@ def test_numbers():
     assert formatting.p_value(0.0004) == "< 0.001"
     assert formatting.p_value(0.0952) == "0.095"
     assert formatting.p_value(None) == "–"
-    assert formatting.cost("peak_memory_bytes", estimate([1.5e9])) == "1.50 GB"
+    assert formatting.cost("peak_memory_mb", estimate([1536.0])) == "1.50 GiB"
     assert formatting.cost("parameters", estimate([12345.0])) == "12,345"
     assert formatting.cost("nfe_forward", estimate([14.0])) == "14"
     assert formatting.cost("nfe_forward", estimate([14.0, 14.5])) == "14.2"
@@ -61,7 +61,7 @@ def test_csv_holds_every_group_and_every_run(tmp_path, three_families, make_run)
     expected = estimate(values)
     assert (float(ode["mean"]), float(ode["ci_low"]), int(ode["n"])) == (expected.mean, expected.low, 4)
     assert ode["values"] == " ".join(f"{seed}:{value!r}" for seed, value in enumerate(values))
-    assert (ode["nfe_forward"], ode["verdict"], ode["peak_memory_bytes"]) == ("20.0", "reference", "")
+    assert (ode["nfe_forward"], ode["verdict"], ode["peak_memory_mb"]) == ("20.0", "reference", "")
     assert groups["no-block"]["verdict"] == "worse"
     assert groups["no-block"]["p_sign_flip"] == "0.125"  # four seeds, all of one sign: 2 of 16 patterns
     runs = rows(tmp_path / "runs.csv")
@@ -119,7 +119,9 @@ def test_figure_shows_every_seed_and_names_every_group(three_families):
     drawn = sorted(
         tuple(map(float, xy)) for c in axes.collections if hasattr(c, "get_offsets") for xy in c.get_offsets()
     )
-    seeds = sorted((r.cost["nfe_forward"], 100 * r.metrics["final/test_acc"]) for r in three_families)
+    seeds = sorted(
+        (r.metrics["solver/nfe_forward"], 100 * r.metrics["final/test_acc"]) for r in three_families
+    )
     assert [xy for xy in drawn if xy in seeds] == seeds
     labels = [t for t in axes.texts if t.get_text() in ("neural-ode", "resnet", "no-block")]
     assert len(labels) == 3
@@ -132,7 +134,7 @@ def test_figure_shows_every_seed_and_names_every_group(three_families):
 
 def test_wide_range_with_zero_gets_a_scale_that_has_zero(make_run):
     runs = [
-        make_run(f, s, 0.8 + 0.01 * s, cost={"nfe_forward": nfe})
+        make_run(f, s, 0.8 + 0.01 * s, nfe=nfe)
         for f, nfe in (("no-block", 0.0), ("resnet", 2.0), ("neural-ode", 200.0))
         for s in range(2)
     ]

@@ -22,7 +22,7 @@ TARGET_BYTES = 2e9
 FAMILIES = 10
 POINTS = 400
 """Points per series: ten epochs of forty recorded steps."""
-_SERIES = ("train/loss", "train/acc", "val/loss", "val/acc", "train/nfe_forward", "train/nfe_backward")
+_SERIES = ("train/loss", "train/acc", "val/loss", "val/acc", "solver/nfe_forward", "solver/nfe_backward")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +80,7 @@ def generate_record(index: int, runs: int, points: int = POINTS) -> RunRecord:
     accuracy = 0.80 + 0.01 * family + draw.gauss(0, 0.01)
     failed = draw.random() < 1 / 40
     nfe = float(6 * family)
+    solver = {"solver/nfe_forward": nfe, "solver/nfe_backward": 0.0, "solver/vjps": nfe}
     series = {
         name: [[step, step // 40, 0.05 * step, draw.random()] for step in range(points)] for name in _SERIES
     }
@@ -99,14 +100,11 @@ def generate_record(index: int, runs: int, points: int = POINTS) -> RunRecord:
         config_digest=f"{family:064x}",
         config={"model": {"class_path": f"Family{family}", "init_args": {"width": 16 + family}}},
         monitor={"name": "val/acc", "mode": "max"},
-        metrics={} if failed else {"final/test_acc": accuracy, "best/val_acc": accuracy + 0.01},
+        metrics={} if failed else {"final/test_acc": accuracy, "best/val_acc": accuracy + 0.01} | solver,
         history=series,
         cost={
             "parameters": 10_000.0 + 100 * family,
-            "nfe_forward": nfe,
-            "nfe_backward": 0.0,
-            "vjps": nfe,
             "seconds_per_epoch": 1 + 0.1 * family + 0.05 * draw.random(),
-            "peak_memory_bytes": 4e8 + 1e6 * family,
+            "peak_memory_mb": 400.0 + family,
         },
     )

@@ -183,6 +183,12 @@ def _cost(group: Group, cost: Cost) -> Estimate | None:
     return estimate(values) if values else None
 
 
+def _device(run: RunRecord) -> str:
+    """The name of the run's device, empty where it is not recorded."""
+    device = run.provenance.get("device")
+    return str(device.get("name") or "") if isinstance(device, dict) else ""
+
+
 def _notes(parts: Sequence[Part], baseline: str | None) -> list[str]:
     """How far the tests can be trusted."""
     notes = []
@@ -190,6 +196,11 @@ def _notes(parts: Sequence[Part], baseline: str | None) -> list[str]:
         if baseline is not None and not part.chosen:
             notes.append(
                 f"{part.data.name}: has no runs of {baseline}; the reference is the best, {part.reference}"
+            )
+        devices = {_device(run) for row in part.rows for run in row.group.runs} - {""}
+        if len(devices) > 1:
+            notes.append(
+                f"{part.data.name}: seconds come from different devices: {', '.join(sorted(devices))}"
             )
         pairs = [r.difference.paired for r in part.rows if r.difference and r.difference.paired]
         few = [p for p in pairs if p.estimate.n >= 2 and p.p_floor >= ALPHA]

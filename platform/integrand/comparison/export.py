@@ -9,7 +9,7 @@ from pathlib import Path
 from integrand.record import RunRecord
 
 from .analysis import Comparison, Part, Row
-from .quantities import COSTS
+from .quantities import COSTS, MORE_COSTS
 
 Fields = dict[str, object]
 
@@ -96,7 +96,7 @@ def _run_fields(comparison: Comparison, run: RunRecord) -> Fields:
         "gradient": run.gradient,
         comparison.metric.name: comparison.metric.of(run),
     }
-    return fields | {cost.key: cost.of(run) for cost in COSTS}
+    return fields | {cost.key: cost.of(run) for cost in (*COSTS, *MORE_COSTS)}
 
 
 def _write(path: Path, rows: Sequence[Fields]) -> None:

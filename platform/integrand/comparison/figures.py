@@ -23,7 +23,7 @@ LOG_RATIO = 20.0
 """A cost axis is logarithmic where its largest value is this many times its smallest."""
 
 FIGURES = (
-    ("quality_nfe", NFE_FORWARD, "forward NFE (field evaluations per batch)"),
+    ("quality_nfe", NFE_FORWARD, "forward NFE per training batch (last epoch)"),
     ("quality_seconds", SECONDS_PER_EPOCH, "training time per epoch (s)"),
 )
 

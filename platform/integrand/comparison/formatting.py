@@ -35,7 +35,7 @@ def cost(key: str, value: Estimate | None) -> str:
     """A cost in the unit of its heading."""
     if value is None:
         return MISSING
-    if key == "peak_memory_bytes":
+    if key == "peak_memory_mb":
         return memory(value.mean)
     if key == "parameters":
         return f"{value.mean:,.0f}"
@@ -50,8 +50,8 @@ def number(value: float) -> str:
 
 
 def memory(size: float) -> str:
-    """Bytes in MB or GB (powers of ten)."""
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    """MiB, from 1024 on in GiB."""
+    return f"{size / 1024:.2f} GiB" if size >= 1024 else f"{size:.0f} MiB"
 
 
 def _decimals(value: float, digits: int) -> int:

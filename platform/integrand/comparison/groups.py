@@ -69,9 +69,10 @@ class DataKey:
         return cls(str(run.data.get("name") or "unknown data"), str(run.data.get("digest") or ""), sizes)
 
     def __str__(self) -> str:
-        sizes = "/".join("?" if n is None else f"{n:,}" for n in self.sizes)
+        counts = "/".join("?" if n is None else f"{n:,}" for n in self.sizes)
+        sizes = f"{counts} train/val/test, " if any(self.sizes) else ""
         digest = self.digest.removeprefix("sha256:")[:12]
-        return f"{self.name} ({sizes} train/val/test, digest {digest or 'not recorded'})"
+        return f"{self.name} ({sizes}digest {digest or 'not recorded'})"
 
 
 @dataclass

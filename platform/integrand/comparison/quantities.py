@@ -99,23 +99,24 @@ class Cost:
 
 
 PARAMETERS = Cost("parameters", "parameters", ("parameters",))
-NFE_FORWARD = Cost(
-    "nfe_forward",
-    "NFE forward",
-    ("nfe_forward",),
-    ("final/test_nfe_forward", "final/train_nfe_forward", "final/nfe_forward"),
-)
-NFE_BACKWARD = Cost(
-    "nfe_backward",
-    "NFE backward",
-    ("nfe_backward",),
-    ("final/train_nfe_backward", "final/nfe_backward"),
-)
-VJPS = Cost("vjps", "VJPs", ("vjps",), ("final/train_vjps", "final/vjps"))
+# all three belong to one training step, so that they can be added; means over the last epoch
+NFE_FORWARD = Cost("nfe_forward", "NFE forward", metrics=("solver/nfe_forward",))
+NFE_BACKWARD = Cost("nfe_backward", "NFE backward", metrics=("solver/nfe_backward",))
+VJPS = Cost("vjps", "VJPs", metrics=("solver/vjps",))
 SECONDS_PER_EPOCH = Cost("seconds_per_epoch", "s/epoch", ("seconds_per_epoch",))
-PEAK_MEMORY = Cost("peak_memory_bytes", "peak memory", ("peak_memory_bytes",))
+PEAK_MEMORY = Cost("peak_memory_mb", "peak memory", ("peak_memory_mb",))
 
 COSTS = (PARAMETERS, NFE_FORWARD, NFE_BACKWARD, VJPS, SECONDS_PER_EPOCH, PEAK_MEMORY)
+"""The costs that tables show."""
+
+MORE_COSTS = (
+    Cost("nfe_test", "NFE test", metrics=("solver/test_nfe_forward",)),
+    Cost("samples_per_second", "samples/s", ("samples_per_second",)),
+    Cost("fit_seconds", "fit s", ("fit_seconds",)),
+    Cost("memory_growth_mb", "memory growth", ("memory_growth_mb",)),
+    Cost("flops_forward_per_sample", "FLOPs", ("flops_forward_per_sample",)),
+)
+"""Further costs of every run in CSV files."""
 
 
 def choose_metric(records: Sequence[RunRecord], name: str | None = None, mode: Mode | None = None) -> Metric:

@@ -140,7 +140,8 @@ def _reference(part: Part) -> str:
 
 def _method(part: Part) -> str:
     methods = sorted({row.quality.method for row in part.rows}, reverse=True)
-    return f"mean ± half width of the confidence interval ({'; '.join(methods)}); costs are means"
+    interval = f"mean ± half width of the confidence interval ({'; '.join(methods)})"
+    return f"{interval}; costs are means, NFE and VJPs per training batch"
 
 
 def _points(comparison: Comparison, row: Row) -> str:

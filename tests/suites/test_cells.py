@@ -1,0 +1,143 @@
+"""Cells: their order, their commands, and when two keys are equal."""
+
+import sys
+
+import pytest
+
+from integrand.errors import UsageError
+from integrand.suites import cells as cells_module
+from integrand.suites.cells import by_key, code_digest, expand, resolved_config
+from integrand.suites.spec import PACKAGED, read_suite
+
+
+def keys(path):
+    return {c.label: c.key for c in expand(read_suite(str(path)))}
+
+
+def test_seeds_come_one_after_another(cells, tmp_path):
+    folder = tmp_path.name
+    assert [c.label for c in cells] == [f"{folder}/{e} seed {s}" for s in (0, 1) for e in ("a", "b")]
+    assert len(by_key(cells)) == 4
+
+
+def test_command(suite_file):
+    overrides = {"trainer.max_epochs": 2, "model.init_args.solver.init_args.rtol": 1e-05, "a": True, "b": "x"}
+    (cell, *_) = expand(read_suite(str(suite_file(overrides=overrides, args=["--trainer", "gpu"]))))
+    command = cell.command("s")
+    assert command[:4] == (sys.executable, "-m", "integrand", "fit")
+    pairs = dict(zip(command[4:-6:2], command[5:-6:2], strict=True))
+    assert pairs == {
+        "--config": str(cell.config),
+        "--seed_everything": "0",
+        "--trainer.logger.experiment": "s",
+        "--trainer.logger.suite": "s",
+        "--trainer.logger.run_key": cell.key,
+        "--test_after_fit": "true",
+    }
+    assert command[-6:] == (
+        "--trainer.max_epochs=2",
+        "--model.init_args.solver.init_args.rtol=1e-05",
+        "--a=true",
+        "--b=x",
+        "--trainer",
+        "gpu",
+    )
+
+
+def test_a_key_stays_if_only_layout_changes(suite_file, tmp_path):
+    before = keys(suite_file())
+    (tmp_path / "a.yaml").write_text(
+        "data:\n  class_path: Digits\nmodel:\n  class_path: ModelA  # other comment\n"
+    )
+    assert keys(suite_file(name="s", seeds=[1, 0])) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"overrides": {"trainer.max_epochs": 2}}, {"args": ["--trainer.max_epochs", "2"]}],
+)
+def test_a_key_changes_with_what_is_run(suite_file, change):
+    before = keys(suite_file())
+    after = keys(suite_file(**change))
+    assert before.keys() == after.keys()
+    assert not set(before.values()) & set(after.values())
+
+
+def test_a_key_changes_with_included_files(suite_file, tmp_path):
+    (tmp_path / "model.yaml").write_text("class_path: M\n")
+    (tmp_path / "a.yaml").write_text("model: model.yaml\n")
+    before = keys(suite_file())
+    (tmp_path / "model.yaml").write_text("class_path: N\n")
+    after = keys(suite_file())
+    changed = {label for label in before if before[label] != after[label]}
+    assert changed == {f"{tmp_path.name}/a seed 0", f"{tmp_path.name}/a seed 1"}
+
+
+def test_a_key_changes_with_a_file_among_the_arguments(suite_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gpu.yaml").write_text("accelerator: gpu\n")
+    before = keys(suite_file(args=["--trainer", "gpu.yaml"]))
+    (tmp_path / "gpu.yaml").write_text("accelerator: cpu\n")
+    assert not set(before.values()) & set(keys(suite_file(args=["--trainer", "gpu.yaml"])).values())
+
+
+def test_a_key_changes_with_the_code(suite_file, monkeypatch):
+    before = keys(suite_file())
+    monkeypatch.setattr(cells_module, "code_digest", lambda: "other")
+    assert not set(before.values()) & set(keys(suite_file()).values())
+
+
+def test_code_digest_covers_what_trains_and_only_that(tmp_path, monkeypatch):
+    """Families are behind a link, which os.walk follows only if told to."""
+    package = tmp_path / "package"
+    for name in ("solvers/s.py", "cli/training.py", "cli/compare.py", "comparison/c.py", "configs/base.yaml"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("1")
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "m.py").write_text("1")
+    (package / "modules").symlink_to(tmp_path / "modules")
+    monkeypatch.setattr(cells_module, "PACKAGED", package / "configs")
+
+    def digest():
+        code_digest.cache_clear()
+        return code_digest()
+
+    try:
+        digests = [digest()]
+        for name in ("solvers/s.py", "cli/training.py", "modules/m.py", "configs/base.yaml"):
+            (package / name).write_text("2")
+            digests.append(digest())
+        assert len(set(digests)) == 5
+        for name in ("cli/compare.py", "comparison/c.py"):
+            (package / name).write_text("2")
+        assert digest() == digests[-1]
+    finally:
+        code_digest.cache_clear()
+
+
+def test_overrides_as_a_list_multiply_and_name_what_differs(suite_file, tmp_path):
+    overrides = [{"model.solver.rtol": r, "trainer.max_epochs": 2} for r in (0.1, 0.01)]
+    cells = expand(read_suite(str(suite_file(overrides=overrides, seeds=[0]))))
+    folder = tmp_path.name
+    assert [c.experiment for c in cells] == [
+        f"{folder}/{e} rtol={r}" for e in ("a", "b") for r in (0.1, 0.01)
+    ]
+
+
+def test_equal_variants_are_refused(suite_file):
+    overrides = [{"x": 1}, {"x": 1}]
+    with pytest.raises(UsageError, match="twice"):
+        by_key(expand(read_suite(str(suite_file(overrides=overrides)))))
+
+
+def test_circular_includes_are_refused(tmp_path):
+    (tmp_path / "x.yaml").write_text("a: y.yaml\n")
+    (tmp_path / "y.yaml").write_text("a: x.yaml\n")
+    with pytest.raises(UsageError, match="includes itself"):
+        resolved_config((tmp_path / "x.yaml").resolve())
+
+
+def test_packaged_experiments_are_named_below_experiment():
+    cell = expand(read_suite("quickstart"))[0]
+    assert cell.experiment == "fashion_mini/no_block"
+    assert cell.config == (PACKAGED / "experiment" / "fashion_mini" / "no_block.yaml").resolve()

@@ -1,0 +1,194 @@
+"""A whole suite on stub commands: what is skipped, run again, noted down and printed."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from rich.console import Console
+
+from integrand.errors import UsageError
+from integrand.suites.cells import expand
+from integrand.suites.estimate import expected_seconds, in_words, remaining_seconds
+from integrand.suites.journal import Journal
+from integrand.suites.local import LocalLauncher
+from integrand.suites.runner import cell_states, estimated_seconds, run_suite
+from integrand.suites.spec import read_suite
+from integrand.suites.store import StoredCell
+
+
+class StubStore:
+    """A store in a folder: a run is finished if a file with its key is there."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir()
+
+    def __call__(self):
+        return {p.name: StoredCell("finished", f"id-{p.name}", 1.0, "") for p in self.folder.iterdir()}
+
+    def command(self, cell, code="pass"):
+        record = f"import pathlib; pathlib.Path({str(self.folder / cell.key)!r}).touch()"
+        return (sys.executable, "-c", f"{code}\n{record}")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return StubStore(tmp_path / "store")
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(tmp_path / "journal")
+
+
+def run(cells, store, journal, codes=None, jobs=2):
+    """Run the cells; `codes` maps labels' ends to what their process does before it records itself."""
+    printed = io.StringIO()
+
+    def command(cell):
+        code = next((c for end, c in (codes or {}).items() if cell.label.endswith(end)), "pass")
+        return store.command(cell, code)
+
+    launcher = LocalLauncher(jobs, retries=0, device_names=(), num_cores=2)
+    console = Console(file=printed, width=200)
+    result = run_suite("s", cells, launcher, jobs, store, journal, console, command)
+    return result, printed.getvalue()
+
+
+def test_a_second_run_has_nothing_to_do(cells, store, journal):
+    result, printed = run(cells, store, journal)
+    assert result.complete
+    assert not result.interrupted
+    assert "4 cells, 0 finished, 4 to run" in printed
+    assert printed.count("finished ") >= 4
+    again, printed = run(cells, store, journal, {"": "raise SystemExit('must not run')"})
+    assert again.complete
+    assert again.skipped == 4
+    assert "4 cells, 4 finished, 0 to run" in printed
+    assert len(journal.entries()) == 4
+
+
+def test_a_failed_cell_is_shown_and_run_again_next_time(cells, store, journal):
+    result, printed = run(cells, store, journal, {"b seed 1": "raise RuntimeError('no luck')"})
+    assert not result.complete
+    assert not result.interrupted
+    (failed,) = [s for s in result.states if s.state == "failed"]
+    assert failed.cell.label.endswith("b seed 1")
+    assert failed.error == "exit code 1: RuntimeError: no luck"
+    assert "RuntimeError: no luck" in printed
+    assert [s.state for s in cell_states(cells, store(), journal)].count("failed") == 1
+    again, printed = run(cells, store, journal)
+    assert again.complete
+    assert again.skipped == 3
+    assert "1 to run" in printed
+
+
+def test_a_process_that_ends_well_but_records_nothing_is_not_finished(cells, store, journal):
+    result, _ = run(cells[:1], store, journal, {"": "raise SystemExit(0)"})
+    assert not result.complete
+    assert "the store has no finished run" in result.states[0].error
+
+
+def test_one_process_at_a_time(cells, store, journal):
+    with journal.lock(), pytest.raises(UsageError, match="another process"):
+        run(cells, store, journal)
+
+
+def test_plan_and_journal_are_readable(cells, store, journal):
+    run(cells, store, journal)
+    plan = json.loads((journal.folder / "plan.json").read_text())
+    assert [c["key"] for c in plan["cells"]] == [c.key for c in cells]
+    assert plan["cells"][0]["seed"] == 0
+    with (journal.folder / "journal.jsonl").open("a") as file:
+        file.write('{"cut off by a cra')
+    assert {e["state"] for e in journal.entries()} == {"finished"}
+    assert set(journal.durations()) == {c.experiment for c in cells}
+
+
+SCRIPT = """
+import io, sys
+from pathlib import Path
+from rich.console import Console
+from integrand.suites.cells import expand
+from integrand.suites.journal import Journal
+from integrand.suites.local import LocalLauncher
+from integrand.suites.runner import run_suite
+from integrand.suites.spec import read_suite
+from integrand.suites.store import StoredCell
+
+suite, root = sys.argv[1], Path(sys.argv[2])
+cells = expand(read_suite(suite))
+store = root / "store"
+def lookup():
+    return {p.name: StoredCell("finished", p.name, 1.0, "") for p in store.iterdir()}
+def command(cell):
+    first = cell is cells[0]
+    code = f"import pathlib; pathlib.Path({str(store / cell.key)!r}).touch()"
+    return (sys.executable, "-c", code if first else "import time; print('up', flush=True); time.sleep(60)")
+launcher = LocalLauncher(1, device_names=(), num_cores=1)
+result = run_suite("s", cells, launcher, 1, lookup, Journal(root / "journal"), Console(width=200), command)
+print("interrupted", result.interrupted, [s.state for s in result.states], flush=True)
+"""
+
+
+def test_an_interrupt_leaves_everything_to_go_on_from(suite_file, store, journal, tmp_path):
+    path = suite_file()
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), str(path), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 60
+    while not any("up" in p.read_text() for p in journal.folder.glob("*.log")):
+        assert time.monotonic() < deadline, "the second cell did not start"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert out.splitlines()[-1] == "interrupted True ['finished', 'stopped', 'waiting', 'waiting']"
+    result, printed = run(expand(read_suite(str(path))), store, journal)
+    assert result.complete
+    assert "4 cells, 1 finished, 3 to run" in printed
+
+
+def test_running_cells_are_left_alone(cells, journal, store):
+    class Busy(StubStore):
+        def __init__(self):
+            self.folder = store.folder
+
+        def __call__(self):
+            return {cells[0].key: StoredCell("running", "x", None, "")} | super().__call__()
+
+    result, printed = run(cells, Busy(), journal)
+    assert [s.state for s in result.states] == ["running"] + ["finished"] * 3
+    assert "1 running in another process" in printed
+
+
+def test_estimates():
+    known = {"slow": [10.0, 30.0, 20.0], "fast": [2.0]}
+    assert expected_seconds("slow", known) == 20.0
+    assert expected_seconds("new", known) == 15.0  # the median of all four
+    assert expected_seconds("new", {}) is None
+    # 20 s waiting + 5 s left of the running one + nothing left of the overdue one, on two slots
+    assert remaining_seconds(["slow"], [("slow", 15.0), ("fast", 9.0)], known, 2) == 20.0
+    assert remaining_seconds(["slow"] * 4, [], known, 2) == 40.0
+    assert remaining_seconds([], [], {}, 2) == 0.0
+    assert remaining_seconds(["new"], [], {}, 2) is None
+    assert [in_words(s) for s in (None, 0.2, 45, 100, 7200)] == [
+        "not known yet",
+        "about 1 s",
+        "about 45 s",
+        "about 2 min",
+        "about 2.0 h",
+    ]
+
+
+def test_cost_of_a_plan_from_the_store_where_there_is_no_journal(cells, journal):
+    stored = {"k": StoredCell("finished", "x", 12.0, ""), "f": StoredCell("failed", "y", 1.0, "")}
+    assert estimated_seconds(cells, journal, stored) == 48.0
+    assert estimated_seconds(cells, journal, {}) is None

@@ -1,0 +1,87 @@
+"""Suite files: what they may say, and that mistakes are one clear line."""
+
+import pytest
+
+from integrand.errors import UsageError
+from integrand.suites.cells import expand
+from integrand.suites.spec import PACKAGED, read_suite
+
+SUITES = sorted((PACKAGED / "suite").glob("*.yaml"))
+
+
+def test_the_quickstart_is_five_families_by_three_seeds():
+    spec = read_suite("quickstart")
+    assert spec.name == "quickstart"
+    assert [p.stem for p in spec.experiments] == [
+        "no_block",
+        "resnet",
+        "neural_ode",
+        "augmented_neural_ode",
+        "heavy_ball_neural_ode",
+    ]
+    assert spec.seeds == (0, 1, 2)
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda p: p.stem)
+def test_every_packaged_suite_expands_and_names_its_command(path):
+    spec = read_suite(str(path))
+    assert len(expand(spec)) == len(spec.experiments) * len(spec.variants) * len(spec.seeds)
+    assert path.read_text().startswith(f"# integrand suite run configs/suite/{path.name}\n")
+
+
+@pytest.mark.parametrize("name", ["quickstart", "suite/quickstart.yaml", "configs/suite/quickstart.yaml"])
+def test_packaged_suites_by_any_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert read_suite(name).name == "quickstart"
+
+
+def test_seeds_as_a_number(suite_file):
+    assert read_suite(str(suite_file(seeds=3))).seeds == (0, 1, 2)
+
+
+def test_name_defaults_to_the_file(suite_file):
+    path = suite_file()
+    path.write_text("experiments: [a.yaml]")
+    assert read_suite(str(path)).name == "s"
+    assert read_suite(str(path)).seeds == (0,)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seed": [0]}, "did you mean seeds"),
+        ({"name": "a b/c"}, "cannot name a suite"),
+        ({"experiments": []}, "not a list of files"),
+        ({"experiments": ["a.yaml", "nope.yaml"]}, "there is no experiment nope.yaml"),
+        (
+            {"experiments": ["experiment/fashion_mini/neural_od.yaml"]},
+            "did you mean experiment/fashion_mini/neural_ode",
+        ),
+        ({"experiments": ["a.yaml", "a.yaml"]}, "listed twice"),
+        ({"seeds": [0, 0]}, "seeds"),
+        ({"seeds": [-1]}, "seeds"),
+        ({"seeds": 0}, "seeds"),
+        ({"seeds": [True]}, "seeds"),
+        ({"seeds": "0 1"}, "seeds"),
+        ({"overrides": ["x"]}, "overrides"),
+        ({"overrides": {"seed_everything": 3}}, "list it under seeds"),
+        ({"overrides": {"trainer.logger.run_key": "x"}}, "sets trainer.logger itself"),
+        ({"args": "--x"}, "args"),
+        ({"args": ["--trainer.logger=false"]}, "sets trainer.logger itself"),
+    ],
+)
+def test_mistakes(suite_file, change, says):
+    with pytest.raises(UsageError, match=says):
+        read_suite(str(suite_file(**change)))
+
+
+@pytest.mark.parametrize("text", ["- a", "a: [", ""])
+def test_no_suite_at_all(tmp_path, text):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UsageError, match=r"x\.yaml"):
+        read_suite(str(tmp_path / "x.yaml"))
+
+
+def test_unknown_suite():
+    with pytest.raises(UsageError, match="did you mean quickstart"):
+        read_suite("quikstart")

@@ -1,0 +1,67 @@
+"""Which recorded run counts for a cell."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from integrand.suites.store import choose, stored_cells
+from integrand.tracking import names, process
+
+
+def mlflow_run(key, status, start=0, seconds=5.0, **tags):
+    end = None if status == "RUNNING" else start + 1000 * seconds
+    info = SimpleNamespace(run_id=f"{key}-{status}-{start}", status=status, start_time=start, end_time=end)
+    return SimpleNamespace(info=info, data=SimpleNamespace(tags={names.RUN_KEY: key} | tags))
+
+
+def test_a_finished_run_wins_over_later_failures():
+    runs = [mlflow_run("k", "FINISHED", 10), mlflow_run("k", "FAILED", 20), mlflow_run("k", "KILLED", 5)]
+    chosen = choose(runs)["k"]
+    assert (chosen.state, chosen.run_id, chosen.seconds) == ("finished", "k-FINISHED-10", 5.0)
+    assert choose(runs[::-1]) == choose(runs)
+
+
+def test_the_latest_failure_is_shown_with_its_message():
+    runs = [
+        mlflow_run("k", "FAILED", 20, **{names.ERROR_MESSAGE: "new"}),
+        mlflow_run("k", "FAILED", 10, **{names.ERROR_MESSAGE: "old"}),
+    ]
+    assert choose(runs)["k"].error == "failed: new"
+    assert choose([mlflow_run("k", "KILLED")])["k"].error == "killed"
+
+
+def test_running_only_while_its_process_lives():
+    alive = mlflow_run("a", "RUNNING", 1, **process.identity())
+    dead = mlflow_run("d", "RUNNING", 1, **process.identity() | {names.PROCESS_START: "1"})
+    elsewhere = mlflow_run("e", "RUNNING", 1, **process.identity() | {names.PROCESS_HOST: "other"})
+    states = {key: cell.state for key, cell in choose([alive, dead, elsewhere]).items()}
+    assert states == {"a": "running", "d": "failed", "e": "failed"}
+
+
+def test_runs_outside_a_suite_do_not_count():
+    run = mlflow_run("k", "FINISHED")
+    run.data.tags = {}
+    assert choose([run]) == {}
+
+
+def test_a_real_store(tmp_path, monkeypatch):
+    from integrand.tracking.store import open_store
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    assert stored_cells("s", uri) == {}
+    assert list(tmp_path.iterdir()) == [], "looking must not create a store"
+    assert stored_cells("s", uri, create=True) == {}
+    client = open_store(uri)
+    experiment = client.create_experiment("s")
+    for key in ("x", "y"):
+        run_id = client.create_run(experiment, tags={names.RUN_KEY: key}).info.run_id
+        client.set_terminated(run_id, "FINISHED" if key == "x" else "FAILED")
+    assert {k: c.state for k, c in stored_cells("s", uri).items()} == {"x": "finished", "y": "failed"}
+
+
+def test_a_store_that_is_none(tmp_path):
+    from integrand.errors import TrackingError
+
+    (tmp_path / "mlflow.db").write_text("no database" * 100)
+    with pytest.raises(TrackingError):
+        stored_cells("s", f"sqlite:///{tmp_path}/mlflow.db")
