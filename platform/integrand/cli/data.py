@@ -150,7 +150,9 @@ def _verify(options: argparse.Namespace) -> int:
         try:
             place = _found(card, options.data_dir)
             load(card, place)
-            judged = "sha256 as published" if card.digests else "unchanged since it was checked and stored"
+            judged = (
+                "content as its card says" if card.digests else "unchanged since it was checked and stored"
+            )
             print(f"{card.name}: {judged}, {place.path}")
         except DataError as error:
             failures.append(error)

