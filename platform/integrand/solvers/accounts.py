@@ -46,6 +46,7 @@ class CountedField:
         self.last: tuple[Tensor, Tensor, Tensor] | None = None
         self.remembered: Tensor | None = None
         self._device_type = device_type
+        self._managed = False
         self._autocast = autocast and torch.is_autocast_enabled(device_type)
         self._autocast_dtype = torch.get_autocast_dtype(device_type)
         # what updates itself when evaluated must not do so again when the backward pass recomputes
@@ -84,8 +85,11 @@ class CountedField:
             raise self._exhausted("backward solve", t, stats.nfe_backward)
         stats.nfe_backward += 1
         stats.vjps += 1  # one follows every recomputation
-        with self.recomputing():
+        if self._managed:
             f: Tensor = self.field(t, y)
+        else:
+            with self.recomputing():
+                f = self.field(t, y)
         if f.dtype != y.dtype or f is y:
             f = self._conform(f, y)
         self.last = (t, y, f)
@@ -103,6 +107,8 @@ class CountedField:
                 # without tracking, training mode uses the batch's statistics and updates nothing
                 module.track_running_stats = False
                 stack.callback(setattr, module, "track_running_stats", True)
+            self._managed = True
+            stack.callback(setattr, self, "_managed", False)
             yield
 
     def _count_vjp(self, _: Tensor) -> None:

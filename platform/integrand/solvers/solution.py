@@ -37,6 +37,13 @@ class SolveStats:
         gradient: Gradient mode: `backprop`, `adjoint`, `checkpoint`, `reversible`.
         nfe_per_sample: Evaluations that each sample needed, shape (batch,), where the method keeps one step
             size per sample.
+        accepted_per_sample: Accepted steps of each sample, shape (batch,), likewise; `accepted` is then the
+            largest of them.
+        rejected_per_sample: Rejected steps of each sample, shape (batch,), likewise.
+        step_sizes: Every accepted step in order, in units of t, where the back end tells: the step profile.
+        stiffness: Step size times the estimated dominant eigenvalue of the field over the length of the
+            method's stability interval; from about 0.8 on stability, not accuracy, bounds the steps, and a
+            method for stiff fields would be cheaper. None where it cannot be told.
     """
 
     nfe_forward: int = 0
@@ -49,6 +56,10 @@ class SolveStats:
     solver: str = ""
     gradient: str = "backprop"
     nfe_per_sample: Tensor | None = None
+    accepted_per_sample: Tensor | None = None
+    rejected_per_sample: Tensor | None = None
+    step_sizes: list[float] | None = None
+    stiffness: float | None = None
 
 
 @dataclass
