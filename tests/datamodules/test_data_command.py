@@ -18,7 +18,7 @@ def test_list_fits_a_terminal_of_80_columns(capsys, monkeypatch):
         "FashionMNIST",
         "60,000",
         "here: package",
-        "fetch: npm https",
+        "fetch: npm",
         "not comparable",
     ):
         assert text in out

@@ -204,7 +204,7 @@ def test_a_damaged_cache_is_named_and_force_repairs_it(made, fashion, tool, cach
     data = bytearray((cache / card.file_name).read_bytes())
     data[len(data) // 2] ^= 0xFF
     (cache / card.file_name).write_bytes(data)
-    with pytest.raises(DataError, match="damaged|differs"):
+    with pytest.raises(DataError, match=r"damaged|differs"):
         fetch(card, "apt")
     fetch(card, "apt", force=True)
     assert_stored(card, arrays, cache)

