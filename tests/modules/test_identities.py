@@ -1,16 +1,18 @@
 """The identities that define the families, in float64."""
 
+import itertools
 import math
 
 import pytest
 import torch
+from torch import nn
+
 from integrand.errors import UsageError
 from integrand.modules import AugmentedNeuralODE, HeavyBallNeuralODE, NeuralODE, NoBlock, ResNet
 from integrand.modules.classification.ode import Augment
 from integrand.modules.continuous.heavy_ball_neural_ode import HeavyBallField
 from integrand.solvers import TorchDiffEq
 from integrand.spec import DataSpec
-from torch import nn
 
 SPEC = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
 X = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -26,7 +28,9 @@ def test_neural_ode_by_euler_is_the_tied_resnet():
     euler = TorchDiffEq(method="euler", step_size=1.0)
     ode = build(NeuralODE, solver=euler, t1=float(blocks), time_dependent=False)
     net = build(ResNet, blocks=blocks, tied=True)
-    net.load_state_dict({k.replace("dynamics.field", "dynamics.fields.0"): v for k, v in ode.state_dict().items()})
+    net.load_state_dict(
+        {k.replace("dynamics.field", "dynamics.fields.0"): v for k, v in ode.state_dict().items()}
+    )
     # the same sum in the same order; 1e-12 allows for round-off of h·f with h = 1 stored in float64
     torch.testing.assert_close(ode(X), net(X), rtol=1e-12, atol=1e-12)
     assert ode.solve_stats[0].nfe_forward == net.solve_stats[0].nfe_forward == blocks
@@ -43,7 +47,7 @@ def test_halving_h_of_the_tied_resnet_shows_order_one():
         weights = {k.replace("dynamics.field", "dynamics.fields.0"): v for k, v in ode.state_dict().items()}
         net.load_state_dict(weights)
         errors.append((net.net.dynamics(net.net.stem(X)).ys[-1] - exact).norm().item())
-    slopes = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    slopes = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     # ReLU fields are only piecewise smooth, so the slope scatters around 1 by more than the usual 0.1
     assert slopes == pytest.approx([1, 1], abs=0.2)
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import UsageError
-from ..tracking import runs
+from ..tracking import names, runs
 from .arguments import RecordedRun
 
 
 def recorded_run(which: str, checkpoint: Literal["best", "last"]) -> RecordedRun:
     """The run that `which` names, with what is needed to go on with it.
+
+    A child run, such as a test at another tolerance, trained nothing: its parent is meant.
 
     Args:
         which: Run id, the first letters of one, a run name, or `latest`.
@@ -22,6 +24,8 @@ def recorded_run(which: str, checkpoint: Literal["best", "last"]) -> RecordedRun
         TrackingError: There is no such run, or it has no configuration or checkpoint.
     """
     run = runs.find_run(which)
+    if names.PARENT_RUN in run.tags:
+        run = runs.find_run(run.tags[names.PARENT_RUN])
     return RecordedRun(run.run_id, runs.config_path(run), runs.checkpoint(run, checkpoint), run.experiment)
 
 

@@ -142,14 +142,16 @@ def _status(argv: list[str]) -> int:
     args = _parser("status", "Print where every cell of a suite stands.").parse_args(argv)
     suite, cells = _load(args)
     from ..suites.journal import Journal
-    from ..suites.runner import cell_states
+    from ..suites.runner import cell_states, stale_note
     from ..suites.store import stored_cells
 
     journal = Journal.of(suite)
-    states = cell_states(cells, stored_cells(suite), journal)
+    stored = stored_cells(suite)
+    states = cell_states(cells, stored, journal)
     finished = sum(s.state == "finished" for s in states)
     console = _console()
     _print_table(console, f"suite {suite}: {finished} of {len(cells)} cells finished", states)
+    _print_note(console, stale_note(cells, stored))
     _print_failed(console, [s for s in states if s.state == "failed"], journal)
     return 0
 
@@ -186,6 +188,11 @@ def _print_table(console: Console, title: str, states: Sequence[CellState]) -> N
     for experiment, by_seed in rows.items():
         table.add_row(escape(experiment), *(_cell_text(by_seed.get(seed)) for seed in seeds))
     console.print(table)
+
+
+def _print_note(console: Console, note: str) -> None:
+    if note:
+        console.print(f"[dim]{note}[/dim]", soft_wrap=True)
 
 
 def _cell_text(state: CellState | None) -> str:

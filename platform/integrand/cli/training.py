@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn, cast
 
 import torch
 from jsonargparse import set_parsing_settings
@@ -18,9 +20,10 @@ from integrand.modules.base import FamilyModule
 
 from ..errors import IntegrandError, UsageError
 from ..spec import DataSpec
-from ..tracking import ConfigRecorder, default_callbacks, exit_code
+from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_code
 from . import arguments, configs
 from .explain import explain
+from .predictions import to_csv
 from .progress import progress_callbacks
 from .recorded import config_of_checkpoint, recorded_run
 
@@ -104,9 +107,29 @@ class IntegrandCLI(LightningCLI):
             kwargs["inference_mode"] = False
         self.trainer_defaults["callbacks"] = [
             *progress_callbacks(trainer.enable_progress_bar),
-            *(default_callbacks() if trainer.logger else []),
+            *(
+                default_callbacks(checkpointing=trainer.enable_checkpointing is not False)
+                if trainer.logger
+                else []
+            ),
         ]
+        kwargs["enable_progress_bar"] = False  # ours is among the callbacks; Lightning would add another
         return super().instantiate_trainer(**kwargs)
+
+    def predict(self, **kwargs: Any) -> None:
+        """Predict the test split and leave `predictions.csv` in the run, or here if there is no tracker."""
+        batches = self.trainer.predict(**kwargs) or []
+        if not self.trainer.is_global_zero:
+            return
+        text = to_csv(cast(list[torch.Tensor], batches), self.model.spec.class_names)
+        logger = self.trainer.logger
+        if isinstance(logger, MLflowTracker):
+            logger.log_text(text, "predictions.csv")
+            logger.flush()
+            print(f"predictions.csv is an artifact of run {logger.run_id}: {logger.save_dir}")
+        else:
+            Path("predictions.csv").write_text(text, encoding="utf-8")
+            print("wrote predictions.csv")
 
     def after_fit(self) -> None:
         """Test the best checkpoint in the same run where `--test_after_fit` asks for it."""
@@ -127,6 +150,12 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     # sys.argv stays as it is: DDP children are started with this process's own command line
     warnings.filterwarnings("ignore", ".*args parameter is intended to run from within Python.*")
+    # torch's own deprecation, raised inside Lightning
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+    # best and last are two checkpoint callbacks; the first is the best one
+    warnings.filterwarnings("ignore", ".*configured with multiple `ModelCheckpoint` callbacks.*")
+    # a test in a child run reads the parent's checkpoint on purpose
+    warnings.filterwarnings("ignore", ".*The dirpath has changed from.*")
     # log_every_n_steps above the number of batches is normal for small sets
     warnings.filterwarnings(
         "ignore", ".*The number of training batches.*is smaller than the logging interval.*"
@@ -162,6 +191,9 @@ def run(command: str, argv: list[str]) -> int:
     """
     _quiet()
     _keep_spec_whole()
+    sys.path.append(
+        str(Path.cwd())
+    )  # class paths may name the user's own files; last, so that they hide nothing
     integrand.modules.load_all()
     integrand.datamodules.load_all()
     argv = arguments.split(argv)

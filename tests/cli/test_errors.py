@@ -1,0 +1,135 @@
+"""Every mistyped name is one line with a remedy and exit code 2."""
+
+import json
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+import yaml
+
+from integrand.cli.main import main
+
+INTEGRAND = str(Path(sysconfig.get_path("scripts")) / "integrand")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("fitt", "unknown command 'fitt', did you mean fit?"),
+        ("fit --model NeuralODEE", "model: there is no class 'NeuralODEE', did you mean NeuralODE?"),
+        ("fit --data FashionMiny", "data: there is no class 'FashionMiny', did you mean FashionMini?"),
+        ("fit --model.chanels 3", "model: NeuralODE takes no option 'chanels', did you mean channels?"),
+        ("fit --model.channels x", "model.channels: expected int, got 'x'"),
+        ("fit --modle.channels 3", "unknown option --modle.channels, did you mean model.channels?"),
+        ("fit --trainer.max_epoch 1", "unknown option --trainer.max_epoch, did you mean trainer.max_epochs?"),
+        ("fit --trainer.max_epochs a", "trainer.max_epochs: expected int, got 'a'"),
+        ("fit --model.solver.method dopri55", "'dopri55' is not a choice, did you mean dopri5?"),
+        ("fit --model.solver TorchDiffEqq", "no class 'TorchDiffEqq', did you mean TorchDiffEq?"),
+        ("fit --model.solver.step 1", "TorchDiffEq takes no option 'step', did you mean step_size?"),
+        ("fit --model ResNet --model.solver.method rk4", "model: ResNet takes no option 'solver'"),
+        ("fit --model.optimizer SGDD", "model.optimizer: there is no class 'SGDD', did you mean SGD?"),
+        ("fit --model.optimizer SGD --model.optimizer.lrr 3", "SGD takes no option 'lrr', did you mean lr?"),
+        ("fit --data.batchsize 3", "data: FashionMini takes no option 'batchsize', did you mean batch_size?"),
+        (
+            "fit --config experiment/fashion_mini/neural_od.yaml",
+            "did you mean experiment/fashion_mini/neural_ode",
+        ),
+        ("fit --foo 1", "unknown option --foo"),
+        ("fit --model.spec 1", "--model.spec cannot be set: the data set publishes its spec"),
+        ("fit --trainer.callbacks+=EarlyStoping", "no class 'EarlyStoping', did you mean EarlyStopping?"),
+        (
+            "fit --model.solver.method rk4 --model.solver.rtol 1e-3 --model.solver.num_steps 2",
+            "rk4 does not take rtol",
+        ),
+        ("fit --model.solver.method dopri5 --model.solver.num_steps 2", "dopri5 does not take num_steps"),
+        ("fit --model.channels 0", "channels must be at least 1, got 0"),
+        (
+            "fit --model HeavyBallNeuralODE --model.gamma_init 2",
+            "gamma_init must lie strictly between 0 and 1",
+        ),
+        ("fit --run x", "integrand fit takes no --run → use --resume ID"),
+        ("test --resume x", "integrand test takes no --resume → use --run ID"),
+        ("test --ckpt_path best", "--ckpt_path best means nothing in a new process"),
+        ("families --group contnuous", "did you mean continuous?"),
+        ("families --jsn", "unknown option --jsn, did you mean --json?"),
+    ],
+)
+def test_one_line_with_a_remedy(arguments, expected, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == 2
+    captured = capsys.readouterr()
+    (line,) = [row for row in captured.err.splitlines() if row.startswith("integrand: error:")]
+    assert expected in line
+    assert "→" in line
+    assert "usage:" not in captured.err
+    assert not list(tmp_path.iterdir()), "nothing may be recorded for a command that was never understood"
+
+
+def test_wrong_key_in_a_config_file(capsys, monkeypatch, tmp_path):
+    (tmp_path / "wrong.yaml").write_text("trainer: {max_epoch: 3}\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--config", "wrong.yaml"]) == 2
+    assert "unknown key 'trainer.max_epoch' in the configuration, did you mean" in capsys.readouterr().err
+
+
+def test_spec_in_a_config_file_is_refused(capsys, monkeypatch, tmp_path):
+    (tmp_path / "lie.yaml").write_text("model: {class_path: ResNet, init_args: {spec: {name: x}}}\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--config", "lie.yaml"]) == 2
+    assert "integrand: error:" in capsys.readouterr().err
+
+
+def test_no_run_to_go_on_with(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["test", "--run", "latest"]) == 1
+    assert "→" in capsys.readouterr().err
+
+
+def test_families_as_json(capsys):
+    assert main(["families", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    (row,) = [r for r in rows if r["name"] == "neural-ode"]
+    assert row["class"] == "NeuralODE"
+    assert row["group"] == "continuous"
+    assert row["task"] == "image-classification"
+    assert row["properties"]["uses_solver"] is True
+    assert "Chen" in row["reference"]
+
+
+def test_doctor_as_json(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code = main(["doctor", "--json", "--no-verify"])
+    rows = json.loads(capsys.readouterr().out)
+    by_name = {row["name"]: row for row in rows}
+    assert by_name["torch"]["state"] == "ok"
+    assert by_name["tracking store"]["state"] == "ok"
+    assert code == int(any(row["state"] == "fail" for row in rows))
+    assert all(row["remedy"] for row in rows if row["state"] == "fail")
+
+
+def test_third_party_family_by_class_path(tmp_path):
+    """A family in another package needs no change here."""
+    (tmp_path / "theirs.py").write_text(
+        "from integrand.modules import ResNet\n"
+        "class TheirNet(ResNet):\n"
+        '    """Their net.\n\n    Args:\n        spec: Data.\n        **kwargs: See ResNet.\n    """\n'
+        '    family = "their-net"\n'
+    )
+    result = subprocess.run(
+        [
+            INTEGRAND,
+            "fit",
+            "--model",
+            "theirs.TheirNet",
+            "--data",
+            "Digits",
+            "--print_config",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert yaml.safe_load(result.stdout)["model"]["class_path"] == "theirs.TheirNet"
