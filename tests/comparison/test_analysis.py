@@ -127,6 +127,16 @@ def test_planned_runs_that_were_never_recorded_are_missing(make_run):
     assert found == {("x/resnet", 1): "missing: planned by the suite, never recorded"}
 
 
+def test_runs_of_another_plan_do_not_count_but_runs_by_hand_do(make_run):
+    """Between two runs of a suite the code changed: keys differ, and the two may not be averaged."""
+    old = make_run("resnet", 1, 0.1, run_key="old")
+    new = make_run("resnet", 0, 0.9, run_key="new")
+    by_hand = make_run("resnet", 2, 0.8)
+    found = compare([old, new, by_hand], ACC, expected=[Expected("new", "x/resnet", 0)])
+    assert found.parts[0].rows[0].group.runs == (new, by_hand)
+    assert [(o.kind, o.run) for o in found.left_out] == [("unplanned", old)]
+
+
 @pytest.mark.parametrize("change", [{"digest": "sha256:bb"}, {"name": "other"}, {"n_train": 11}])
 def test_different_data_are_not_compared(make_run, change):
     other = make_run("resnet", 0, 0.99)

@@ -47,6 +47,7 @@ def test_numbers():
     assert formatting.cost("nfe_forward", estimate([14.0])) == "14"
     assert formatting.cost("nfe_forward", estimate([14.0, 14.5])) == "14.2"
     assert formatting.cost("nfe_forward", None) == "–"
+    assert formatting.difference(estimate([-0.002]), 100.0) == "-0.20"
     assert formatting.difference(estimate([-0.01, -0.03]), 100.0).startswith("-2")
 
 

@@ -156,6 +156,14 @@ def test_an_interrupt_leaves_everything_to_go_on_from(suite_file, store, journal
     assert "4 cells, 1 finished, 3 to run" in printed
 
 
+def test_finished_runs_of_other_code_are_mentioned_and_run_again(cells, store, journal):
+    (store.folder / "key-of-older-code").touch()
+    result, printed = run(cells, store, journal)
+    assert result.complete
+    assert "4 to run" in printed
+    assert "1 more finished runs in the store are of other code" in printed
+
+
 def test_running_cells_are_left_alone(cells, journal, store):
     class Busy(StubStore):
         def __init__(self):

@@ -130,6 +130,7 @@ def _plan(argv: list[str]) -> int:
         return 0
     console = _console()
     _print_table(console, f"suite {suite}: would run {len(todo)} of {len(cells)} cells", states)
+    _print_note(console, stale_note(cells, stored))
     if todo:
         console.print(
             f"computing time, one run after another: {in_words(estimated_seconds(todo, journal, stored))}"

@@ -114,7 +114,7 @@ def compare(
         raise UsageError(f"no group is called {baseline!r}", f"--baseline takes one of: {', '.join(close)}")
     parts = tuple(_part(data, groups, metric, baseline) for data, groups in result.parts.items())
     notes = [*result.notes, *_notes(parts, baseline)]
-    left_out = sorted(result.left_out, key=lambda o: (o.label, o.seed is None, o.seed or 0, o.reason))
+    left_out = sorted(result.left_out, key=lambda o: o.order)
     return Comparison(title, metric, parts, tuple(left_out), tuple(notes))
 
 

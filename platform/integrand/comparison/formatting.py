@@ -12,9 +12,11 @@ MISSING = "–"
 def quality(value: Estimate, scale: float = 1.0) -> str:
     """`83.1 ± 1.2`: the half width of the interval to two digits, the mean to the same place."""
     half = value.half_width
+    # without an interval to go by: hundredths of a per cent, four digits of anything else
+    plain = 2 if scale == 100 else _decimals(scale * value.mean, 4)
     if half is None:
-        return f"{scale * value.mean:.{_decimals(scale * value.mean, 4)}f}"
-    places = _decimals(scale * half, 2) if half else _decimals(scale * value.mean, 4)
+        return f"{scale * value.mean:.{plain}f}"
+    places = _decimals(scale * half, 2) if half else plain
     return f"{scale * value.mean:.{places}f} ± {scale * half:.{places}f}"
 
 

@@ -42,16 +42,25 @@ class LeftOut:
     """A run that is in no mean.
 
     Args:
+        kind: `failed` (in any way not finished), `unusable`, `missing`, `unplanned` or `superseded`.
         run: The run; None for one that is missing.
         label: The group it belongs to.
         seed: Its seed.
         reason: Why it is left out, in words.
     """
 
+    kind: str
     run: RunRecord | None
     label: str
     seed: int | None
     reason: str
+
+    @property
+    def order(self) -> tuple[int, str, bool, int, str]:
+        """Where it stands in a list: what went wrong first, what was replaced last."""
+        kinds = ("failed", "unusable", "missing", "unplanned", "superseded")
+        run_id = self.run.run_id if self.run else ""
+        return kinds.index(self.kind), self.label, self.seed is None, self.seed or 0, run_id
 
 
 @dataclass(frozen=True)
@@ -98,20 +107,26 @@ def sort_runs(
 ) -> Sorted:
     """Sort runs into comparable groups. The order of `records` does not matter.
 
-    Of several finished runs with the same seed in a group the latest counts. A seed that some group of the
-    same data has and another lacks is reported missing unless a run of it is already listed as left out.
+    Of several finished runs with the same seed in a group the latest counts. Where a suite left its plan,
+    runs with other keys, made by other code or from another configuration, do not count. Without a plan, a
+    seed that some group of the same data has and another lacks is missing, unless it is already listed.
     """
     result = Sorted()
     runs = sorted(records, key=lambda r: (r.started, r.run_id))
     label_of = _labels(runs, by)
+    planned = {e.run_key for e in expected}
     members: dict[DataKey, dict[str, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         label = label_of[run.run_id]
-        if run.status != "FINISHED":
-            result.left_out.append(LeftOut(run, label, run.seed, _failure(run)))
+        if planned and run.run_key and run.run_key not in planned:
+            reason = f"{run.status.lower()}, but not of the suite's latest plan: other code or configuration"
+            result.left_out.append(LeftOut("unplanned", run, label, run.seed, reason))
+        elif run.status != "FINISHED":
+            result.left_out.append(LeftOut("failed", run, label, run.seed, _failure(run)))
         elif metric.of(run) is None:
             kept = "is not finite" if metric.name in run.metrics else "was not recorded"
-            result.left_out.append(LeftOut(run, label, run.seed, f"finished, but {metric.name} {kept}"))
+            reason = f"finished, but {metric.name} {kept}"
+            result.left_out.append(LeftOut("unusable", run, label, run.seed, reason))
         else:
             members[DataKey.of(run)][label].append(run)
     for key in sorted(members, key=lambda k: (-sum(map(len, members[k].values())), str(k))):
@@ -119,7 +134,8 @@ def sort_runs(
         for label, group_runs in sorted(members[key].items()):
             kept_runs, older = _latest_per_seed(group_runs)
             result.left_out += [
-                LeftOut(r, label, r.seed, "superseded: a later finished run has the same seed") for r in older
+                LeftOut("superseded", r, label, r.seed, "superseded: a later finished run has the same seed")
+                for r in older
             ]
             groups.append(Group(label, kept_runs))
             configs = len({r.config_digest for r in group_runs if r.config_digest})
@@ -167,7 +183,7 @@ def _missing(result: Sorted, runs: Sequence[RunRecord], expected: Sequence[Expec
     """Runs that the suite planned, or that other groups have, and that do not exist."""
     keys = {run.run_key for run in runs}
     missing = [
-        LeftOut(None, e.label, e.seed, "missing: planned by the suite, never recorded")
+        LeftOut("missing", None, e.label, e.seed, "missing: planned by the suite, never recorded")
         for e in expected
         if e.run_key not in keys
     ]
@@ -179,7 +195,7 @@ def _missing(result: Sorted, runs: Sequence[RunRecord], expected: Sequence[Expec
         for group in groups:
             absent = sorted(seeds - {run.seed for run in group.runs})
             missing += [
-                LeftOut(None, group.label, seed, "missing: other groups have this seed")
+                LeftOut("missing", None, group.label, seed, "missing: other groups have this seed")
                 for seed in absent
                 if (group.label, seed) not in listed
             ]

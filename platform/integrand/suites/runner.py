@@ -58,6 +58,13 @@ class SuiteResult:
         return all(s.state == "finished" for s in self.states)
 
 
+def stale_note(cells: Sequence[Cell], stored: Mapping[str, StoredCell]) -> str:
+    """Says how many finished runs of the suite are of no cell any more; empty where there is none."""
+    keys = {cell.key for cell in cells}
+    stale = sum(1 for key, run in stored.items() if run.state == "finished" and key not in keys)
+    return f"{stale} more finished runs in the store are of other code or configurations" if stale else ""
+
+
 def cell_states(cells: Sequence[Cell], stored: Mapping[str, StoredCell], journal: Journal) -> list[CellState]:
     """Where every cell stands: the store says what is finished, the journal why something is not."""
     ends = journal.last_ends()
@@ -112,6 +119,8 @@ def run_suite(
         todo = {k: c for k, c in known.items() if k not in before or before[k].state == "failed"}
         skipped = sum(1 for k in known if k in before and before[k].state == "finished")
         console.print(_opening(name, cells, todo, skipped, journal, jobs), soft_wrap=True)
+        if note := stale_note(cells, before):
+            console.print(f"[dim]{note}[/dim]", soft_wrap=True)
         make = command or (lambda cell: cell.command(name))
         tasks = [Task(c.key, c.label, make(c), journal.log(c)) for c in todo.values()]
         with Progress(console, todo, len(known), jobs, journal.durations()) as progress:
