@@ -62,31 +62,33 @@ class NesterovField(nn.Module):
 
 
 class NesterovDynamics(Dynamics):
-    """Solves for [x; m] on [t0, t1] and returns h = k(t) x.
+    """Solves for [x; m] on [t0, t0 + length] and returns h = k(t) x.
 
     Args:
         field: A `NesterovField`.
         solver: What integrates it.
         t0: Start, positive: k(0) is infinite.
-        t1: End, beyond t0.
+        length: Length of the interval, positive.
         channels: Channels of h.
 
     Raises:
-        UsageError: Not 0 < t0 < t1.
+        UsageError: t0 or length is not positive.
     """
 
-    def __init__(self, field: NesterovField, solver: ODESolver, t0: float, t1: float, channels: int) -> None:
+    def __init__(
+        self, field: NesterovField, solver: ODESolver, t0: float, length: float, channels: int
+    ) -> None:
         super().__init__()
         if not t0 > 0:
             raise UsageError(
                 f"t0 must be positive, got {t0}: 3/t and k(t) = t^(-3/2) e^(t/2) are singular at t = 0",
                 "set model.t0 above 0; the authors integrate over [1, 2]",
             )
-        if not t1 > t0:
-            raise UsageError(f"t1 must lie beyond t0={t0}, got {t1}", "set model.t1")
+        if not length > 0:
+            raise UsageError(f"length must be positive, got {length}", "set model.length")
         self.field = field
         self.solver: ODESolver = solver
-        self.t0, self.t1 = t0, t1
+        self.t0, self.length = t0, length
         self.out_channels = channels
         self.lift = MomentumLift(channels)
 
@@ -96,7 +98,7 @@ class NesterovDynamics(Dynamics):
 
     def forward(self, h: Tensor, num_times: int = 2) -> Solution:
         """Solve from the stem's output; see `Dynamics.forward`."""
-        times = [self.t0 + (self.t1 - self.t0) * i / (num_times - 1) for i in range(num_times)]
+        times = [self.t0 + self.length * i / (num_times - 1) for i in range(num_times)]
         t0 = torch.tensor(self.t0, dtype=h.dtype, device=h.device)
         solution = self.solver.solve(self.field, to_momentum(t0, self.lift(h)), times)
         k = scale(solution.ts).to(solution.ys.dtype)
@@ -117,7 +119,7 @@ class NesterovNeuralODE(ImageClassifier):
             ḧ + (3/t)ḣ + f = 0 exactly.
         solver: What integrates the field.
         t0: Start of the interval, above 0.
-        t1: End of the interval [t0, t1].
+        length: Length of the interval [t0, t0 + length].
         time_dependent: Whether the field sees t as a further channel.
         **kwargs: See `ImageClassifier`.
     """
@@ -136,10 +138,12 @@ class NesterovNeuralODE(ImageClassifier):
         folded: bool = True,
         solver: ODESolver = DEFAULT_SOLVER,
         t0: float = 1.0,
-        t1: float = 2.0,
+        length: float = 1.0,
         time_dependent: bool = True,
         **kwargs: Any,
     ) -> None:
         width = check_channels(channels)
         field = NesterovField(PreActivationField(width, time_dependent=time_dependent), folded)
-        super().__init__(spec, NesterovDynamics(field, solver, t0, t1, width), channels=channels, **kwargs)
+        super().__init__(
+            spec, NesterovDynamics(field, solver, t0, length, width), channels=channels, **kwargs
+        )

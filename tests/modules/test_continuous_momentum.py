@@ -176,7 +176,7 @@ def test_nesterov_contracts_volume_at_rate_one(folded):
 
 def test_nesterov_trajectory_is_in_h():
     """The head reads h = kx, and the state starts at the stem's output although k(t0) ≠ 1."""
-    module = build(NesterovNeuralODE, folded=False, t0=0.7, t1=1.9)
+    module = build(NesterovNeuralODE, folded=False, t0=0.7, length=1.2)
     dynamics = module.net.dynamics
     ts, ys = module.trajectory(X, 3)
     stem = module.net.stem(X)
@@ -248,7 +248,7 @@ def test_adam_starts_with_the_square_of_its_momentum():
         (GeneralizedHeavyBallNeuralODE, {"xi_init": -0.1}, "xi_init must be 0 or more"),
         (GeneralizedHeavyBallNeuralODE, {"activation": "tnah"}, "unknown activation 'tnah'"),
         (NesterovNeuralODE, {"t0": 0.0}, "t0 must be positive, got 0.0: .* singular at t = 0"),
-        (NesterovNeuralODE, {"t0": 1.0, "t1": 1.0}, "t1 must lie beyond t0=1.0"),
+        (NesterovNeuralODE, {"length": 0.0}, "length must be positive"),
         (AdamNeuralODE, {"beta1_init": 0.0}, "beta1_init must lie strictly between 0 and 1"),
         (AdamNeuralODE, {"beta2_init": 1.0}, "beta2_init must lie strictly between 0 and 1"),
         (SecondOrderNeuralODE, {"channels": 0}, "channels must be at least 1"),
