@@ -118,7 +118,7 @@ def _plan(argv: list[str]) -> int:
     suite, cells = _load(args)
     from ..suites.estimate import in_words
     from ..suites.journal import Journal
-    from ..suites.runner import cell_states, estimated_seconds
+    from ..suites.runner import cell_states, estimated_seconds, stale_note
     from ..suites.store import stored_cells
 
     stored, journal = stored_cells(suite), Journal.of(suite)

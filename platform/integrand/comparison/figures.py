@@ -8,10 +8,10 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .analysis import Comparison, Part, Row
-from .labels import place_labels
+from .labels import Mark, place_labels, shifted
 from .quantities import NFE_FORWARD, SECONDS_PER_EPOCH, Cost
 
 # Okabe and Ito (2008), distinguishable with every common colour vision deficiency; yellow left out on white
@@ -19,6 +19,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 SIZE = (7.0, 5.0)
 DPI = 160
+APART = 9.0
+"""Points between groups of equal cost."""
 LOG_RATIO = 20.0
 """A cost axis is logarithmic where its largest value is this many times its smallest."""
 
@@ -41,61 +43,81 @@ def write_figures(comparison: Comparison, folder: Path) -> list[Path]:
             if any(row.costs.get(cost.key) for row in part.rows):
                 suffix = f"_{number + 1}_{_slug(part.data.name)}" if len(comparison.parts) > 1 else ""
                 paths.append(folder / f"{name}{suffix}.png")
-                quality_against_cost(comparison, part, cost, axis_label).savefig(paths[-1], dpi=DPI)
+                quality_against_cost(comparison, part, cost, axis_label).savefig(paths[-1])
     return paths
 
 
 def quality_against_cost(comparison: Comparison, part: Part, cost: Cost, axis_label: str) -> Figure:
     """One figure of one part; groups without the cost are named below the axes."""
-    figure = Figure(figsize=SIZE, layout="constrained")
+    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     metric, scale = comparison.metric, comparison.metric.scale
     shown = [row for row in part.rows if row.costs.get(cost.key)]
-    anchors = []
-    for index, row in enumerate(part.rows):
-        if row in shown:
-            anchors.append(_draw(axes, comparison, row, cost, index))
-    _scale(axes, [x for x, _, _ in anchors])
+    axes.update_datalim([(x, scale * y) for row in shown for x, y in _points(comparison, row, cost)])
+    means = [cost_of.mean for row in shown if (cost_of := row.costs[cost.key])]
+    _scale(axes, means)
     low, high = _quality_limits(comparison, shown)
     axes.set_ylim(low, high)
-    cut = [row.label for row in shown if any(not low <= scale * y <= high for y in _bar(row))]
     axes.set_xlabel(axis_label)
     axes.set_ylabel(metric.label)
-    axes.set_title(
-        f"{comparison.title}: {part.data.name}" if comparison.title else part.data.name, loc="left"
-    )
+    name = part.data.name
+    axes.set_title(f"{comparison.title}: {name}" if comparison.title else name, loc="left")
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
+    cut = [row.label for row in shown if any(not low <= scale * y <= high for y in _bar(row))]
     figure.text(0.01, 0.005, _caption(part, shown, cut), fontsize=7.5, color="#444444", va="bottom")
     layout = figure.get_layout_engine()
     if layout is not None:
         layout.set(rect=(0, 0.06, 1, 0.94))  # type: ignore[call-arg]  # the constrained engine takes rect
-    points = [(x, scale * y) for row in shown for x, y in _points(comparison, row, cost)]
-    points += [(x, scale * y) for row, (x, _, _) in zip(shown, anchors, strict=True) for y in _bar(row)]
-    place_labels(axes, [(row.label, x, y, c) for row, (x, y, c) in zip(shown, anchors, strict=True)], points)
+    figure.canvas.draw()  # now positions in pixels are final
+    marks: list[Mark] = []
+    for row, x, shift in zip(shown, means, _side_by_side(axes, means), strict=True):
+        marks += _draw(axes, comparison, row, cost, x, shift, part.rows.index(row))
+    place_labels(axes, [m for m in marks if low <= m.y <= high])
     return figure
 
 
-def _draw(axes: Axes, comparison: Comparison, row: Row, cost: Cost, index: int) -> tuple[float, float, str]:
+def _draw(
+    axes: Axes, comparison: Comparison, row: Row, cost: Cost, x: float, shift: float, index: int
+) -> list[Mark]:
     """Draw seeds small and pale, the mean large with its interval.
 
     Returns:
-        Where the mean stands, and its colour.
+        What labels should leave free; the mean with its label.
     """
     colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-    scale, spent = comparison.metric.scale, row.costs[cost.key]
-    assert spent is not None
-    points = _points(comparison, row, cost)
-    xs, ys = [x for x, _ in points], [scale * y for _, y in points]
-    axes.scatter(xs, ys, s=22, color=colour, marker=marker, alpha=0.4, linewidths=0)
-    x, y = spent.mean, scale * row.quality.mean
-    half = row.quality.half_width
-    axes.errorbar(
-        [x], [y], yerr=None if half is None else [scale * half],
-        fmt=marker, color=colour, markersize=8, markeredgecolor="white", capsize=3, linewidth=1.4, zorder=3,
+    scale, moved = comparison.metric.scale, shifted(axes, shift)
+    seeds = [Mark(xs, scale * ys, shift) for xs, ys in _points(comparison, row, cost)]
+    axes.scatter(
+        [m.x for m in seeds], [m.y for m in seeds], transform=moved,
+        s=22, color=colour, marker=marker, alpha=0.4, linewidths=0,
     )  # fmt: skip
-    return x, y, colour
+    y, bar = scale * row.quality.mean, [scale * end for end in _bar(row)]
+    axes.plot([x] * len(bar), bar, transform=moved, color=colour, linewidth=1.2, alpha=0.8)
+    axes.plot([x] * 2, bar[:1] + bar[-1:] or [y] * 2, transform=moved, ls="", marker="_", color=colour, ms=7)
+    axes.plot(
+        [x], [y], transform=moved, ls="", marker=marker, color=colour, ms=8, markeredgecolor="white", zorder=3
+    )
+    return [*seeds, *(Mark(x, end, shift) for end in bar), Mark(x, y, shift, row.label, colour)]
+
+
+def _side_by_side(axes: Axes, xs: Sequence[float]) -> list[float]:
+    """How far to shift each group, in points, so that those of (nearly) equal cost stand side by side."""
+    at = [72 / axes.figure.dpi * float(axes.transData.transform((x, 0.0))[0]) for x in xs]
+    order = sorted(range(len(at)), key=lambda i: at[i])
+    shifts = [0.0] * len(at)
+    start = 0
+    for end in range(1, len(order) + 1):
+        if end < len(order) and at[order[end]] - at[order[end - 1]] < APART:
+            continue
+        cluster = order[start:end]
+        centre = sum(at[i] for i in cluster) / len(cluster)
+        for place, i in enumerate(cluster):
+            wanted = centre + APART * (place - (len(cluster) - 1) / 2)
+            shifts[i] = wanted - at[i] if len(cluster) > 1 else 0.0
+        start = end
+    return shifts
 
 
 def _points(comparison: Comparison, row: Row, cost: Cost) -> list[tuple[float, float]]:
@@ -121,7 +143,7 @@ def _quality_limits(comparison: Comparison, rows: Sequence[Row]) -> tuple[float,
 def _bar(row: Row) -> list[float]:
     """Places along an interval, which labels should leave free."""
     low, high = row.quality.low, row.quality.high
-    return [] if low is None or high is None else [low + (high - low) * i / 12 for i in range(13)]
+    return [] if low is None or high is None else [low + (high - low) * i / 24 for i in range(25)]
 
 
 def _scale(axes: Axes, xs: Sequence[float]) -> None:
@@ -133,15 +155,21 @@ def _scale(axes: Axes, xs: Sequence[float]) -> None:
             axes.set_xlim(left=-0.15 * min(positive))
         else:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.margins(x=0.12, y=0.08)
+    axes.margins(x=0.18)
+    axes.autoscale_view()
 
 
 def _caption(part: Part, shown: Sequence[Row], cut: Sequence[str]) -> str:
     """What the marks mean, and what is not in the picture."""
     ns = sorted({row.quality.n for row in shown})
     n = f"{ns[0]}" if len(ns) == 1 else f"{ns[0]}–{ns[-1]}"
-    text = f"Large marks: mean with 95 % confidence interval (Student t); small marks: seeds, n = {n}."
+    text = (
+        f"Large marks: mean with 95 % confidence interval (Student t); small marks: seeds, n = {n}. "
+        "Equal costs stand side by side."
+    )
     absent = [row.label for row in part.rows if row not in shown]
     remarks = [f"Cost not recorded: {', '.join(absent)}."] if absent else []
     remarks += [f"Interval leaves the picture: {', '.join(cut)}."] if cut else []

@@ -3,75 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.transforms import Bbox
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox, ScaledTranslation, Transform
 
-# (dx, dy) in points from the mark, horizontal and vertical alignment; the first free one is taken
+# (dx, dy) in points from the mark, horizontal and vertical alignment, nearest first; the first free one is
+# taken: left or right of the mark, then above or below, then further up or down with a line
 _PLACES = [
-    (dx * r, dy * r, ha, va)
-    for r in (1.0, 1.8, 3.0, 4.5)
-    for dx, dy, ha, va in (
-        (9, 5, "left", "bottom"), (9, -5, "left", "top"),
-        (-9, 5, "right", "bottom"), (-9, -5, "right", "top"),
-        (0, 11, "center", "bottom"), (0, -11, "center", "top"),
-    )
-]  # fmt: skip
+    *((side * 11, 0, ha, "center") for side, ha in ((1, "left"), (-1, "right"))),
+    *((side * 9, dy, ha, "center") for dy in (9, -9) for side, ha in ((1, "left"), (-1, "right"))),
+    *((0, dy, "center", "center") for dy in (15, -15)),
+    *(
+        (side * dx, sign * dy, ha, "center")
+        for dx, dy in ((12, 20), (12, 32), (26, 20), (26, 44), (26, 60), (44, 32), (44, 76))
+        for sign in (1, -1)
+        for side, ha in ((1, "left"), (-1, "right"))
+    ),
+]
+_NEAR = 8
+"""Places before this one need no line to the mark."""
 
 
-def place_labels(
-    axes: Axes,
-    labels: Sequence[tuple[str, float, float, str]],
-    points: Sequence[tuple[float, float]] = (),
-) -> None:
+class Mark(NamedTuple):
+    """A point to label or to leave free.
+
+    Args:
+        x: In data coordinates.
+        y: In data coordinates.
+        shift: How far it is drawn to the right of that, in points.
+        text: Its label; empty for a point that only must stay free.
+        colour: Colour of the line from label to point.
+    """
+
+    x: float
+    y: float
+    shift: float = 0.0
+    text: str = ""
+    colour: str = "black"
+
+
+def place_labels(axes: Axes, marks: Sequence[Mark]) -> None:
     """Write each label next to its point, joined by a thin line where it stands further off.
 
     Args:
         axes: Axes whose limits are final.
-        labels: Text, x, y in data coordinates, and colour of the joining line.
-        points: Further points, in data coordinates, that labels should leave free.
+        marks: The points, with or without a label.
     """
-    figure = axes.figure
-    canvas = figure.canvas
+    canvas = axes.figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     canvas.draw()  # the layout engine moves the axes at the first drawing
     renderer = canvas.get_renderer()
     inside = axes.get_window_extent(renderer)
-    marks = [_around(axes, x, y) for x, y in [*points, *((x, y) for _, x, y, _ in labels)]]
-    style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9, "color": "#222222"}
+    centres = {mark: shifted(axes, mark.shift).transform((mark.x, mark.y)) for mark in marks}
+    boxes = [Bbox.from_extents(x - 7, y - 7, x + 7, y + 7) for x, y in centres.values()]
     taken: list[Bbox] = []
-    for text, x, y, colour in sorted(labels, key=lambda item: -item[2]):
-        best: tuple[float, int] | None = None
-        note = axes.annotate(text, (x, y), (0, 0), **style)
-        for index, (dx, dy, ha, va) in enumerate(_PLACES):
-            _move(note, dx, dy, ha, va)
-            box = note.get_window_extent(renderer)
+    for mark in sorted((m for m in marks if m.text), key=lambda m: (-centres[m][1], centres[m][0])):
+        note = axes.annotate(
+            mark.text, (mark.x, mark.y), (0, 0), xycoords=shifted(axes, mark.shift),
+            textcoords="offset points", fontsize=9, color="#222222", zorder=4,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
+            arrowprops={"arrowstyle": "-", "color": mark.colour, "lw": 0.7, "shrinkA": 1, "shrinkB": 4},
+        )  # fmt: skip
+        costs = []
+        for index, place in enumerate(_PLACES):
+            box = _moved(note, place, renderer)
             outside = box.width * box.height - _overlap(box, inside)
-            hidden = sum(_overlap(box, other) for other in taken) * 3 + sum(_overlap(box, m) for m in marks)
-            cost = 5 * outside + hidden + 10 * index
-            if best is None or cost < best[0]:
-                best = cost, index
-        assert best is not None
-        dx, dy, ha, va = _PLACES[best[1]]
-        note.remove()
-        line = {"arrowstyle": "-", "color": colour, "lw": 0.6} if best[1] >= 6 else None
-        note = axes.annotate(text, (x, y), (0, 0), **style, zorder=4, arrowprops=line)
-        _move(note, dx, dy, ha, va)
-        taken.append(note.get_window_extent(renderer))
+            hidden = 3 * sum(_overlap(box, other) for other in taken) + sum(_overlap(box, m) for m in boxes)
+            costs.append(5 * outside + hidden + 12 * index)
+        best = costs.index(min(costs))
+        if note.arrow_patch is not None:
+            note.arrow_patch.set_visible(best >= _NEAR)
+        taken.append(_moved(note, _PLACES[best], renderer))
 
 
-def _move(note: Any, dx: float, dy: float, ha: str, va: str) -> None:
+def shifted(axes: Axes, points: float) -> Transform:
+    """The data coordinates of the axes, `points` further to the right."""
+    return axes.transData + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
+
+
+def _moved(note: Any, place: tuple[float, float, str, str], renderer: Any) -> Bbox:
+    """Put the label there; the box that its text then fills."""
+    dx, dy, ha, va = place
     note.set_position((dx, dy))
     note.set_horizontalalignment(ha)
     note.set_verticalalignment(va)
-
-
-def _around(axes: Axes, x: float, y: float) -> Bbox:
-    """A box of a mark's size round a point."""
-    px, py = axes.transData.transform((x, y))
-    return Bbox.from_extents(px - 8, py - 8, px + 8, py + 8)
+    note.update_positions(renderer)
+    return Text.get_window_extent(note, renderer)
 
 
 def _overlap(a: Bbox, b: Bbox) -> float:
