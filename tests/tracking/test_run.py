@@ -107,7 +107,12 @@ def test_record_holds_the_whole_run(fitted, only_run, client):
     assert record.started < record.ended
     assert record.metrics["final/val_acc"] == run.data.metrics["final/val_acc"]
     assert record.cost["parameters"] == run.data.metrics["cost/parameters"]
-    assert set(record.cost) >= {"seconds_per_epoch", "seconds_per_step", "samples_per_second", "peak_memory_mb"}
+    assert set(record.cost) >= {
+        "seconds_per_epoch",
+        "seconds_per_step",
+        "samples_per_second",
+        "peak_memory_mb",
+    }
     points = record.history["val/loss"]
     assert [p[0] for p in points] == [5, 11]
     assert [p[1] for p in points] == [0, 1]
@@ -175,7 +180,13 @@ def test_resumed_fit_equals_an_uninterrupted_one(workdir, tiny, client):
     for a, b in zip(whole.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(a, b)
     assert client.get_run(run_id).info.status == "FINISHED"
-    for key in ("train/loss_step", "train/loss", "val/acc", "solver/nfe_forward_step", "solver/nfe_forward_total"):
+    for key in (
+        "train/loss_step",
+        "train/loss",
+        "val/acc",
+        "solver/nfe_forward_step",
+        "solver/nfe_forward_total",
+    ):
         expected = [(p.step, p.value) for p in client.get_metric_history(whole.logger.run_id, key)]
         found = [(p.step, p.value) for p in client.get_metric_history(run_id, key)]
         assert found == expected, key

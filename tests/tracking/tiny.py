@@ -27,7 +27,9 @@ class TinyModule(LightningModule):
     monitor = "val/acc"
     monitor_mode = "max"
 
-    def __init__(self, width: int = 8, lr: float = 0.05, pause: float = 0.0, fail_at: int = -1, nan_at: int = -1):
+    def __init__(
+        self, width: int = 8, lr: float = 0.05, pause: float = 0.0, fail_at: int = -1, nan_at: int = -1
+    ):
         super().__init__()
         self.spec = SPEC
         self.solve_stats = []
@@ -55,7 +57,10 @@ class TinyModule(LightningModule):
 
     def training_step(self, batch, batch_idx):
         time.sleep(self.pause)
-        if self.trainer.global_step == self.fail_at and self.trainer.global_rank == self.trainer.world_size - 1:
+        if (
+            self.trainer.global_step == self.fail_at
+            and self.trainer.global_rank == self.trainer.world_size - 1
+        ):
             raise RuntimeError("made to fail")
         loss = self._step(batch, "train")
         return loss * float("nan") if self.trainer.global_step == self.nan_at else loss

@@ -64,8 +64,16 @@ def code_state(folder: Path) -> CodeState:
 
 
 def environment() -> list[str]:
-    """Every installed distribution as `name==version`, sorted."""
-    found = {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions() if d.metadata["Name"]}
+    """Every installed distribution as `name==version`, sorted; names as their metadata folders spell them.
+
+    Read from the names of the folders, since reading the metadata itself takes half a second.
+    """
+    found = set()
+    for folder in {Path(entry or ".") for entry in sys.path}:
+        for path in folder.glob("*.dist-info") if folder.is_dir() else ():
+            name, _, version = path.name.removesuffix(".dist-info").rpartition("-")
+            if name:
+                found.add(f"{name}=={version}")
     return sorted(found, key=str.lower)
 
 
