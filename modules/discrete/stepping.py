@@ -33,7 +33,8 @@ class Evaluator:
         self.stats = stats
         self.t = torch.zeros((), dtype=y.dtype, device=y.device)
         """Time of the current step."""
-        self._counted = {f: CountedField(f, stats, device_type=y.device.type) for f in fields}
+        # watched, so that vector-Jacobian products are counted as they happen: a field may not be reached
+        self._counted = {f: CountedField(f, stats, device_type=y.device.type, watch=True) for f in fields}
 
     def __call__(self, field: nn.Module, y: Tensor) -> Tensor:
         """Evaluate `field` at the current time on one batch; the result has the shape of y."""
@@ -45,11 +46,8 @@ class Evaluator:
     def recompute(self, field: nn.Module, y: Tensor) -> Tensor:
         """Evaluate `field` once more for the backward pass: counts there, with the product that follows."""
         counted = self._counted[field]
-        counted.in_backward = True
-        try:
-            return self(field, y)
-        finally:
-            counted.in_backward = False
+        counted.start_backward()
+        return self(field, y)
 
 
 class SteppedDynamics(Dynamics):
