@@ -28,6 +28,8 @@ class CountedField:
         max_nfe: Largest number of evaluations of the forward and, separately, of the backward solve.
         autocast: Whether the field runs under the autocast state found now, also in the backward pass.
         device_type: Device type of the state.
+        watch: Keep the last evaluation for error messages, and count vector-Jacobian products one by one as
+            they happen; for solvers whose steps are made elsewhere.
     """
 
     def __init__(
@@ -38,13 +40,16 @@ class CountedField:
         max_nfe: int | None = None,
         autocast: bool = False,
         device_type: str = "cpu",
+        watch: bool = False,
     ) -> None:
         self.field = field
         self.stats = stats
         self.limit = math.inf if max_nfe is None else max_nfe
         self.in_backward = False
         self.last: tuple[Tensor, Tensor, Tensor] | None = None
-        self.remembered: Tensor | None = None
+        self._watch = watch
+        self._special = True
+        self._remembered: Tensor | None = None
         self._device_type = device_type
         self._managed = False
         self._autocast = autocast and torch.is_autocast_enabled(device_type)
@@ -55,29 +60,56 @@ class CountedField:
         ]
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        """Evaluate the field once on one batch, or hand out the value remembered by `evaluate_first`."""
-        if self.remembered is not None:
-            value, self.remembered = self.remembered, None
+        """Evaluate the field once on one batch."""
+        if self._special:
+            return self._special_call(t, y)
+        stats = self.stats
+        nfe = stats.nfe_forward
+        if nfe >= self.limit:
+            raise self._exhausted("forward solve", t, nfe)
+        stats.nfe_forward = nfe + 1
+        f: Tensor = self.field(t, y)
+        return f
+
+    def _special_call(self, t: Tensor, y: Tensor) -> Tensor:
+        """The calls that need more than counting: the first one, and all where the caller asked for more."""
+        if self._remembered is not None:
+            value, self._remembered = self._remembered, None
             return value
         if self.in_backward:
             return self._recompute(t, y)
-        stats = self.stats
-        if stats.nfe_forward >= self.limit:
-            raise self._exhausted("forward solve", t, stats.nfe_forward)
-        stats.nfe_forward += 1
+        if self.stats.nfe_forward >= self.limit:
+            raise self._exhausted("forward solve", t, self.stats.nfe_forward)
+        self.stats.nfe_forward += 1
         f: Tensor = self.field(t, y)
         if f.shape != y.shape or f.dtype != y.dtype or f is y:
             f = self._conform(f, y)
-        if f.requires_grad:
-            f.register_hook(self._count_vjp)  # type: ignore[no-untyped-call]  # torch
-        self.last = (t, y, f)
+        else:
+            self._special = self._watch or self._autocast
+        if self._watch:
+            self.last = (t, y, f)
+            if f.requires_grad:
+                f.register_hook(self._count_vjp)  # type: ignore[no-untyped-call]  # torch
         return f
 
     def evaluate_first(self, t: Tensor, y: Tensor) -> Tensor:
         """Evaluate at the initial state now; the solver's own first call gets this value for nothing."""
         value = self(t, y)
-        self.remembered = value
+        self.remember(value)
         return value
+
+    def remember(self, value: Tensor) -> None:
+        """Answer the next call with `value` instead of an evaluation."""
+        self._remembered, self._special = value, True
+
+    def forget(self) -> None:
+        """Evaluate the next call after all."""
+        self._remembered = None
+
+    def start_backward(self) -> None:
+        """From now on calls belong to the backward pass."""
+        self.last = self._remembered = None
+        self.in_backward = self._special = True
 
     def _recompute(self, t: Tensor, y: Tensor) -> Tensor:
         stats = self.stats
@@ -92,7 +124,8 @@ class CountedField:
                 f = self.field(t, y)
         if f.dtype != y.dtype or f is y:
             f = self._conform(f, y)
-        self.last = (t, y, f)
+        if self._watch:
+            self.last = (t, y, f)
         return f
 
     @contextmanager
@@ -110,6 +143,10 @@ class CountedField:
             self._managed = True
             stack.callback(setattr, self, "_managed", False)
             yield
+
+    def add_vjps(self, number: int) -> None:
+        """Account for vector-Jacobian products that the backward pass makes."""
+        self.stats.vjps += number
 
     def _count_vjp(self, _: Tensor) -> None:
         self.stats.vjps += 1

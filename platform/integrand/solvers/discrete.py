@@ -85,7 +85,7 @@ class EulerScheme(Scheme):
         nodes = torch.tensor(times, dtype=y.dtype).to(y.device, non_blocking=True)
         device = y.device.type
         fields = {
-            id(b): CountedField(b, stats, autocast=self.autocast, device_type=device)
+            id(b): CountedField(b, stats, autocast=self.autocast, device_type=device, watch=True)
             for b in dict.fromkeys(blocks)
         }
         states = [y]
@@ -94,5 +94,5 @@ class EulerScheme(Scheme):
                 y = torch.add(y, fields[id(block)](t, y), alpha=self.h)
                 states.append(y)
         for counted in fields.values():
-            counted.last = None
+            counted.start_backward()
         return problem.finish(torch.stack(states if self.keep_all else [states[0], y]), stats)

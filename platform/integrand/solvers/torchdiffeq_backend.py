@@ -121,13 +121,13 @@ class TorchDiffEq(ODESolver):
             max_nfe=self.max_nfe,
             autocast=self.autocast,
             device_type=problem.y0.device.type,
+            watch=True,
         )
         steps = StepRecord(adaptive=self._info.adaptive)
         with problem.context(), typed_failures(self.describe(), counted):
             ys = self._integrate(counted, problem, steps)
         require_finite(stats.solver, ys[-1], problem.times[-1], stats.nfe_forward)
-        counted.last = None
-        counted.in_backward = True
+        counted.start_backward()
         steps.report(stats, known=self.method != "scipy_solver")
         return problem.finish(ys, stats)
 
@@ -142,7 +142,8 @@ class TorchDiffEq(ODESolver):
         if adjoint:
             f0 = counted.evaluate_first(t[0].to(y0.dtype), y0.detach())
             inputs = differentiable_inputs(counted.field, f0)
-            f0 = counted.remembered = f0.detach()
+            f0 = f0.detach()
+            counted.remember(f0)
             adjoint = bool(inputs) or y0.requires_grad
         if adjoint:
             refuse_dropout(counted.field, "adjoint")
@@ -185,9 +186,9 @@ class TorchDiffEq(ODESolver):
         if "first_step" not in options:
             # computed here, torchdiffeq's own would carry a graph and look beyond the interval
             order = METHODS[self.method].order or 1
-            remembered, counted.remembered = counted.remembered, None
+            counted.forget()
             step = initial_step(counted, times[0], times[-1], y0, f0, order, self.rtol, self.atol)
-            counted.remembered = remembered
+            counted.remember(f0)
             options["first_step"] = step
         device = y0.device
         low, high = min(times), max(times)

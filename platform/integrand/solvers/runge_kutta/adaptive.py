@@ -54,6 +54,7 @@ class AdaptiveSteps:
         self.rejected = 0
         self.sizes: list[float] = []
         self.stiffness: float | None = None
+        self._last_stage_used = False
         self._error_order = tableau.error_order
         self._dtype, self._device = problem.y0.dtype, problem.y0.device
 
@@ -97,6 +98,7 @@ class AdaptiveSteps:
             if landed:
                 outputs.append(y1)
             if len(outputs) == len(times):
+                self._last_stage_used = bool(interior)
                 self._judge_stiffness(stages, y1, before)
             grown = abs(used) * controller.accepted(error)
             # the step that only met an output says nothing against the longer one before it
@@ -104,6 +106,15 @@ class AdaptiveSteps:
             t, y, size = t1, y1, size1
             k1 = stages[-1] if tableau.fsal else None
         return outputs
+
+    @property
+    def differentiated(self) -> int:
+        """Evaluations whose values reach the outputs, and so are differentiated by backprop."""
+        tableau, accepted = self.tableau, len(self.sizes)
+        if not tableau.fsal:
+            return tableau.needed * accepted
+        # the last stage of the last step starts no step; it counts where it shapes outputs inside that step
+        return tableau.needed * accepted + self._last_stage_used
 
     def replay(self, record: StepRecord, y: Tensor) -> list[Tensor]:
         """Repeat one step; see `Integrator.replay`."""

@@ -60,6 +60,11 @@ class FixedSteps:
             n = last + 1
         return outputs
 
+    @property
+    def differentiated(self) -> int:
+        """Evaluations whose values reach the outputs, and so are differentiated by backprop."""
+        return self.tableau.needed * len(self.sizes)
+
     def replay(self, record: StepRecord, y: Tensor) -> list[Tensor]:
         """Repeat one step; see `Integrator.replay`."""
         end, _, _ = step(self.tableau, self.counted, record.times, record.h, y, None, all_stages=False)

@@ -82,6 +82,11 @@ class PerSampleSteps:
             outputs.append(y)
         return outputs
 
+    @property
+    def differentiated(self) -> int:
+        """Evaluations whose values reach the outputs, and so are differentiated by backprop."""
+        return self.tableau.needed * self.attempts
+
     def replay(self, record: StepRecord, y: Tensor) -> list[Tensor]:
         """Repeat one step with length zero for the samples that did not take it; see `Integrator.replay`."""
         end, _, _ = step(self.tableau, self.counted, record.times, record.h, y, None, all_stages=False)

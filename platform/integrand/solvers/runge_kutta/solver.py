@@ -151,8 +151,7 @@ class RungeKutta(ODESolver):
             ys = self._run(integrator, counted, problem)
             if isinstance(integrator, FixedSteps):
                 require_finite(stats.solver, ys[-1], problem.times[-1], stats.nfe_forward)
-        counted.last = None
-        counted.in_backward = True
+        counted.start_backward()
         failed = self._account(integrator, stats)
         status = Status.SUCCESS if failed is None else Status.PARTIAL
         return problem.finish(ys, stats, status, failed)
@@ -175,13 +174,18 @@ class RungeKutta(ODESolver):
     ) -> Tensor:
         y0 = problem.y0
         if self.gradient == "backprop" or not torch.is_grad_enabled():
-            return torch.stack(integrator.run(y0, None))
+            ys = torch.stack(integrator.run(y0, None))
+            if ys.requires_grad:
+                # one hook for the whole solve: one on every evaluation would cost a tenth of a small field
+                vjps = integrator.differentiated
+                ys.register_hook(lambda _: counted.add_vjps(vjps))  # type: ignore[no-untyped-call]  # torch
+            return ys
         t0 = torch.tensor(problem.times[0], dtype=y0.dtype).to(y0.device, non_blocking=True)
         if self.per_sample:
             t0 = t0.expand(len(y0), *[1] * (y0.ndim - 1))
-        inputs = differentiable_inputs(counted.field, counted.evaluate_first(t0, y0.detach()))
-        assert counted.remembered is not None
-        counted.remembered = counted.remembered.detach()
+        f0 = counted(t0, y0.detach())
+        inputs = differentiable_inputs(counted.field, f0)
+        counted.remember(f0.detach())
         if not inputs and not y0.requires_grad:
             return torch.stack(integrator.run(y0, None))
         refuse_dropout(counted.field, "checkpoint")
