@@ -107,7 +107,7 @@ def test_check_creates_nothing(tmp_path):
 
 def test_unwritable_artifact_directory_is_one_error_and_the_run_stays(workdir, client):
     (workdir / "file").write_text("")
-    with pytest.raises(TrackingError, match="artifact directory .* cannot be written") as caught:
+    with pytest.raises(TrackingError, match=r"artifact directory .* cannot be written") as caught:
         _ = MLflowTracker(artifact_dir=str(workdir / "file")).experiment
     assert "artifact_dir" in caught.value.remedy
     (run,) = client.search_runs([client.get_experiment_by_name("integrand").experiment_id])

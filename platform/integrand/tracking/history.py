@@ -23,21 +23,18 @@ class History:
             for name, points in (series or {}).items()
         }
         self.last: dict[str, float] = {}
+        self.max_step = max((int(points[-1][0]) for points in self._series.values() if points), default=0)
 
     def add(self, name: str, step: int, epoch: int, seconds: float, value: float) -> None:
         """Append one point."""
         self.last[name] = value
+        self.max_step = max(self.max_step, step)
         series = self._series.get(name)
         if series is None:
             series = self._series[name] = []
         series.append([step, epoch, round(seconds, 3), value])
         if len(series) > 2 * MAX_POINTS:
             series[1:-1] = series[2:-1:2]
-
-    def last_step(self, name: str) -> int:
-        """Step of the newest point of a series, -1 where there is none."""
-        series = self._series.get(name)
-        return int(series[-1][0]) if series else -1
 
     def series(self, name: str) -> list[Point]:
         """The points of one series, empty where there is none."""

@@ -27,7 +27,10 @@ EXIT_SECONDS = 30.0
 SIGNAL_SECONDS = 5.0
 _BAD_NAME = re.compile(r"[^\w\-. :/]")
 # Values of a moment, which a later test or fit may state anew; all others are series that only grow.
-_SINGLE = ("best/", "final/", "test/", "validate/", "solver/test_", "cost/")
+_SINGLE = (
+    "best/", "final/", "test/", "validate/", "solver/test_",
+    "cost/parameters", "cost/fit_seconds", "cost/memory_growth_mb", "cost/flops_forward_per_sample",
+)  # fmt: skip
 
 
 class MLflowTracker(Logger):
@@ -192,8 +195,8 @@ class MLflowTracker(Logger):
             if self.floor and step <= self.floor.get(name, -1):
                 continue
             if name.startswith(_SINGLE):
-                # MLflow calls the value of the highest step the latest
-                step = max(step, self.history.last_step(name))
+                # MLflow calls the value of the highest step the latest, and a test knows no steps
+                step = max(step, self.history.max_step)
             value = float(raw)
             if math.isinf(value):
                 value = math.nan

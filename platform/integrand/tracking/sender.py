@@ -55,7 +55,7 @@ class Sender:
         """Wait until everything before byte `size` of the spool is in the store.
 
         Returns:
-            Whether it is; False after `timeout` seconds, or at once if the thread has died.
+            Whether it is; False after `timeout` seconds, or at once if the thread has died or the spool was deleted.
         """
         deadline = time.monotonic() + timeout
         with self._changed:
@@ -63,7 +63,7 @@ class Sender:
             self._changed.notify_all()
             while self._reader.offset < size:
                 left = deadline - time.monotonic()
-                if left <= 0 or not self._thread.is_alive():
+                if left <= 0 or not self._thread.is_alive() or not self._reader.directory.exists():
                     return False
                 self._changed.wait(min(left, 0.5))
         return True

@@ -65,12 +65,6 @@ class Lifecycle(TrackingCallback):
         tracker.reopen()
         tracker.stage = stage
         self._describe(trainer, pl_module)
-        if stage == "fit" and tracker.floor and trainer.ckpt_path is None:
-            log.warning(
-                "run %s is continued without a checkpoint: steps that it already has are not recorded again "
-                "(give --ckpt_path last to go on from where it ended)",
-                tracker.run_id,
-            )
 
     def _describe(self, trainer: Trainer, pl_module: LightningModule) -> None:
         tracker = self.tracker
@@ -115,8 +109,15 @@ class Lifecycle(TrackingCallback):
         self._arm(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Likewise."""
+        """Likewise; and say so if an older run begins again from nothing."""
         self._arm(trainer)
+        tracker = self.tracker
+        if tracker is not None and tracker.floor and trainer.global_step == 0:
+            log.warning(
+                "run %s is continued without a checkpoint: steps that it already has are not recorded again "
+                "(integrand fit --resume RUN_ID goes on from where it ended)",
+                tracker.run_id,
+            )
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Likewise, for `validate`."""
