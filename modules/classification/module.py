@@ -85,8 +85,11 @@ class ImageClassifier(FamilyModule):
         loss = F.cross_entropy(logits, y)
         accuracy = cast(MulticlassAccuracy, self.accuracy[f"{stage}_acc"])
         accuracy.update(logits, y)
-        self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, batch_size=len(y), sync_dist=True)
-        self.log(f"{stage}/acc", accuracy, on_step=False, on_epoch=True, batch_size=len(y))
+        n, shown = len(y), stage != "test"
+        self.log(
+            f"{stage}/loss", loss, on_step=False, on_epoch=True, batch_size=n, sync_dist=True, prog_bar=shown
+        )
+        self.log(f"{stage}/acc", accuracy, on_step=False, on_epoch=True, batch_size=n, prog_bar=shown)
         if stage == "train":
             for name, term in self.penalty().items():
                 self.log(

@@ -21,9 +21,9 @@ def test_run_ends_finished_with_names_and_tags_that_say_what_it_is(fitted):
     assert run.info.status == "FINISHED"
     assert run.info.run_name.startswith("neural-ode-digits")
     tags = run.data.tags
-    assert tags["integrand.family"] == "neural-ode"
-    assert tags["integrand.data"] == "digits"
-    assert "rk4" in tags["integrand.solver"]
+    assert tags["family"] == "neural-ode"
+    assert tags["data"] == "digits"
+    assert "rk4" in tags["solver"]
 
 
 def test_evaluations_are_recorded_per_step_and_epoch(fitted):

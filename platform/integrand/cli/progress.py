@@ -9,6 +9,8 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
+from ..tracking import MLflowTracker
+
 _SHOWN = ("train/loss", "val/loss", "val/acc", "solver/nfe_forward", "solver/nfe_backward")
 
 
@@ -26,7 +28,9 @@ class EpochLines(Callback):
         """Print the metrics of the epoch that just ended, on rank 0."""
         if not trainer.is_global_zero:
             return
-        values = {k: float(v) for k, v in trainer.callback_metrics.items() if k in _SHOWN}
+        values = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        if isinstance(trainer.logger, MLflowTracker):
+            values |= {k: v for k, v in trainer.logger.history.last.items() if k.startswith("solver/")}
         shown = "  ".join(f"{k} {values[k]:.4g}" for k in _SHOWN if k in values)
         seconds = time.monotonic() - self._began
         total = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"

@@ -12,6 +12,7 @@ import torch
 from jsonargparse import set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import integrand.datamodules
@@ -105,15 +106,16 @@ class IntegrandCLI(LightningCLI):
             # recorded too, so that the resolved configuration says what ran
             trainer.inference_mode = False
             kwargs["inference_mode"] = False
-        self.trainer_defaults["callbacks"] = [
-            *progress_callbacks(trainer.enable_progress_bar),
-            *(
-                default_callbacks(checkpointing=trainer.enable_checkpointing is not False)
-                if trainer.logger
-                else []
-            ),
-        ]
-        kwargs["enable_progress_bar"] = False  # ours is among the callbacks; Lightning would add another
+        tracking = (
+            default_callbacks(checkpointing=trainer.enable_checkpointing is not False)
+            if trainer.logger
+            else []
+        )
+        progress = progress_callbacks(trainer.enable_progress_bar)
+        # progress last: it shows what the others record
+        self.trainer_defaults["callbacks"] = [*tracking, *progress]
+        # without a bar among ours Lightning would add its own
+        kwargs["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in progress)
         return super().instantiate_trainer(**kwargs)
 
     def predict(self, **kwargs: Any) -> None:

@@ -107,7 +107,7 @@ class SolverMonitor(TrackingCallback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the epoch."""
         account = self._epoch.merged(trainer)
-        if self.tracker is None or not account.nfe_forward:
+        if self.tracker is None or not account.batches:
             return
         self._total["nfe_forward"] += account.nfe_forward
         self._total["nfe_backward"] += account.nfe_backward
@@ -172,7 +172,7 @@ class SolverMonitor(TrackingCallback):
 
     def _record_evaluation(self, trainer: Trainer, stage: str) -> None:
         account = self._evaluation.merged(trainer)
-        if self.tracker is None or not account.nfe_forward:
+        if self.tracker is None or not account.batches:
             return
         wanted = ("nfe_forward", "accepted", "rejected", "failures", "min_step")
         values = {
