@@ -55,7 +55,8 @@ class Sender:
         """Wait until everything before byte `size` of the spool is in the store.
 
         Returns:
-            Whether it is; False after `timeout` seconds, or at once if the thread has died or the spool was deleted.
+            Whether it is; False after `timeout` seconds, or at once if the thread has died or
+            the spool was deleted.
         """
         deadline = time.monotonic() + timeout
         with self._changed:

@@ -53,6 +53,8 @@ def nfe_figure(series: Series) -> Picture | None:
             shown.append(f"{label} from {points[0][3]:.4g} to {points[-1][3]:.4g}")
     if not shown:
         return None
+    # room above the highest point, and zero as the floor: a relative change should look like one
+    axes.margins(y=0.1)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("step")
     axes.set_ylabel("evaluations per batch")
