@@ -82,16 +82,14 @@ def test_server_killed_and_restarted_in_mid_run(server, tiny):
 
 
 @pytest.mark.slow
-def test_server_killed_for_good_then_sync_brings_everything(server, tiny, monkeypatch):
-    from integrand.tracking import logger
-
+def test_server_killed_for_good_then_sync_brings_everything(server, tiny):
     class Outage(tiny.TinyModule):
         def on_train_epoch_start(self):
             if self.current_epoch == 1:
                 server.kill()
 
-    monkeypatch.setattr(logger, "EXIT_SECONDS", 1.0)
-    trainer = tiny.fit(epochs=3, every=1, model=Outage(), tracking_uri=server.uri, flush_every=0.1)
+    arguments = {"tracking_uri": server.uri, "flush_every": 0.1, "exit_seconds": 1.0}
+    trainer = tiny.fit(epochs=3, every=1, model=Outage(), **arguments)
     run_id = trainer.logger.run_id
     assert trainer.state.finished
     assert "does not answer" in check_store(server.uri)

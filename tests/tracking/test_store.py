@@ -105,10 +105,10 @@ def test_check_creates_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unwritable_artifact_directory_is_one_error_and_the_run_stays(workdir, client):
+def test_unwritable_artifact_directory_is_one_error_and_the_run_stays(workdir, tiny, client):
     (workdir / "file").write_text("")
     with pytest.raises(TrackingError, match=r"artifact directory .* cannot be written") as caught:
-        _ = MLflowTracker(artifact_dir=str(workdir / "file")).experiment
+        tiny.fit(artifact_dir=str(workdir / "file"))
     assert "artifact_dir" in caught.value.remedy
     (run,) = client.search_runs([client.get_experiment_by_name("integrand").experiment_id])
     assert run.info.status == "FAILED"
@@ -121,16 +121,15 @@ def test_store_that_dies_after_the_start_does_not_reach_the_training(
     """Every call of the client fails from the first batch on; then the store returns, and sync sends the rest."""
     from mlflow.tracking import MlflowClient
 
-    from integrand.tracking import logger, sync
+    from integrand.tracking import sync
 
     def dead(*args, **kwargs):
         raise ConnectionError("the server is gone")
 
-    monkeypatch.setattr(logger, "EXIT_SECONDS", 0.5)
     with monkeypatch.context() as away:
         for name in ("log_batch", "set_terminated", "update_run", "log_inputs"):
             away.setattr(MlflowClient, name, dead)
-        trainer = tiny.fit(flush_every=0.05)
+        trainer = tiny.fit(flush_every=0.05, exit_seconds=0.5)
     run_id = trainer.logger.run_id
     assert trainer.state.finished
     assert "training goes on" in caplog.text

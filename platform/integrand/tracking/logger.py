@@ -23,8 +23,8 @@ from .session import RunRequest, Session
 
 log = logging.getLogger(__name__)
 
-EXIT_SECONDS = 30.0
 SIGNAL_SECONDS = 5.0
+"""How long a run that was told to end may still send; what has not been sent stays in the spool."""
 _BAD_NAME = re.compile(r"[^\w\-. :/]")
 # Values of a moment, which a later test or fit may state anew; all others are series that only grow.
 _SINGLE = (
@@ -55,6 +55,7 @@ class MLflowTracker(Logger):
             `log_every_n_steps`.
         flush_every: Seconds between batches.
         flush_points: Send before that if so many values wait.
+        exit_seconds: How long the end of a run waits for a store that does not answer.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class MLflowTracker(Logger):
         step_interval: int | None = None,
         flush_every: float = 10.0,
         flush_points: int = 1000,
+        exit_seconds: float = 30.0,
     ) -> None:
         super().__init__()
         own = {names.SUITE: suite, names.RUN_KEY: run_key, names.PARENT_RUN: parent_run_id or ""}
@@ -87,7 +89,9 @@ class MLflowTracker(Logger):
         self.suite = suite
         self.run_key = run_key
         self._flush_points = flush_points
+        self._exit_seconds = exit_seconds
         self._session: Session | None = None
+        self._failed = False
         self._adopted: tuple[str, Path, Path] | None = None
         self._names: dict[str, str] = {}
         self._stage = ""
@@ -145,9 +149,12 @@ class MLflowTracker(Logger):
 
     @property
     def session(self) -> Session | None:
-        """The open run, opened on first access; None on other processes than the first."""
-        if self._session is None and _is_first_process():
+        """The open run, opened on first access; None on other processes, and after a failure to open it."""
+        if self._session is None and not self._failed and _is_first_process():
+            # the first error says what is wrong; what still runs after it must not try again
+            self._failed = True
             self._open()
+            self._failed = False
         return self._session
 
     @property
@@ -279,8 +286,8 @@ class MLflowTracker(Logger):
             self._append(session, operations.status("RUNNING"))
 
     @rank_zero_only
-    def end(self, status: str, timeout: float = EXIT_SECONDS) -> None:
-        """Give the run its final status and send everything, for at most `timeout` seconds.
+    def end(self, status: str, timeout: float | None = None) -> None:
+        """Give the run its final status and send everything, for at most `timeout` or `exit_seconds`.
 
         If the store does not take all of it, the rest stays in the spool and a warning says so.
         """
@@ -290,7 +297,7 @@ class MLflowTracker(Logger):
         self.status = status
         self._append(session, operations.status(status))
         directory = session.spool.directory
-        if not session.flush(timeout):
+        if not session.flush(self._exit_seconds if timeout is None else timeout):
             log.warning(
                 "tracking: the store has not taken all of run %s; `integrand sync` sends the rest from %s",
                 session.run_id,
@@ -300,9 +307,10 @@ class MLflowTracker(Logger):
         atexit.unregister(self._at_exit)
 
     @rank_zero_only
-    def flush(self, timeout: float = EXIT_SECONDS) -> bool:
-        """Send what waits; whether the store took it in time."""
-        return self._session is None or self._session.flush(timeout)
+    def flush(self, timeout: float | None = None) -> bool:
+        """Send what waits; whether the store took it within `timeout` or `exit_seconds`."""
+        session = self._session
+        return session is None or session.flush(self._exit_seconds if timeout is None else timeout)
 
     def save(self) -> None:
         """Nothing to do: values are on disk as soon as they are logged."""
@@ -329,7 +337,7 @@ class MLflowTracker(Logger):
             from .runs import read_record
 
             # what the earlier process left in the spool belongs to what is already recorded
-            session.flush(EXIT_SECONDS)
+            session.flush(self._exit_seconds)
             record = read_record(session.client, session.run_id) or record
             self.history = History(record.history)
             self.history.last.update(record.metrics)

@@ -18,7 +18,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from .. import names
 from ..exits import exit_code
-from ..logger import EXIT_SECONDS, SIGNAL_SECONDS
+from ..logger import SIGNAL_SECONDS
 from .base import TrackingCallback, spec_dict, stage_name, tracker_of
 
 log = logging.getLogger(__name__)
@@ -204,9 +204,7 @@ class FinalStatus(TrackingCallback):
         tracker = self.tracker or tracker_of(trainer)
         interrupted = is_interrupt(exception)
         if tracker is not None:
-            tracker.end(
-                "KILLED" if interrupted else "FAILED", SIGNAL_SECONDS if interrupted else EXIT_SECONDS
-            )
+            tracker.end("KILLED" if interrupted else "FAILED", SIGNAL_SECONDS if interrupted else None)
         self._lifecycle.disarm()
 
 
