@@ -24,34 +24,43 @@ from .runge_kutta import (
     RungeKutta,
     Tsit5,
 )
+from .sde import SDE, SRK, EulerMaruyama, Milstein, SDESolver, SeededBrownian, StratonovichHeun, TorchSDE
 from .solution import Solution, SolveStats, Status
 from .torchdiffeq_backend import TorchDiffEq
 
 __all__ = [
     "RK4",
     "RK38",
+    "SDE",
+    "SRK",
     "Bosh3",
     "Dopri5",
     "Dopri8",
     "Euler",
+    "EulerMaruyama",
     "EulerScheme",
     "EvaluationCounter",
     "Fehlberg45",
     "Heun",
     "MaxNFEError",
     "Midpoint",
+    "Milstein",
     "NonFiniteStateError",
     "ODESolver",
     "Ralston",
     "RungeKutta",
+    "SDESolver",
     "Scheme",
+    "SeededBrownian",
     "Solution",
     "SolveStats",
     "SolverError",
     "SolverOptionError",
     "Status",
     "StepUnderflowError",
+    "StratonovichHeun",
     "TorchDiffEq",
+    "TorchSDE",
     "Tsit5",
     "count",
 ]

@@ -44,6 +44,8 @@ class SolveStats:
         stiffness: Step size times the estimated dominant eigenvalue of the field over the length of the
             method's stability interval; from about 0.8 on stability, not accuracy, bounds the steps, and a
             method for stiff fields would be cheaper. None where it cannot be told.
+        nfe_diffusion: Evaluations of the diffusion made by the forward solve of an SDE.
+        nfe_diffusion_backward: Evaluations of the diffusion made by the backward pass of an SDE.
     """
 
     nfe_forward: int = 0
@@ -60,6 +62,8 @@ class SolveStats:
     rejected_per_sample: Tensor | None = None
     step_sizes: list[float] | None = None
     stiffness: float | None = None
+    nfe_diffusion: int = 0
+    nfe_diffusion_backward: int = 0
 
 
 @dataclass

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from .accounts import CountedField
 from .errors import SolverError
 
 
@@ -45,10 +45,19 @@ class Tape:
         self.steps.append(record)
 
 
+class Recomputable(Protocol):
+    """A counted field or SDE."""
+
+    def recomputing(self) -> AbstractContextManager[None]:
+        """The surroundings of a recomputation."""
+
+
 class Integrator(Protocol):
     """A solve that can be run, and repeated step by step."""
 
-    counted: CountedField
+    @property
+    def counted(self) -> Recomputable:
+        """What evaluations are made through."""
 
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
         """Solve from `y0`; returns the outputs, the first of which is y0, and fills `tape`."""

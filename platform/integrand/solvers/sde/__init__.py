@@ -1,0 +1,20 @@
+"""Solvers of stochastic differential equations."""
+
+from .base import SDE, SDESolver
+from .brownian import SeededBrownian
+from .euler_maruyama import EulerMaruyama
+from .heun import StratonovichHeun
+from .milstein import Milstein
+from .srk import SRK
+from .torchsde_backend import TorchSDE
+
+__all__ = [
+    "SDE",
+    "SRK",
+    "EulerMaruyama",
+    "Milstein",
+    "SDESolver",
+    "SeededBrownian",
+    "StratonovichHeun",
+    "TorchSDE",
+]

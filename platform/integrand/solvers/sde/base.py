@@ -1,0 +1,73 @@
+"""The contract of every SDE solver."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Protocol
+
+from torch import Tensor
+
+from ..solution import Solution
+
+NoiseType = Literal["diagonal", "scalar", "additive", "general"]
+SDEType = Literal["ito", "stratonovich"]
+
+
+class SDE(Protocol):
+    """dy = f(t, y) dt + g(t, y) dW, torchsde's convention; an `nn.Module` in practice.
+
+    With diagonal noise g returns y's shape (batch, ...). With scalar, additive and general noise y has shape
+    (batch, d) and g returns (batch, d, m), m = 1 for scalar; additive noise does not depend on y.
+    """
+
+    noise_type: str
+    sde_type: str
+
+    def f(self, t: Tensor, y: Tensor) -> Tensor:
+        """Drift, shape of y."""
+
+    def g(self, t: Tensor, y: Tensor) -> Tensor:
+        """Diffusion."""
+
+
+class SDESolver(ABC):
+    """Integrates a stochastic differential equation along one Brownian path per sample."""
+
+    strong_order: ClassVar[float | None] = None
+    """Strong order with the noise types below; None where it depends on the chosen method."""
+    noise_types: ClassVar[tuple[str, ...]]
+    """Noise types that the method can integrate."""
+    sde_types: ClassVar[tuple[str, ...]]
+    """Meanings of the stochastic integral that the method converges to."""
+    gradients: ClassVar[tuple[str, ...]] = ("backprop",)
+    """The gradient modes that can be chosen."""
+
+    @abstractmethod
+    def solve(
+        self,
+        sde: SDE,
+        y0: Tensor,
+        t: Tensor | Sequence[float],
+        seed: int | None = None,
+        first_sample: int = 0,
+    ) -> Solution:
+        """Integrate from t[0] through every time of t.
+
+        Args:
+            sde: Drift f, diffusion g, noise_type and sde_type.
+            y0: State at t[0], shape (batch, ...).
+            t: Output times, shape (n_t,), increasing.
+            seed: Seed of the Brownian paths; None draws one from torch's generator, so that
+                `torch.manual_seed` decides.
+            first_sample: Index of the first sample of this batch among all samples of the seed: a batch
+                cut in parts gets the paths of the whole.
+
+        Returns:
+            Solution with ys of shape (n_t, *y0.shape); nfe_forward counts drift evaluations, nfe_diffusion
+            diffusion evaluations.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """The solver in a few words, such as `euler-maruyama num_steps=100`."""

@@ -1,0 +1,33 @@
+"""Heun's method for Stratonovich equations."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from .counted import CountedSDE
+from .solver import FixedStepSDE
+
+
+class StratonovichHeun(FixedStepSDE):
+    """Rümelin (1982): Stratonovich; strong order 1 with diagonal or commutative noise, else 1/2.
+
+    Two drift and two diffusion evaluations per step; order 2 where the noise vanishes.
+    """
+
+    strong_order: ClassVar[float | None] = 1.0
+    noise_types: ClassVar[tuple[str, ...]] = ("diagonal", "scalar", "additive", "general")
+    sde_types: ClassVar[tuple[str, ...]] = ("stratonovich",)
+
+    @staticmethod
+    def step(sde: CountedSDE, t: Tensor, h: float, y: Tensor, z: Tensor, area: Tensor | None) -> Tensor:
+        """One step; see `FixedStepSDE.step`."""
+        root = math.sqrt(h)
+        f, g = sde.f(t, y), sde.g(t, y)
+        guess = sde.add_noise(torch.add(y, f, alpha=h), g, z, root)
+        end = t + h
+        drifted = torch.add(y, f + sde.f(end, guess), alpha=h / 2)
+        return sde.add_noise(drifted, g + sde.g(end, guess), z, root / 2)
