@@ -44,8 +44,8 @@ class FamilyModule(pl.LightningModule):
     """Author, year, and equation number."""
     uses_solver: ClassVar[bool] = False
     """Whether a configurable solver integrates it."""
-    stochastic: ClassVar[bool] = False
-    """Whether two evaluations in training mode may differ."""
+    stochastic: bool = False
+    """Whether two evaluations in training mode may differ; of a network with noise its own attribute says so."""
     reversible: ClassVar[bool] = False
     """Whether inputs are recomputed from outputs in the backward pass."""
     needs_grad_at_eval: ClassVar[bool] = False

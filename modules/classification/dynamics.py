@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import Literal
 
 from torch import Tensor, nn
 
 from integrand.solvers import ODESolver, Solution
+
+
+Composition = Literal["none", "linear", "stages", "field", "recomputed"]
+"""How evaluations make up the map, which decides where noise can enter.
+
+`linear`: each evaluation enters one step, and linearly: x_{n+1} = … + c f_n(x_n). `stages`: several evaluations
+act on each other inside a step x_{n+1} = x_n + Δ_n(x_n). `field`: `solver` places the evaluations.
+`recomputed`: the backward pass repeats them. `none`: none of these, and noise is refused.
+"""
 
 
 class Dynamics(nn.Module):
@@ -15,10 +26,19 @@ class Dynamics(nn.Module):
     Attributes:
         out_channels: Channels of the state that the head reads.
         solver: What integrates the field, None for nets that are their own scheme.
+        composition: How evaluations make up the map; see `Composition`. `linear` and `stages` dynamics have
+            the attributes `blocks` and `h`, number and size of the steps.
+        first_order: Whether a step is one of ẋ = f, x_{n+1} = … ± h f(x_n), so that noise in the state has a
+            meaning; not so where a velocity or a second half is carried along.
+        on_step: Called as `on_step(n, before, after)` after step n of `stages` dynamics; returns what takes
+            the place of `after`.
     """
 
     out_channels: int
     solver: ODESolver | None = None
+    composition: Composition = "none"
+    first_order: bool = False
+    on_step: Callable[[int, Tensor, Tensor], Tensor] | None = None
 
     @abstractmethod
     def residuals(self) -> list[nn.Module]:

@@ -1,0 +1,80 @@
+"""The contract of noise as a regulariser: an object that a family is given, and that enters its dynamics."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from torch import nn
+
+from integrand.errors import UsageError
+
+from .dynamics import Composition, Dynamics
+
+_UNDECLARED = "its dynamics declare no step and no field that noise could enter"
+_RECOMPUTED = "its backward pass evaluates the residual functions again and would meet other noise"
+
+
+class Noise(nn.Module, ABC):
+    """Noise that regularises a family; a network holds a copy of its own.
+
+    What the noise learns, if anything, is in this module, so that a checkpoint of a family fits the family with
+    and without noise. Training mode and evaluation follow the module's own `training`.
+    """
+
+    fits: ClassVar[tuple[Composition, ...]]
+    """The compositions of dynamics that it can enter."""
+    reasons: ClassVar[Mapping[Composition, str]] = {}
+    """Why it cannot enter others, each the end of a sentence."""
+    where: ClassVar[str]
+    """What it fits, in words, for the remedy of a refusal."""
+
+    @property
+    def passes(self) -> int:
+        """Passes through the network whose logits are averaged, in the present mode; 1 for an ordinary one."""
+        return 1
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether two evaluations in training mode differ."""
+        return True
+
+    def attach(self, dynamics: Dynamics, family: str) -> None:
+        """Enter `dynamics`, of several stages each of them; called once, by the network that owns both.
+
+        Args:
+            dynamics: The dynamics of the network.
+            family: Name of the family's class, for messages.
+
+        Raises:
+            UsageError: The noise does not fit.
+        """
+        parts = [m for m in dynamics.modules() if isinstance(m, Dynamics)]
+        # a net of several stages is itself a Dynamics, and none of its own
+        stages = [m for m in parts if not any(isinstance(n, Dynamics) for n in m.modules() if n is not m)]
+        for stage in stages:
+            if reason := self.why_not(stage):
+                name = type(self).__name__
+                raise UsageError(f"{name} does not fit {family}: {reason}", self._remedy(stage))
+        self.enter(stages)
+
+    def why_not(self, dynamics: Dynamics) -> str:
+        """Why the noise cannot enter `dynamics`, as the end of a sentence; empty where it can."""
+        kind = dynamics.composition
+        if kind in self.fits:
+            return ""
+        if kind == "none":
+            return _UNDECLARED
+        if kind == "recomputed" and "linear" in self.fits:
+            return _RECOMPUTED
+        return self.reasons[kind]
+
+    @abstractmethod
+    def enter(self, stages: Sequence[Dynamics]) -> None:
+        """Change the dynamics of every stage, all of which fit, so that the noise acts in them."""
+
+    def _remedy(self, dynamics: Dynamics) -> str:
+        if dynamics.composition == "recomputed" and "linear" in self.fits:
+            return "set model.reversible_backward to false"
+        return f"remove model.noise, or use {self.where}"
