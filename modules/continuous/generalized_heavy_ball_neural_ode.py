@@ -13,10 +13,10 @@ from integrand.solvers import ODESolver
 from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
-from ..classification.fields import PreActivationField
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 from ..classification.ode import DEFAULT_SOLVER, ODEDynamics
-from .heavy_ball_neural_ode import HeavyBallField, MomentumLift
+from .heavy_ball_neural_ode import HeavyBallField
 
 Activation = Literal["tanh", "hardtanh", "identity"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -38,13 +38,19 @@ class GeneralizedHeavyBallField(HeavyBallField):
         gamma_init: Initial damping γ in (0, 1).
         xi_init: Initial restoring coefficient ξ; 0 leaves the term out.
         activation: σ: `tanh`, `hardtanh` (both bounded by 1) or `identity`.
+        learn_xi: Whether ξ is learned; it keeps its initial value otherwise.
 
     Raises:
         UsageError: gamma_init is outside (0, 1), xi_init is negative, or σ is unknown.
     """
 
     def __init__(
-        self, f: nn.Module, gamma_init: float, xi_init: float, activation: Activation = "tanh"
+        self,
+        f: nn.Module,
+        gamma_init: float,
+        xi_init: float,
+        activation: Activation = "tanh",
+        learn_xi: bool = True,
     ) -> None:
         super().__init__(f, gamma_init)
         if not (xi_init >= 0 and math.isfinite(xi_init)):
@@ -57,7 +63,7 @@ class GeneralizedHeavyBallField(HeavyBallField):
         self.sigma = ACTIVATIONS[activation]()
         # the inverse of softplus, written so that neither end overflows
         chi = xi_init + math.log(-math.expm1(-xi_init)) if xi_init else None
-        self.chi = None if chi is None else nn.Parameter(torch.tensor(chi))
+        self.chi = None if chi is None else nn.Parameter(torch.tensor(chi), requires_grad=learn_xi)
 
     @property
     def xi(self) -> Tensor | None:
@@ -80,8 +86,9 @@ class GeneralizedHeavyBallNeuralODE(ImageClassifier):
         channels: Channels of the hidden state h; the solver integrates twice as many.
         gamma_init: Initial damping γ in (0, 1); the default is sigmoid(−3), the authors' start.
         xi_init: Initial restoring coefficient ξ, 0 or more; 0 leaves the term out. The default is the
-            coefficient of the authors' image runs, which keep it fixed.
+            coefficient of the authors' CIFAR runs, which keep it fixed.
         activation: σ: `tanh`, `hardtanh` or `identity`.
+        learn_xi: Whether ξ is learned; it keeps its initial value otherwise.
         solver: What integrates the field.
         t1: End of the interval [0, t1].
         time_dependent: Whether the field sees t as a further channel.
@@ -92,7 +99,7 @@ class GeneralizedHeavyBallNeuralODE(ImageClassifier):
     title = "Generalised heavy-ball neural ODE"
     group = "continuous"
     equation = "ḣ = σ(m), ṁ = −γm + f(h, t; θ) − ξh, γ = sigmoid(ω), ξ = softplus(χ)"
-    reference = "Xia et al. 2021, Heavy Ball Neural Ordinary Differential Equations, section 3.2"
+    reference = "Xia et al. 2021, Heavy Ball Neural Ordinary Differential Equations"
     uses_solver = True
 
     def __init__(
@@ -102,13 +109,16 @@ class GeneralizedHeavyBallNeuralODE(ImageClassifier):
         gamma_init: float = 0.0474,
         xi_init: float = 1.5,
         activation: Activation = "tanh",
+        learn_xi: bool = True,
         solver: ODESolver = DEFAULT_SOLVER,
         t1: float = 1.0,
         time_dependent: bool = True,
         **kwargs: Any,
     ) -> None:
-        width = check_channels(channels)
-        f = PreActivationField(width, time_dependent=time_dependent)
-        field = GeneralizedHeavyBallField(f, gamma_init, xi_init, activation)
-        dynamics = ODEDynamics(field, solver, t1, width, MomentumLift(width))
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        def make(stage: Stage) -> ODEDynamics:
+            width = stage.channels
+            f = stage.field(width, time_dependent=time_dependent)
+            field = GeneralizedHeavyBallField(f, gamma_init, xi_init, activation, learn_xi)
+            return ODEDynamics(field, solver, t1, width, stage.momentum(width))
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

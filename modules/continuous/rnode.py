@@ -94,9 +94,7 @@ class RNODE(ImageClassifier):
     title = "Neural ODE with kinetic and Jacobian regularisation"
     group = "continuous"
     equation = "ḣ = f(h, t; θ); loss + λ_K ∫‖f‖² dt + λ_J ∫‖εᵀ∂f/∂h‖² dt"
-    reference = (
-        "Finlay et al. 2020, How to Train Your Neural ODE: the World of Jacobian and Kinetic Regularization"
-    )
+    reference = "Finlay et al. 2020, How to Train Your Neural ODE"
     uses_solver = True
 
     def __init__(

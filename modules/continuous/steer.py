@@ -67,7 +67,7 @@ class STEER(ImageClassifier):
     title = "Neural ODE with random end time (STEER)"
     group = "continuous"
     equation = "ḣ = f(h, t; θ) on [0, T], T ~ U(t1 − b, t1 + b)"
-    reference = "Ghosh et al. 2020, STEER: Simple Temporal Regularization for Neural ODEs, eq. 5"
+    reference = "Ghosh et al. 2020, STEER: Simple Temporal Regularization for Neural ODEs"
     uses_solver = True
     stochastic = True
 

@@ -92,7 +92,7 @@ class TayNODE(ImageClassifier):
     Args:
         spec: What the data set publishes; the command line fills it in.
         channels: Channels of the hidden state.
-        order: K, 2, 3 or 4; best the order of the solver (Kelly et al. 2020, section 6.3).
+        order: K, 2, 3 or 4; best the order of the solver.
         taylor: Weight λ, 0 or more.
         intervals: Even number of intervals of the quadrature.
         solver: What integrates the field.
@@ -105,7 +105,7 @@ class TayNODE(ImageClassifier):
     title = "Neural ODE with Taylor regularisation"
     group = "continuous"
     equation = "ḣ = f(h, t; θ); loss + λ ∫‖d^K h/dt^K‖² dt"
-    reference = "Kelly et al. 2020, Learning Differential Equations that are Easy to Solve, eq. 1"
+    reference = "Kelly et al. 2020, Learning Differential Equations that are Easy to Solve"
     uses_solver = True
 
     def __init__(
