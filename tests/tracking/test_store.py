@@ -180,3 +180,9 @@ def test_uris(workdir, monkeypatch):
     assert resolve_uri("sqlite:///x.db") == f"sqlite:///{workdir}/x.db"
     assert redact("postgresql://user:secret@host:5432/db") == "postgresql://***@host:5432/db"
     assert redact("sqlite:///a.db") == "sqlite:///a.db"
+
+
+def test_looking_up_runs_imports_no_torch():
+    code = "import sys, integrand.tracking.runs, integrand.tracking.sync, integrand.cli.sync; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -35,4 +35,3 @@ CONFIG_DIR = "config"
 CHECKPOINT_DIR = "checkpoints"
 FIGURE_DIR = "figures"
 
-TERMINAL = ("FINISHED", "FAILED", "KILLED")

@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from ..errors import TrackingError
-from .uris import is_database, is_http, redact, resolve_uri, sqlite_path
+from .reach import explained, unreachable
+from .uris import is_http, redact, resolve_uri, sqlite_path
 
-CONNECT_SECONDS = 5.0
 # The sender and `integrand sync` retry by themselves; MLflow's own retries would block for minutes at exit.
 _REQUEST_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 # creating a database takes seconds on an idle machine and queues behind other creators
@@ -52,7 +52,7 @@ def open_store(uri: str | None = None) -> Any:
         TrackingError: The store does not answer within seconds, refuses, or is of another version.
     """
     uri = resolve_uri(uri)
-    problem = _unreachable(uri)
+    problem = unreachable(uri)
     if problem is not None:
         raise problem
     path = sqlite_path(uri)
@@ -67,7 +67,7 @@ def open_store(uri: str | None = None) -> Any:
     except TrackingError:
         raise
     except Exception as error:
-        raise _explained(uri, error) from error
+        raise explained(uri, error) from error
 
 
 def store_lock(path: Path) -> FileLock:
@@ -99,7 +99,7 @@ def get_or_create_experiment(client: Any, uri: str, name: str, artifact_dir: Pat
     except TrackingError:
         raise
     except Exception as error:
-        raise _explained(uri, error) from error
+        raise explained(uri, error) from error
     if experiment.lifecycle_stage != "active":
         raise TrackingError(
             f"experiment {name!r} has been deleted in {redact(uri)}",
@@ -126,7 +126,7 @@ def check_store(uri: str | None = None) -> str | None:
     Creates nothing: a sqlite file that is not there yet is fine if its folder can be written.
     """
     uri = resolve_uri(uri)
-    problem = _unreachable(uri)
+    problem = unreachable(uri)
     if problem is None:
         path = sqlite_path(uri)
         if path is not None and not path.exists():
@@ -136,138 +136,5 @@ def check_store(uri: str | None = None) -> str | None:
         except TrackingError as error:
             problem = error
         except Exception as error:
-            problem = _explained(uri, error)
+            problem = explained(uri, error)
     return None if problem is None else str(problem)
-
-
-def _unreachable(uri: str) -> TrackingError | None:
-    """The error if nothing useful answers at `uri` within seconds."""
-    if (path := sqlite_path(uri)) is not None:
-        return _sqlite_problem(path)
-    if is_http(uri):
-        return _http_problem(uri)
-    if is_database(uri):
-        return _database_problem(uri)
-    if uri.startswith("file:") or "://" not in uri:
-        return TrackingError(
-            f"MLflow no longer writes runs into a folder ({uri})",
-            "use sqlite:///mlflow.db; `mlflow migrate-filestore` carries old runs over",
-        )
-    return None
-
-
-def _sqlite_problem(path: Path) -> TrackingError | None:
-    folder = path.parent
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        return TrackingError(
-            f"cannot create the tracking database {path}: {folder} is not a folder", "choose another path"
-        )
-    target = path if path.exists() else folder
-    if not os.access(target, os.W_OK):
-        return TrackingError(
-            f"the tracking store {path} cannot be written ({target} is read-only)",
-            "set MLFLOW_TRACKING_URI=sqlite:////a/writable/path/mlflow.db",
-        )
-    return None
-
-
-def _http_problem(uri: str) -> TrackingError | None:
-    quiet_mlflow()
-    import requests
-
-    auth = None
-    if user := os.environ.get("MLFLOW_TRACKING_USERNAME"):
-        auth = (user, os.environ.get("MLFLOW_TRACKING_PASSWORD", ""))
-    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
-    headers = {"Authorization": f"Bearer {token}"} if token and not auth else {}
-    verify: bool | str = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or (
-        os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() != "true"
-    )
-    where = redact(uri)
-    try:
-        response = requests.get(
-            f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search",
-            params={"max_results": "1"},
-            auth=auth,
-            headers=headers,
-            verify=verify,
-            timeout=CONNECT_SECONDS,
-        )
-    except requests.RequestException as error:
-        return TrackingError(
-            f"the tracking server {where} does not answer ({_reason(error)})",
-            "start it, correct MLFLOW_TRACKING_URI, or unset it to record into sqlite:///mlflow.db",
-        )
-    if response.ok:
-        return None
-    if response.status_code == 401:
-        return TrackingError(
-            f"the tracking server {where} refuses the user name or password",
-            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
-        )
-    if response.status_code == 403:
-        return TrackingError(
-            f"the tracking server {where} forbids access ({response.text.strip()[:80]})",
-            "ask for permission, or start the server with --allowed-hosts naming this host",
-        )
-    return TrackingError(
-        f"{where} answers {response.status_code}, not as an MLflow tracking server",
-        "correct MLFLOW_TRACKING_URI",
-    )
-
-
-def _database_problem(uri: str) -> TrackingError | None:
-    import sqlalchemy
-
-    try:
-        key = "timeout" if uri.startswith("mssql") else "connect_timeout"
-        engine = sqlalchemy.create_engine(uri, connect_args={key: int(CONNECT_SECONDS)})
-        with engine.connect():
-            pass
-        engine.dispose()
-    except ImportError as error:
-        return TrackingError(f"no driver for {redact(uri)}: {error}", f"pip install {_driver(uri)}")
-    except Exception as error:
-        return TrackingError(
-            f"the tracking database {redact(uri)} does not answer ({_reason(error)})",
-            "start it, or correct MLFLOW_TRACKING_URI",
-        )
-    return None
-
-
-def _driver(uri: str) -> str:
-    return "psycopg2-binary" if uri.startswith("postgresql") else "a driver that SQLAlchemy names"
-
-
-def _explained(uri: str, error: BaseException) -> TrackingError:
-    where = redact(uri)
-    if isinstance(error, Timeout):
-        return TrackingError(
-            f"another process has held the lock of {where} for {_LOCK_SECONDS:.0f} s",
-            "see whether it hangs, and end it",
-        )
-    text = str(error)
-    if "out-of-date database schema" in text:
-        return TrackingError(
-            f"the tracking database {where} was made by another version of MLflow",
-            f"back it up, then: mlflow db upgrade {where}",
-        )
-    if "not a database" in text:
-        return TrackingError(f"{where} is not a database", "choose another path in MLFLOW_TRACKING_URI")
-    return TrackingError(
-        f"the tracking store {where} cannot be used ({_reason(error)})", "see `integrand doctor`"
-    )
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error)
-    for known in (
-        "Connection refused", "Name or service not known", "Temporary failure in name resolution",
-        "No route to host", "timed out", "certificate verify failed", "password authentication failed",
-        "does not exist", "database is locked",
-    ):  # fmt: skip
-        if known in text:
-            return known.lower()
-    return ((text.strip().splitlines() or [""])[0] or type(error).__name__)[:160]
