@@ -3,5 +3,6 @@
 from .dynamics import Dynamics
 from .module import ImageClassifier
 from .net import ClassifierNet
+from .noise import Noise
 
-__all__ = ["ClassifierNet", "Dynamics", "ImageClassifier"]
+__all__ = ["ClassifierNet", "Dynamics", "ImageClassifier", "Noise"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import ClassVar, cast
 
 import torch
@@ -16,7 +17,9 @@ from integrand.spec import DataSpec
 
 from ..base import FamilyModule
 from .dynamics import Dynamics
-from .net import ClassifierNet, Head, Stem, check_images, halvings
+from .layout import DynamicsMaker, Layout, SharedLayout
+from .net import check_images
+from .noise import Noise
 
 _STAGES = ("train", "val", "test")
 
@@ -26,15 +29,18 @@ class ImageClassifier(FamilyModule):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        dynamics: The family's own part, on a state of `channels` channels.
+        dynamics: The family's own part, on a state of `channels` channels; or what makes it for a `Stage`,
+            which lets the family be used with every layout.
         channels: Channels of the hidden state.
         downsample: Number of halvings in the stem; by default as many as bring the side to 8 pixels or fewer.
+        noise: Noise that regularises the dynamics, such as `StochasticDepth`; none by default.
         optimizer: Makes the optimiser from the parameters; default Adam with lr 1e-3.
         lr_scheduler: Makes the learning-rate schedule from the optimiser, stepped once an epoch.
+        layout: What surrounds the dynamics; by default the bench that all families share.
 
     Raises:
         SpecError: The data set is not an image classification set.
-        UsageError: A number of channels or halvings is out of range.
+        UsageError: A number of channels or halvings is out of range, or the family takes no layout.
     """
 
     task: ClassVar[str] = "image-classification"
@@ -44,36 +50,52 @@ class ImageClassifier(FamilyModule):
     def __init__(
         self,
         spec: DataSpec,
-        dynamics: Dynamics,
+        dynamics: Dynamics | DynamicsMaker,
         channels: int,
         downsample: int | None = None,
+        noise: Noise | None = None,
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
+        layout: Layout | None = None,
     ) -> None:
         super().__init__(spec, optimizer, lr_scheduler)
-        in_channels, height, width = spec.input_shape
-        steps = halvings(height, width) if downsample is None else downsample
-        if not 0 <= steps < min(height, width).bit_length():
-            raise UsageError(
-                f"downsample={steps} does not fit images of {height}×{width}", "set model.downsample lower"
-            )
-        with torch.random.fork_rng(devices=[]):
-            # the same seed gives every family the same stem, whatever its dynamics drew: a paired comparison
-            torch.manual_seed(torch.initial_seed())
-            stem, head = Stem(in_channels, channels, steps), Head(dynamics.out_channels, spec.num_classes)
-        self.net = ClassifierNet(stem, dynamics, head)
+        if layout is not None and isinstance(dynamics, Dynamics):
+            raise UsageError(f"{type(self).__name__} has no other layout", "leave model.layout out")
+        if layout is not None and downsample is not None:
+            raise UsageError("downsample belongs to the shared layout", "set one of downsample and layout")
+        made = dynamics
+        self.net = (layout or SharedLayout(downsample)).assemble(
+            spec, channels, (lambda _: made) if isinstance(made, Dynamics) else made
+        )
+        # a copy, because noise belongs to one network: it may hold weights, and it enters the dynamics
+        self.noise = copy.deepcopy(noise)
+        if self.noise is not None:
+            self.noise.attach(self.net.dynamics, type(self).__name__)
+            self.stochastic = self.stochastic or self.noise.stochastic
         self.accuracy = nn.ModuleDict(
             # nn.ModuleDict refuses the key "train", which is a method of nn.Module
             {f"{s}_acc": MulticlassAccuracy(spec.num_classes, average="micro") for s in _STAGES}
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of shape (batch, num_classes) for images of shape (batch, channels, height, width)."""
+        """Logits of shape (batch, num_classes) for images of shape (batch, channels, height, width).
+
+        Their mean over `passes` passes, each with an account of its own.
+        """
         check_images(x, self.spec.input_shape, self.spec.name)
-        logits, solution = self.net(x)
-        self.solve_stats.append(solution.stats)
-        result: Tensor = logits
-        return result
+        number = self.passes
+        total: Tensor | None = None
+        for _ in range(number):
+            logits, solution = self.net(x)
+            self.solve_stats.append(solution.stats)
+            total = logits if total is None else total + logits
+        assert total is not None
+        return total if number == 1 else total / number
+
+    @property
+    def passes(self) -> int:
+        """Passes through the network that one prediction averages, in the present mode."""
+        return 1 if self.noise is None else self.noise.passes
 
     def step(self, batch: tuple[Tensor, Tensor], stage: str) -> Tensor:
         """Cross-entropy of a batch (images, labels), in training plus `penalty`; logs loss and accuracy.

@@ -7,12 +7,12 @@ from jsonargparse import lazy_instance  # type: ignore[attr-defined]  # its __al
 from torch import Tensor, nn
 
 from integrand.errors import UsageError
-from integrand.solvers import ODESolver, Solution, TorchDiffEq
+from integrand.solvers import Dopri5, ODESolver, Solution
 
 from .dynamics import Dynamics
 
-DEFAULT_SOLVER: ODESolver = lazy_instance(TorchDiffEq, method="dopri5", gradient="backprop")
-"""The papers' method at the solver's own tolerance: their 1e-3 does not resolve trained image fields.
+DEFAULT_SOLVER: ODESolver = lazy_instance(Dopri5, gradient="backprop")
+"""The papers' method at the engine's own tolerance: their 1e-3 does not resolve trained image fields.
 Backprop, because its gradient is that of the discrete solve: the adjoint's can be wrong by orders of magnitude
 on contracting fields."""
 
@@ -30,6 +30,8 @@ class ODEDynamics(Dynamics):
     Raises:
         UsageError: t1 is not positive.
     """
+
+    composition = "field"
 
     def __init__(
         self,
@@ -81,3 +83,25 @@ class Augment(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         """From (batch, channels, height, width) to (batch, channels + p, height, width)."""
         return torch.cat([h, h.new_zeros(h.shape[0], self.extra, *h.shape[2:])], dim=1)
+
+
+class MomentumLift(nn.Module):
+    """[h; m(0)] with m(0) computed from h by a 1×1–3×3–1×1 convolutional net, as in the authors' image runs.
+
+    Args:
+        channels: Channels of h.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(channels, channels, 1),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 1),
+        )
+
+    def forward(self, h: Tensor) -> Tensor:
+        """From (batch, channels, height, width) to (batch, 2 · channels, height, width)."""
+        return torch.cat([h, self.net(h)], dim=1)

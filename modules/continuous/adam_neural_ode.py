@@ -15,8 +15,7 @@ from integrand.spec import DataSpec
 from ..classification import ImageClassifier
 from ..classification.fields import PreActivationField
 from ..classification.net import check_channels
-from ..classification.ode import DEFAULT_SOLVER, ODEDynamics
-from .heavy_ball_neural_ode import MomentumLift
+from ..classification.ode import DEFAULT_SOLVER, MomentumLift, ODEDynamics
 
 EPSILON = 1e-8
 

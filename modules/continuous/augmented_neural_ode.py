@@ -8,7 +8,7 @@ from integrand.solvers import ODESolver
 from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
-from ..classification.fields import PreActivationField
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 from ..classification.ode import DEFAULT_SOLVER, Augment, ODEDynamics
 
@@ -46,6 +46,10 @@ class AugmentedNeuralODE(ImageClassifier):
         **kwargs: Any,
     ) -> None:
         lift = Augment(augment)
-        width = check_channels(channels) + augment
-        field = PreActivationField(width, time_dependent=time_dependent)
-        super().__init__(spec, ODEDynamics(field, solver, t1, width, lift), channels=channels, **kwargs)
+
+        def make(stage: Stage) -> ODEDynamics:
+            width = stage.channels + augment
+            field = stage.field(width, time_dependent=time_dependent)
+            return ODEDynamics(field, solver, t1, width, lift)
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

@@ -13,7 +13,7 @@ from integrand.solvers import ODESolver
 from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
-from ..classification.fields import PreActivationField
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 from ..classification.ode import DEFAULT_SOLVER, ODEDynamics
 
@@ -51,28 +51,6 @@ class HeavyBallField(nn.Module):
         return torch.cat([m, self.f(t, h) - self.gamma * m], dim=1)
 
 
-class MomentumLift(nn.Module):
-    """[h; m(0)] with m(0) computed from h by a 1×1–3×3–1×1 convolutional net, as in the authors' image runs.
-
-    Args:
-        channels: Channels of h.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Conv2d(channels, channels, 1),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 1),
-        )
-
-    def forward(self, h: Tensor) -> Tensor:
-        """From (batch, channels, height, width) to (batch, 2 · channels, height, width)."""
-        return torch.cat([h, self.net(h)], dim=1)
-
-
 class HeavyBallNeuralODE(ImageClassifier):
     """Neural ODE with momentum: a damped second-order equation, of which the head reads the position h.
 
@@ -103,8 +81,9 @@ class HeavyBallNeuralODE(ImageClassifier):
         time_dependent: bool = True,
         **kwargs: Any,
     ) -> None:
-        field = HeavyBallField(
-            PreActivationField(check_channels(channels), time_dependent=time_dependent), gamma_init
-        )
-        dynamics = ODEDynamics(field, solver, t1, channels, MomentumLift(channels))
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        def make(stage: Stage) -> ODEDynamics:
+            width = stage.channels
+            field = HeavyBallField(stage.field(width, time_dependent=time_dependent), gamma_init)
+            return ODEDynamics(field, solver, t1, width, stage.momentum(width))
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

@@ -14,8 +14,7 @@ from integrand.spec import DataSpec
 from ..classification import Dynamics, ImageClassifier
 from ..classification.fields import PreActivationField
 from ..classification.net import check_channels
-from ..classification.ode import DEFAULT_SOLVER
-from .heavy_ball_neural_ode import MomentumLift
+from ..classification.ode import DEFAULT_SOLVER, MomentumLift
 
 
 def scale(t: Tensor) -> Tensor:

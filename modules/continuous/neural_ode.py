@@ -8,7 +8,7 @@ from integrand.solvers import ODESolver
 from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
-from ..classification.fields import PreActivationField
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 from ..classification.ode import DEFAULT_SOLVER, ODEDynamics
 
@@ -41,5 +41,8 @@ class NeuralODE(ImageClassifier):
         time_dependent: bool = True,
         **kwargs: Any,
     ) -> None:
-        field = PreActivationField(check_channels(channels), time_dependent=time_dependent)
-        super().__init__(spec, ODEDynamics(field, solver, t1, channels), channels=channels, **kwargs)
+        def make(stage: Stage) -> ODEDynamics:
+            field = stage.field(stage.channels, time_dependent=time_dependent)
+            return ODEDynamics(field, solver, t1, stage.channels)
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

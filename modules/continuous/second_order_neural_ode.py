@@ -11,10 +11,9 @@ from integrand.solvers import ODESolver
 from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
-from ..classification.fields import PreActivationField
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 from ..classification.ode import DEFAULT_SOLVER, ODEDynamics
-from .heavy_ball_neural_ode import MomentumLift
 
 
 class SecondOrderField(nn.Module):
@@ -64,7 +63,9 @@ class SecondOrderNeuralODE(ImageClassifier):
         time_dependent: bool = True,
         **kwargs: Any,
     ) -> None:
-        width = check_channels(channels)
-        f = PreActivationField(2 * width, out_channels=width, time_dependent=time_dependent)
-        dynamics = ODEDynamics(SecondOrderField(f), solver, t1, width, MomentumLift(width))
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        def make(stage: Stage) -> ODEDynamics:
+            width = stage.channels
+            f = stage.field(2 * width, out_channels=width, time_dependent=time_dependent)
+            return ODEDynamics(SecondOrderField(f), solver, t1, width, stage.momentum(width))
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

@@ -10,6 +10,7 @@ from torch import nn
 from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
+from ..classification.layout import Stage
 from .layers import Activation, SymmetricLayer
 from .reversible import Coupling
 from .revnet import HalvesDynamics
@@ -86,5 +87,8 @@ class HamiltonianNet(ImageClassifier):
         reversible_backward: bool = True,
         **kwargs: Any,
     ) -> None:
-        dynamics = HamiltonianDynamics(channels, blocks, h, activation, norm, reversible_backward)
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        def make(stage: Stage) -> HamiltonianDynamics:
+            n = stage.blocks(blocks)
+            return HamiltonianDynamics(stage.channels, n, h, activation, norm, reversible_backward)
+
+        super().__init__(spec, make, channels=channels, **kwargs)

@@ -12,6 +12,7 @@ from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
 from ..classification.fields import PreActivationField
+from ..classification.layout import FieldMaker, Stage
 from ..classification.net import check_channels
 from .stepping import Evaluator, State, SteppedDynamics
 
@@ -28,6 +29,7 @@ class LinearMultistepDynamics(SteppedDynamics):
         k_low: Lower end of the uniform distribution that every k_n starts from.
         k_high: Upper end.
         h: Step size.
+        field: Makes the residual functions.
 
     Raises:
         UsageError: The ends are not ordered, or outside (−1, 1).
@@ -35,14 +37,22 @@ class LinearMultistepDynamics(SteppedDynamics):
 
     scheme = "linear two-step"
 
-    def __init__(self, channels: int, blocks: int, k_low: float, k_high: float, h: float) -> None:
+    def __init__(
+        self,
+        channels: int,
+        blocks: int,
+        k_low: float,
+        k_high: float,
+        h: float,
+        field: FieldMaker = PreActivationField,
+    ) -> None:
         super().__init__(channels, blocks, h)
         if not -1 < k_low <= k_high < 1:
             raise UsageError(
                 f"k must start between -1 < k_low ≤ k_high < 1, got k_low={k_low}, k_high={k_high}",
                 "set model.k_low and model.k_high; the authors start from -0.1 to 0",
             )
-        self.fields = nn.ModuleList(PreActivationField(channels) for _ in range(blocks))
+        self.fields = nn.ModuleList(field(channels) for _ in range(blocks))
         self.k = nn.Parameter(torch.empty(blocks - 1).uniform_(k_low, k_high)) if blocks > 1 else None
 
     def residuals(self) -> list[nn.Module]:
@@ -92,5 +102,8 @@ class LMResNet(ImageClassifier):
         h: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        dynamics = LinearMultistepDynamics(check_channels(channels), blocks, k_low, k_high, h)
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        def make(stage: Stage) -> LinearMultistepDynamics:
+            n = stage.blocks(blocks)
+            return LinearMultistepDynamics(stage.channels, n, k_low, k_high, h, stage.field)
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

@@ -12,6 +12,7 @@ from integrand.spec import DataSpec
 
 from ..classification import Dynamics, ImageClassifier
 from ..classification.fields import PreActivationField
+from ..classification.layout import FieldMaker, Stage
 from ..classification.net import check_channels
 
 
@@ -23,12 +24,18 @@ class ResidualDynamics(Dynamics):
         blocks: Number N of blocks, 1 or more.
         h: Step size.
         tied: Whether all blocks share their weights: Euler's method on one autonomous ODE.
+        field: Makes the residual functions.
 
     Raises:
         UsageError: blocks is below 1 or h is not positive.
     """
 
-    def __init__(self, channels: int, blocks: int, h: float, tied: bool) -> None:
+    composition = "linear"
+    first_order = True
+
+    def __init__(
+        self, channels: int, blocks: int, h: float, tied: bool, field: FieldMaker = PreActivationField
+    ) -> None:
         super().__init__()
         if blocks < 1:
             raise UsageError(f"blocks must be at least 1, got {blocks}", "set model.blocks, or use NoBlock")
@@ -36,7 +43,8 @@ class ResidualDynamics(Dynamics):
             raise UsageError(f"h must be positive, got {h}", "set model.h, the step size")
         self.out_channels = channels
         self.blocks = blocks
-        self.fields = nn.ModuleList(PreActivationField(channels) for _ in range(1 if tied else blocks))
+        self.h = h
+        self.fields = nn.ModuleList(field(channels) for _ in range(1 if tied else blocks))
         self.last_only, self.every_block = EulerScheme(h), EulerScheme(h, keep_all=True)
 
     def residuals(self) -> list[nn.Module]:
@@ -76,5 +84,7 @@ class ResNet(ImageClassifier):
         tied: bool = False,
         **kwargs: Any,
     ) -> None:
-        dynamics = ResidualDynamics(check_channels(channels), blocks, h, tied)
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        def make(stage: Stage) -> ResidualDynamics:
+            return ResidualDynamics(stage.channels, stage.blocks(blocks), h, tied, stage.field)
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

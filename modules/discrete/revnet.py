@@ -12,6 +12,7 @@ from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
 from ..classification.fields import PreActivationField
+from ..classification.layout import FieldMaker, Stage
 from .reversible import Coupling, ReversibleDynamics
 from .stepping import State, require_even
 
@@ -50,14 +51,21 @@ class RevNetDynamics(HalvesDynamics):
         channels: Channels of the hidden state, even.
         blocks: Number of blocks, 1 or more.
         reversible_backward: See `ReversibleDynamics`.
+        field: Makes the residual functions.
     """
 
     scheme = "revnet"
 
-    def __init__(self, channels: int, blocks: int, reversible_backward: bool) -> None:
+    def __init__(
+        self,
+        channels: int,
+        blocks: int,
+        reversible_backward: bool,
+        field: FieldMaker = PreActivationField,
+    ) -> None:
         super().__init__(channels, blocks, reversible_backward=reversible_backward)
-        self.f = nn.ModuleList(PreActivationField(self.width) for _ in range(blocks))
-        self.g = nn.ModuleList(PreActivationField(self.width) for _ in range(blocks))
+        self.f = nn.ModuleList(field(self.width) for _ in range(blocks))
+        self.g = nn.ModuleList(field(self.width) for _ in range(blocks))
         self.check_reversible()
 
     def residuals(self) -> list[nn.Module]:
@@ -95,6 +103,7 @@ class RevNet(ImageClassifier):
         reversible_backward: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            spec, RevNetDynamics(channels, blocks, reversible_backward), channels=channels, **kwargs
-        )
+        def make(stage: Stage) -> RevNetDynamics:
+            return RevNetDynamics(stage.channels, stage.blocks(blocks), reversible_backward, stage.field)
+
+        super().__init__(spec, make, channels=channels, **kwargs)
