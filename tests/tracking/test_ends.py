@@ -129,6 +129,10 @@ def test_two_processes_make_one_run(start_training, client, end):
     assert training.returncode == code, errors
     (run,) = client.search_runs([client.get_experiment_by_name("integrand").experiment_id])
     assert run.info.status == status
+    if end == "failed":
+        # the second process failed; the first saw no more than a closed connection
+        assert run.data.tags["error"] == "made to fail (process 1)"
+        assert run.data.tags["error_type"] == "RuntimeError"
     if end == "finished":
         # each process has 3 batches an epoch, and its own solves: 11 + step evaluations, and 7 backward
         metrics = run.data.metrics

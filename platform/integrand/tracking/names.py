@@ -34,4 +34,3 @@ TRACEBACK = "error/traceback.txt"
 CONFIG_DIR = "config"
 CHECKPOINT_DIR = "checkpoints"
 FIGURE_DIR = "figures"
-

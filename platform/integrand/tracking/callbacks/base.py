@@ -60,4 +60,7 @@ def gathered(trainer: Trainer, values: list[float]) -> list[list[float]]:
     device = trainer.strategy.root_device
     dtype = torch.float32 if device.type == "mps" else torch.float64
     tensor = torch.tensor(values, dtype=dtype, device=device)
-    return [[float(x) for x in row] for row in trainer.strategy.all_gather(tensor).tolist()]
+    rows = [torch.empty_like(tensor) for _ in range(trainer.world_size)]
+    # Lightning's own all_gather is the differentiable one, which PyTorch has deprecated
+    torch.distributed.all_gather(rows, tensor)
+    return [[float(x) for x in row.tolist()] for row in rows]

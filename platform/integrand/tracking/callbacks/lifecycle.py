@@ -16,7 +16,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from .. import names
+from .. import folders, names
 from ..exits import exit_code
 from ..logger import SIGNAL_SECONDS
 from .base import TrackingCallback, spec_dict, stage_name, tracker_of
@@ -166,20 +166,32 @@ class Lifecycle(TrackingCallback):
         """Say in the run what ended it."""
         # a data set that fails in `setup` ends the run before this callback's own
         tracker = self.tracker or tracker_of(trainer)
-        if tracker is None or tracker.session is None:
+        if tracker is None:
             return
         interrupted = is_interrupt(exception)
+        text = "".join(traceback.format_exception(exception))
+        if tracker.session is None:
+            if not interrupted and tracker.run_id:
+                _leave_word(tracker.run_id, trainer.global_rank, text)
+            return
         record = tracker.record
         record.error = {
             "type": type(exception).__name__,
             "message": str(exception) or type(exception).__name__,
         }
+        if not interrupted:
+            tracker.log_text(text, names.TRACEBACK)
+            for rank, found in _words_left(record.run_id):
+                # the first process only sees that the connection was closed; this is why
+                tracker.log_text(found, f"error/traceback-rank-{rank}.txt")
+                kind, _, message = found.strip().splitlines()[-1].partition(": ")
+                record.error = {
+                    "type": kind.rpartition(".")[2],
+                    "message": f"{message or kind} (process {rank})",
+                }
         tracker.set_tags(
             {names.ERROR_TYPE: record.error["type"], names.ERROR_MESSAGE: record.error["message"]}
         )
-        if not interrupted:
-            text = "".join(traceback.format_exception(exception))
-            tracker.log_text(text, names.TRACEBACK)
         record.status = "KILLED" if interrupted else "FAILED"
 
 
@@ -206,6 +218,22 @@ class FinalStatus(TrackingCallback):
         if tracker is not None:
             tracker.end("KILLED" if interrupted else "FAILED", SIGNAL_SECONDS if interrupted else None)
         self._lifecycle.disarm()
+
+
+def _leave_word(run_id: str, rank: int, text: str) -> None:
+    """Tell the first process, through the run's spool, what went wrong here."""
+    folder = folders.spool_dir(run_id)
+    if folder.is_dir():
+        (folder / f"rank-{rank}.txt").write_text(text, encoding="utf-8")
+
+
+def _words_left(run_id: str) -> list[tuple[int, str]]:
+    """What other processes of this machine left, by rank; taken away, so that a resumed run does not meet it."""
+    found = []
+    for path in sorted(folders.spool_dir(run_id).glob("rank-*.txt")):
+        found.append((int(path.stem.removeprefix("rank-")), path.read_text(encoding="utf-8")))
+        path.unlink()
+    return found
 
 
 def is_interrupt(exception: BaseException) -> bool:
