@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from integrand.errors import UsageError
 from integrand.spec import DataSpec
 
+from .dynamics import Dynamics
 from .fields import PreActivationField
 from .layout import DynamicsMaker, Layout, Stage
 from .net import ClassifierNet, group_norm
@@ -130,7 +131,8 @@ class CIFARStages(Layout):
         in_channels, height, width = spec.input_shape
         if min(height, width) < 4:
             raise UsageError(f"images of {height}×{width} cannot be halved twice", "use the shared layout")
-        stages, transitions = [], []
+        stages: list[Dynamics] = []
+        transitions: list[Transition] = []
         for i, (here, extra) in enumerate(zip(widths, self.extra, strict=True)):
             if i:
                 transitions.append(self.transition(stages[-1].out_channels, here))

@@ -40,10 +40,13 @@ class _Sum:
         self._name = name
 
     def __get__(self, stats: StagedStats, owner: type | None = None) -> int:
-        return stats.own.get(self._name, 0) + sum(getattr(part, self._name) for part in stats.parts)
+        return stats.own.get(self._name, 0) + self._total(stats)
 
     def __set__(self, stats: StagedStats, value: int) -> None:
-        stats.own[self._name] = value - sum(getattr(part, self._name) for part in stats.parts)
+        stats.own[self._name] = value - self._total(stats)
+
+    def _total(self, stats: StagedStats) -> int:
+        return sum(int(getattr(part, self._name)) for part in stats.parts)
 
 
 class StagedStats(SolveStats):
@@ -53,10 +56,9 @@ class StagedStats(SolveStats):
         solver: Short description of the whole.
     """
 
-    # the dataclass declares plain numbers; these are numbers too, read from the parts when asked for
-    nfe_forward = _Sum()  # type: ignore[assignment]  # see above
-    nfe_backward = _Sum()  # type: ignore[assignment]  # see above
-    vjps = _Sum()  # type: ignore[assignment]  # see above
+    nfe_forward = _Sum()
+    nfe_backward = _Sum()
+    vjps = _Sum()
 
     def __init__(self, solver: str = "") -> None:
         self.own: dict[str, int] = {}
