@@ -10,6 +10,8 @@ from .errors import (
     SolverOptionError,
     StepUnderflowError,
 )
+from .implicit import SDIRK3
+from .reversible import Reversible
 from .runge_kutta import (
     RK4,
     RK38,
@@ -32,6 +34,7 @@ __all__ = [
     "RK4",
     "RK38",
     "SDE",
+    "SDIRK3",
     "SRK",
     "Bosh3",
     "Dopri5",
@@ -48,6 +51,7 @@ __all__ = [
     "NonFiniteStateError",
     "ODESolver",
     "Ralston",
+    "Reversible",
     "RungeKutta",
     "SDESolver",
     "Scheme",

@@ -123,5 +123,5 @@ class typed_failures:
         if "underflow" in str(error):
             raise StepUnderflowError(
                 f"{name}: the step fell below the resolution of t {where}: {error}",
-                "loosen rtol and atol, use a stiff method such as Kvaerno3, or regularise the field",
+                "loosen rtol and atol, use a stiff method such as SDIRK3, or regularise the field",
             ) from error

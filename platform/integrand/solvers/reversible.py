@@ -1,0 +1,199 @@
+"""Algebraically reversible methods: exact gradients at a memory that does not grow with the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .accounts import CountedField, refuse_dropout
+from .base import ODESolver
+from .errors import SolverError, SolverOptionError
+from .hidden_inputs import differentiable_inputs
+from .options import require_choice, require_positive, spell
+from .problem import Problem, grid, prepare, require_finite
+from .reversible_schemes import SCHEMES, Scheme, State
+from .solution import Solution, SolveStats
+
+PARTED = 0.1
+"""Relative distance of the scheme's two copies of the state from which it is called unstable."""
+MISSED = 1e-2
+"""Relative miss of the initial state from which the reconstruction is called unstable."""
+
+
+class Reversible(ODESolver):
+    """Fixed-step methods whose steps can be undone, so that the backward pass rebuilds the states.
+
+    Worth it for very many steps only: at the same number of evaluations `gradient: checkpoint` is more
+    accurate, and these methods are stable on fields that neither grow nor contract much. They carry a second
+    copy of the state; where the copies part, or the states cannot be rebuilt, the solve is refused.
+
+    Args:
+        method: `mccallum-foster` (2024) couples two copies by a base step of order 4, 8 evaluations per step,
+            order 4; `reversible-heun` (Kidger 2021) and `alf` (Zhuang 2021) make one evaluation per step and
+            are of order 2.
+        step_size: Longest step, in units of t.
+        num_steps: Number of steps over the whole time span, instead of step_size.
+        coupling: How strongly McCallum and Foster's copies are drawn together, in (0, 1]; less is more stable
+            and shrinks what rounding the backward pass survives.
+        max_nfe: Evaluations after which the forward or the backward solve is given up.
+
+    Raises:
+        SolverOptionError: Unknown method, or neither or both of step_size and num_steps.
+    """
+
+    gradients: ClassVar[tuple[str, ...]] = ("reversible",)
+    adaptive: ClassVar[bool | None] = False
+
+    def __init__(
+        self,
+        method: Literal["mccallum-foster", "reversible-heun", "alf"] = "mccallum-foster",
+        step_size: float | None = None,
+        num_steps: int | None = None,
+        coupling: float = 0.99,
+        max_nfe: int | None = None,
+    ) -> None:
+        require_choice("method", method, SCHEMES)
+        require_positive(step_size=step_size, num_steps=num_steps, max_nfe=max_nfe, coupling=coupling)
+        if (step_size is None) == (num_steps is None):
+            both = "both step_size and num_steps" if step_size else "neither step_size nor num_steps"
+            raise SolverOptionError(f"{method} got {both}", "set one of the two")
+        if coupling > 1:
+            raise SolverOptionError(f"coupling={coupling} drives the copies apart", "set it to 0.99")
+        self.method, self.coupling = method, coupling
+        self.step_size, self.num_steps = step_size, num_steps
+        self.max_nfe = max_nfe
+        self.gradient = "reversible"
+
+    def describe(self) -> str:
+        """Method and steps, such as `mccallum-foster num_steps=100`."""
+        steps = f"num_steps={self.num_steps}" if self.num_steps else f"step_size={spell(self.step_size or 0)}"
+        return f"{self.method} {steps}"
+
+    def solve(self, field: nn.Module, y0: Tensor, t: Tensor | Sequence[float]) -> Solution:
+        """Integrate; see `ODESolver.solve`.
+
+        Raises:
+            SolverError: The scheme is unstable on this field with these steps.
+        """
+        problem = prepare(field, y0, t)
+        stats = SolveStats(solver=self.describe(), gradient="reversible", accepted=0, rejected=0)
+        if problem.trivial:
+            return problem.still(stats)
+        counted = CountedField(field, stats, max_nfe=self.max_nfe, device_type=problem.y0.device.type)
+        run = _Run(SCHEMES[self.method](counted, self.coupling), problem, self.step_size, self.num_steps)
+        with problem.context():
+            inputs: tuple[Tensor, ...] = ()
+            if torch.is_grad_enabled():
+                refuse_dropout(field, "reversible")
+                f0 = counted(run.times[0], problem.y0.detach())
+                inputs = differentiable_inputs(field, f0)
+                counted.remember(f0.detach())
+            ys: Tensor = _Solve.apply(run, problem.y0, *inputs)  # type: ignore[no-untyped-call]  # torch
+            require_finite(stats.solver, ys[-1], problem.times[-1], stats.nfe_forward)
+        counted.start_backward()
+        sizes = [abs(h) for h in run.sizes]
+        stats.accepted, stats.min_step, stats.max_step = len(sizes), min(sizes), max(sizes)
+        return problem.finish(ys, stats)
+
+
+class _Run:
+    """One solve: its grid, its scheme and the checks of stability."""
+
+    def __init__(
+        self, scheme: Scheme, problem: Problem, step_size: float | None, num_steps: int | None
+    ) -> None:
+        self.scheme = scheme
+        intervals = grid(problem.times, step_size, num_steps)
+        nodes = [node for interval in intervals for node in interval[:-1]] + [problem.times[-1]]
+        self.sizes = [b - a for a, b in pairwise(nodes)]
+        self.ends, n = [], 0
+        for interval in intervals:
+            n += len(interval) - 1
+            self.ends.append(n)
+        y0 = problem.y0
+        self.nodes = nodes
+        self.times = torch.tensor(nodes, dtype=y0.dtype).to(y0.device, non_blocking=True).unbind()
+
+    def forward(self, y0: Tensor) -> tuple[list[Tensor], State]:
+        """Outputs and the last state; checks that the copies stayed together."""
+        state = self.scheme.start(self.times[0], y0)
+        outputs, ends = [y0], set(self.ends)
+        for n, h in enumerate(self.sizes):
+            state = self.scheme.step(self.times[n], self.times[n + 1], h, state)
+            if n + 1 in ends:
+                outputs.append(state[0])
+        self._check_copies(state)
+        return outputs, state
+
+    def _check_copies(self, state: State) -> None:
+        apart = self.scheme.distance(state, self.sizes[-1])
+        if not apart <= PARTED:
+            raise SolverError(
+                f"{self.scheme.counted.stats.solver} is unstable on this field: its two copies of the state "
+                f"are {100 * apart:.3g} % apart at t={self.nodes[-1]:.6g}",
+                "take smaller steps, or an explicit method with gradient: checkpoint",
+            )
+
+    def check_rebuilt(self, rebuilt: Tensor, y0: Tensor) -> None:
+        """Refuse gradients that belong to a trajectory other than the one that was solved."""
+        miss = float(torch.linalg.vector_norm(rebuilt - y0) / torch.linalg.vector_norm(y0).clamp_min(1e-30))
+        if not miss <= MISSED:
+            raise SolverError(
+                f"{self.scheme.counted.stats.solver} could not rebuild its states: the initial one is "
+                f"missed by {100 * miss:.3g} %",
+                "take fewer steps or float64, or an explicit method with gradient: checkpoint",
+            )
+
+
+class _Solve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, run: _Run, y0: Tensor, *inputs: Tensor) -> Tensor:
+        outputs, last = run.forward(y0)
+        ctx.run, ctx.n = run, len(last)
+        ctx.save_for_backward(y0, *last, *inputs)
+        return torch.stack(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise SolverError("reversible methods have no second derivative", "set gradient: backprop")
+        run: _Run = ctx.run
+        y0, *rest = ctx.saved_tensors
+        state, inputs = tuple(rest[: ctx.n]), tuple(rest[ctx.n :])
+        scheme, totals = run.scheme, [torch.zeros_like(x) for x in inputs]
+        adjoint = [torch.zeros_like(x) for x in state]
+        arriving = dict(zip(run.ends, grad.unbind(0)[1:], strict=True))
+        with scheme.counted.recomputing():
+            for n in reversed(range(len(run.sizes))):
+                if n + 1 in arriving:
+                    adjoint[0] = adjoint[0] + arriving[n + 1]
+                times = (run.times[n], run.times[n + 1], run.sizes[n])
+                state = scheme.undo(*times, state)
+                adjoint = _pull_back(partial(scheme.step, *times), state, adjoint, inputs, totals)
+            run.check_rebuilt(state[0], y0)
+            (first,) = _pull_back(lambda s: scheme.start(run.times[0], s[0]), (y0,), adjoint, inputs, totals)
+        return (None, first + grad[0], *totals)
+
+
+def _pull_back(
+    function: Callable[[State], State],
+    state: State,
+    adjoint: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    totals: list[Tensor],
+) -> list[Tensor]:
+    """Pull cotangents back through one function of the state; adds those of the inputs to `totals`."""
+    with torch.enable_grad():
+        leaves = tuple(x.detach().requires_grad_() for x in state)
+        values = function(leaves)
+    pairs = [(v, a) for v, a in zip(values, adjoint, strict=True) if v.requires_grad]
+    outputs, cotangents = [v for v, _ in pairs], [a for _, a in pairs]
+    found = torch.autograd.grad(outputs, (*leaves, *inputs), cotangents, materialize_grads=True)
+    if totals:
+        torch._foreach_add_(totals, found[len(leaves) :])
+    return list(found[: len(leaves)])
