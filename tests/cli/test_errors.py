@@ -24,7 +24,10 @@ INTEGRAND = str(Path(sysconfig.get_path("scripts")) / "integrand")
         ("fit --modle.channels 3", "unknown option --modle.channels, did you mean model.channels?"),
         ("fit --trainer.max_epoch 1", "unknown option --trainer.max_epoch, did you mean trainer.max_epochs?"),
         ("fit --trainer.max_epochs a", "trainer.max_epochs: expected int, got 'a'"),
-        ("fit --model.solver TorchDiffEq --model.solver.method dopri55", "'dopri55' is not a choice, did you mean dopri5?"),
+        (
+            "fit --model.solver TorchDiffEq --model.solver.method dopri55",
+            "'dopri55' is not a choice, did you mean dopri5?",
+        ),
         ("fit --model.solver TorchDiffEqq", "no class 'TorchDiffEqq', did you mean TorchDiffEq?"),
         ("fit --model.solver.stepsize 1", "Dopri5 takes no option 'stepsize', did you mean step_size?"),
         ("fit --model ResNet --model.solver.method rk4", "model: ResNet takes no option 'solver'"),
@@ -42,7 +45,10 @@ INTEGRAND = str(Path(sysconfig.get_path("scripts")) / "integrand")
             "fit --model.solver TorchDiffEq --model.solver.method rk4 --model.solver.rtol 1e-3 --model.solver.num_steps 2",
             "rk4 does not take rtol",
         ),
-        ("fit --model.solver TorchDiffEq --model.solver.method dopri5 --model.solver.num_steps 2", "dopri5 does not take num_steps"),
+        (
+            "fit --model.solver TorchDiffEq --model.solver.method dopri5 --model.solver.num_steps 2",
+            "dopri5 does not take num_steps",
+        ),
         ("fit --model.channels 0", "channels must be at least 1, got 0"),
         (
             "fit --model HeavyBallNeuralODE --model.gamma_init 2",
@@ -71,6 +77,15 @@ def test_wrong_key_in_a_config_file(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert main(["fit", "--config", "wrong.yaml"]) == 2
     assert "unknown key 'trainer.max_epoch' in the configuration, did you mean" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["model: [", "- a list", "\x00"])
+def test_config_file_that_is_none(text, capsys, monkeypatch, tmp_path):
+    (tmp_path / "broken.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--config", "broken.yaml"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("integrand: error: broken.yaml is not")
 
 
 def test_spec_in_a_config_file_is_refused(capsys, monkeypatch, tmp_path):

@@ -126,6 +126,24 @@ def test_later_configs_override_earlier_ones(program, tmp_path):
     assert "spec" not in config["model"]["init_args"]  # the data publishes it
 
 
+def test_defaults_of_the_default_family_are_not_carried_over(program):
+    """NeuralODE has t1 = 1; a family with another default for a shared name must keep its own."""
+    for option in (["--model", "NoBlock"], ["--model", "configs/model/no_block.yaml"]):
+        result = program("fit", *option, "--data", "Digits", "--print_config")
+        config = yaml.safe_load(result.stdout)
+        assert config["model"]["class_path"].endswith("NoBlock")
+        assert "t1" not in config["model"]["init_args"]
+    from integrand.datamodules import Digits
+
+    assert config["data"]["init_args"]["batch_size"] == Digits().batch_size
+
+
+def test_no_options_at_all_name_a_family_and_a_data_set(program):
+    config = yaml.safe_load(program("fit", "--print_config").stdout)
+    assert config["model"]["class_path"].endswith("NeuralODE")
+    assert config["data"]["class_path"].endswith("FashionMini")
+
+
 def test_optimizer_and_schedule_are_injected(program, small):
     options = ["--model.optimizer", "SGD", "--model.optimizer.lr", "0.5", "--model.lr_scheduler", "StepLR"]
     result = program("fit", *small, *options, "--model.lr_scheduler.step_size", "1", "--print_config")

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
+
+import yaml
 
 from ..errors import UsageError
 from . import configs
 
 _FILES = {"--config", "-c", "--model", "--data", "--trainer"}
 """Options whose value may be a configuration file."""
+
+
+DEFAULT_CLASSES = {"model": "NeuralODE", "data": "FashionMini"}
+"""What `integrand fit` trains, and on what, when told nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,38 @@ def resolve_files(argv: list[str]) -> list[str]:
         if name in {"--config", "-c"} or (name in _FILES and value.endswith((".yaml", ".yml"))):
             result[i + 1] = str(configs.find(value))
     return result
+
+
+def with_default_classes(argv: list[str]) -> list[str]:
+    """Start from the default family and data set where neither a file nor an option names one.
+
+    They do not stand in the base configuration: parsed from there, every default of the default family would
+    count as given, and be carried over to the family that the user names.
+    """
+    keys: set[str] = set()
+    for name, value in pairwise(argv):
+        if name in {"--config", "-c"}:
+            keys.update(_top_level_keys(Path(value)))
+        elif name in {"--model", "--data"}:
+            keys.add(name.removeprefix("--"))
+    missing = {key: default for key, default in DEFAULT_CLASSES.items() if key not in keys}
+    return [word for key, default in missing.items() for word in (f"--{key}", default)] + argv
+
+
+def _top_level_keys(config: Path) -> list[str]:
+    """The sections that a configuration file sets.
+
+    Raises:
+        UsageError: The file is not a YAML mapping.
+    """
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = " ".join(str(error).split())
+        raise UsageError(f"{config} is not YAML: {where}", "mend the file") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{config} is not a mapping of sections", "start it with model:, data: or trainer:")
+    return list(content)
 
 
 def expand_run(

@@ -202,7 +202,7 @@ def run(command: str, argv: list[str]) -> int:
     arguments.refuse_linked(argv)
     argv = arguments.expand_run(command, argv, recorded_run)
     argv = _with_embedded_config(command, argv)
-    argv = arguments.resolve_files(argv)
+    argv = arguments.with_default_classes(arguments.resolve_files(argv))
     parser_kwargs: dict[str, Any] = {"allow_abbrev": False, "prog": "integrand"}
     parser_kwargs |= {c: {"default_config_files": [str(configs.BASE)]} for c in _COMMANDS}
     try:
