@@ -55,6 +55,45 @@ def test_a_linear_map_takes_at_most_twice_its_dimension(search):
     assert plain > 2 * found.iterations
 
 
+def wild(z):
+    """A nonlinear map on ℝ³ whose residual does not fall from iterate to iterate."""
+    return 3 * torch.cos(z) + 0.8 * z.roll(1, dims=1) ** 2 / (1 + z.abs())
+
+
+def test_broyden_makes_the_iterates_of_its_definition():
+    """The direct form: J s = −F, J ← J + (ΔF − J s) sᵀ / ‖s‖² from J = −I, without Sherman–Morrison."""
+    z = torch.tensor([[0.3, -0.5, 1.2]], dtype=torch.float64)
+    visited = []
+
+    def watched(z):
+        visited.append(z)
+        return wild(z)
+
+    broyden(watched, z, tol=1e-14, max_iter=8)
+    jacobian, values = -torch.eye(3, dtype=torch.float64), wild(z) - z
+    for found in visited:
+        # eight solves of 3 × 3 systems of condition below 1e3
+        torch.testing.assert_close(found, z, rtol=1e-9, atol=1e-9)
+        s = torch.linalg.solve(jacobian, -values[0])[None]
+        new = wild(z + s) - (z + s)
+        jacobian = jacobian + torch.outer((new - values)[0] - jacobian @ s[0], s[0]) / (s**2).sum()
+        z, values = z + s, new
+    assert len(visited) == 8
+
+
+@both_searches
+def test_the_best_iterate_is_kept(search):
+    """The residual reported is that of the state returned, and a longer search never returns a worse one."""
+    starts = 3 * torch.randn(20, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    last = torch.full((20,), torch.inf, dtype=torch.float64)
+    for budget in range(1, 13):
+        found = search(wild, starts, tol=1e-14, max_iter=budget)
+        value = wild(found.z)
+        torch.testing.assert_close(found.residual, (value - found.z).norm(dim=1) / value.norm(dim=1))
+        assert (found.residual <= last).all()
+        last = found.residual
+
+
 @both_searches
 def test_it_finds_the_fixed_point_of_an_expanding_map(search):
     """z ↦ −3z + 4: plain iteration runs away from z = 1, the quasi-Newton methods do not."""
