@@ -45,7 +45,7 @@ class FamilyModule(pl.LightningModule):
     uses_solver: ClassVar[bool] = False
     """Whether a configurable solver integrates it."""
     stochastic: bool = False
-    """Whether two evaluations in training mode may differ; of a network with noise its own attribute says so."""
+    """Whether two evaluations in training mode may differ; with noise the network's own attribute says so."""
     reversible: ClassVar[bool] = False
     """Whether inputs are recomputed from outputs in the backward pass."""
     needs_grad_at_eval: ClassVar[bool] = False

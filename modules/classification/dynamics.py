@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 from integrand.solvers import ODESolver, Solution
 
-
 Composition = Literal["none", "linear", "stages", "field", "recomputed"]
 """How evaluations make up the map, which decides where noise can enter.
 
-`linear`: each evaluation enters one step, and linearly: x_{n+1} = … + c f_n(x_n). `stages`: several evaluations
-act on each other inside a step x_{n+1} = x_n + Δ_n(x_n). `field`: `solver` places the evaluations.
-`recomputed`: the backward pass repeats them. `none`: none of these, and noise is refused.
+`linear`: each evaluation enters one step, and linearly: x_{n+1} = … + c f_n(x_n). `stages`: several
+evaluations act on each other inside a step x_{n+1} = x_n + Δ_n(x_n). `field`: `solver` places the
+evaluations. `recomputed`: the backward pass repeats them. `none`: none of these, and noise is refused.
 """
 
 

@@ -19,8 +19,8 @@ _RECOMPUTED = "its backward pass evaluates the residual functions again and woul
 class Noise(nn.Module, ABC):
     """Noise that regularises a family; a network holds a copy of its own.
 
-    What the noise learns, if anything, is in this module, so that a checkpoint of a family fits the family with
-    and without noise. Training mode and evaluation follow the module's own `training`.
+    What the noise learns, if anything, is in this module, so that a checkpoint of a family fits the family
+    with and without noise. Training mode and evaluation follow the module's own `training`.
     """
 
     fits: ClassVar[tuple[Composition, ...]]
@@ -32,7 +32,7 @@ class Noise(nn.Module, ABC):
 
     @property
     def passes(self) -> int:
-        """Passes through the network whose logits are averaged, in the present mode; 1 for an ordinary one."""
+        """Passes through the network whose logits are averaged, in the present mode."""
         return 1
 
     @property
@@ -66,15 +66,17 @@ class Noise(nn.Module, ABC):
             return ""
         if kind == "none":
             return _UNDECLARED
-        if kind == "recomputed" and "linear" in self.fits:
-            return _RECOMPUTED
-        return self.reasons[kind]
+        return _RECOMPUTED if self._would_fit(dynamics) else self.reasons[kind]
 
     @abstractmethod
     def enter(self, stages: Sequence[Dynamics]) -> None:
         """Change the dynamics of every stage, all of which fit, so that the noise acts in them."""
 
+    def _would_fit(self, dynamics: Dynamics) -> bool:
+        """Whether only the recomputation is in the way."""
+        return dynamics.composition == "recomputed" and "recomputed" not in self.reasons
+
     def _remedy(self, dynamics: Dynamics) -> str:
-        if dynamics.composition == "recomputed" and "linear" in self.fits:
+        if self._would_fit(dynamics):
             return "set model.reversible_backward to false"
         return f"remove model.noise, or use {self.where}"

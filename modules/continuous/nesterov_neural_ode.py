@@ -74,6 +74,8 @@ class NesterovDynamics(Dynamics):
         UsageError: t0 or length is not positive.
     """
 
+    composition = "field"
+
     def __init__(
         self, field: NesterovField, solver: ODESolver, t0: float, length: float, channels: int
     ) -> None:

@@ -31,6 +31,8 @@ class AntisymmetricDynamics(SteppedDynamics):
     """
 
     scheme = "euler"
+    composition = "linear"
+    first_order = True
 
     def __init__(self, channels: int, blocks: int, h: float, gamma: float, activation: Activation) -> None:
         super().__init__(channels, blocks, h)

@@ -44,6 +44,9 @@ class HigherOrderDynamics(SteppedDynamics):
         UsageError: There is no such method.
     """
 
+    composition = "stages"
+    first_order = True
+
     def __init__(
         self, channels: int, blocks: int, method: Method, h: float, tied_stages: bool, tied: bool
     ) -> None:

@@ -36,6 +36,8 @@ class LinearMultistepDynamics(SteppedDynamics):
     """
 
     scheme = "linear two-step"
+    composition = "linear"
+    first_order = True
 
     def __init__(
         self,

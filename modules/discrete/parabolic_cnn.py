@@ -29,6 +29,8 @@ class ParabolicDynamics(SteppedDynamics):
     """
 
     scheme = "euler"
+    composition = "linear"
+    first_order = True
 
     def __init__(self, channels: int, blocks: int, h: float, activation: Activation, norm: bool) -> None:
         super().__init__(channels, blocks, h)

@@ -36,6 +36,9 @@ class PolyNetDynamics(SteppedDynamics):
         UsageError: There is no such variant.
     """
 
+    composition = "stages"
+    first_order = True
+
     def __init__(self, channels: int, blocks: int, variant: Variant, h: float) -> None:
         super().__init__(channels, blocks, h)
         require_variant("variant", variant, Variant)

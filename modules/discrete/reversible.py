@@ -92,6 +92,7 @@ class ReversibleDynamics(SteppedDynamics):
         self.width = channels
         """Channels of each of the two maps."""
         self.reversible_backward = reversible_backward
+        self.composition = "recomputed" if reversible_backward else "linear"
 
     @abstractmethod
     def couplings(self, n: int) -> Sequence[Coupling]:

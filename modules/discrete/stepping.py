@@ -111,7 +111,9 @@ class SteppedDynamics(Dynamics):
         states = [self.read(0, state)]
         for n in range(self.blocks):
             f.t = torch.full_like(f.t, n * self.h)
-            state = self.step(n, state, f)
+            before, state = state, self.step(n, state, f)
+            if self.on_step is not None:
+                state = (self.on_step(n, before[0], state[0]), *state[1:])
             if keep_all or n == self.blocks - 1:
                 states.append(self.read(n + 1, state))
         return self._solution(problem, stats, states)

@@ -1,0 +1,61 @@
+"""Dropout of the residual function or field (Srivastava et al. 2014)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+from ..classification import Dynamics
+from ..classification.dynamics import Composition
+from .held import Factor, HeldNoise
+from .steps import Granularity, StepNoise, keep_mask, require, require_per
+
+
+class Dropout(StepNoise, HeldNoise):
+    """x_{n+1} = x_n + Δ_n ⊙ b/q, b ~ Bernoulli(q), q = 1 − p: mean Δ_n and variance (p/q) Δ_n².
+
+    Read as the SDE dX = f dt + √(p/q) f ⊙ dW (Lu et al. 2018). Discrete nets draw a mask in every step,
+    vector fields one for each solve. Evaluation is the family without noise.
+
+    Args:
+        p: Probability of dropping, as in `torch.nn.Dropout`, 0 ≤ p < 1.
+        per: What is dropped together: each `element`, a `channel`, or all of an `image`.
+
+    Raises:
+        UsageError: p is outside its domain.
+    """
+
+    fits: ClassVar[tuple[Composition, ...]] = ("linear", "stages", "field")
+    where = "a residual net or a neural ODE"
+
+    def __init__(self, p: float = 0.1, per: Granularity = "element") -> None:
+        super().__init__()
+        self.p = require("p", p, 0 <= p < 1, "0 ≤ p < 1")
+        self.per = require_per(per, "element", "channel", "image")
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether anything is dropped."""
+        return self.p > 0
+
+    def factor(self, value: Tensor, n: int) -> Tensor | None:
+        """The mask of a step; see `StepNoise.factor`."""
+        return self._mask(value)
+
+    def draw(self, y0: Tensor, start: float, end: float) -> Factor | None:
+        """The mask of a solve; see `HeldNoise.draw`."""
+        mask = self._mask(y0)
+        return None if mask is None else lambda t: mask
+
+    def enter(self, stages: Sequence[Dynamics]) -> None:
+        """Each stage as its kind demands; see `Noise.enter`."""
+        for stage in stages:
+            entry = HeldNoise if stage.composition == "field" else StepNoise
+            entry.enter(self, [stage])
+
+    def _mask(self, like: Tensor) -> Tensor | None:
+        if not self.training or not self.p:
+            return None
+        return keep_mask(like, 1 - self.p, self.per) / (1 - self.p)
