@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -13,19 +14,19 @@ from integrand.solvers.verification import Recorded, recorded_solves, tighter, v
 
 
 def test_errors_are_the_true_ones(fields):
-    """Euler-like errors of RK4 on a rotation, whose solution and gradient are known."""
-    field = fields["oscillator"](3.0)
+    """Errors of RK4 on a rotation, whose solution and gradient are known."""
+    field = fields["oscillator"](5.0)
     y0 = torch.tensor([[1.0, 0.0], [0.5, -2.0]], dtype=torch.float64)
     report = verify(Recorded(RK4(num_steps=10), field, y0, [0.0, 2.0]))
     end = RK4(num_steps=10).solve(field, y0, [0.0, 2.0]).ys[-1]
-    c, s = math.cos(6), math.sin(6)
+    c, s = math.cos(10), math.sin(10)
     exact = y0 @ torch.tensor([[c, -s], [s, c]], dtype=torch.float64)
     assert report.used.solution_error == pytest.approx(((end - exact).norm() / exact.norm()).item(), rel=1e-4)
     assert not report.used.adequate
     assert [a.solver for a in report.tighter] == ["rk4 num_steps=20", "rk4 num_steps=40"]
     errors = [report.used, *report.tighter]
-    for coarse, fine in zip(errors[:-1], errors[1:], strict=True):
-        assert coarse.solution_error / fine.solution_error == pytest.approx(16, rel=0.4)  # order 4
+    for coarse, fine in pairwise(errors):
+        assert coarse.solution_error / fine.solution_error == pytest.approx(16, rel=0.5)  # order 4, coarse
         assert fine.gradient_error < coarse.gradient_error
     assert report.remedy == next(a.solver for a in report.tighter if a.adequate)
     assert report.change < 1e-7

@@ -16,10 +16,8 @@ DRIFT_LIMIT = 0.05
 """Relative miss of the initial state from which the adjoint's gradients are called unreliable."""
 
 
-def guard_backward(
-    y0: Tensor, counted: CountedField, times: Sequence[float]
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Marks that run before and after the adjoint's backward solve.
+def guard_backward(y0: Tensor, counted: CountedField, times: Sequence[float]) -> Callable[[Tensor], Tensor]:
+    """Checks that run before and after the adjoint's backward solve.
 
     Args:
         y0: Initial state.
@@ -27,23 +25,22 @@ def guard_backward(
         times: Output times.
 
     Returns:
-        The marked initial state to solve from, and a function that marks the trajectory.
+        A function that marks the trajectory.
     """
-    anchor = torch.zeros((), requires_grad=True)  # lets the mark run when y0 itself takes no gradient
     start = y0.detach()
-    end: list[Tensor] = []
 
-    def release(ys: Tensor) -> Tensor:
-        end.append(ys[-1].detach())
-        marked: Tensor = _Before.apply(ys)  # type: ignore[no-untyped-call]  # torch
+    def mark(ys: Tensor) -> Tensor:
+        end = ys[-1].detach()
+
+        def check() -> None:
+            last, counted.last = counted.last, None
+            if last is not None:
+                _warn_of_drift(last[0], last[1], start, end, times)
+
+        marked: Tensor = _Guard.apply(ys, check)  # type: ignore[no-untyped-call]  # torch
         return marked
 
-    def check() -> None:
-        last, counted.last = counted.last, None
-        if last is not None:
-            _warn_of_drift(last[0], last[1], start, end[0], times)
-
-    return _After.apply(y0, anchor, check), release  # type: ignore[no-untyped-call]  # torch
+    return mark
 
 
 def _warn_of_drift(t: Tensor, y: Tensor, y0: Tensor, y1: Tensor, times: Sequence[float]) -> None:
@@ -64,32 +61,21 @@ def _warn_of_drift(t: Tensor, y: Tensor, y0: Tensor, y1: Tensor, times: Sequence
         )
 
 
-class _Before(torch.autograd.Function):
+class _Guard(torch.autograd.Function):
     """Identity on the trajectory that refuses second derivatives, which the adjoint would return as zero."""
 
     @staticmethod
-    def forward(ctx: Any, ys: Tensor) -> Tensor:
+    def forward(ctx: Any, ys: Tensor, check: Callable[[], None]) -> Tensor:
+        ctx.check = check
         return ys.view_as(ys)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         if torch.is_grad_enabled():
             raise SolverError(
                 "the adjoint has no second derivative, but create_graph=True asks for one",
                 "set gradient: backprop",
             )
-        return grad
-
-
-class _After(torch.autograd.Function):
-    """Identity on the initial state whose backward runs when the adjoint solve is over."""
-
-    @staticmethod
-    def forward(ctx: Any, y0: Tensor, anchor: Tensor, check: Callable[[], None]) -> Tensor:
-        ctx.check = check
-        return y0.view_as(y0)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        ctx.check()
-        return grad, None, None
+        # at the end of the whole pass, whichever inputs it was asked for
+        torch.autograd.Variable._execution_engine.queue_callback(ctx.check)
+        return grad, None

@@ -166,7 +166,7 @@ class TorchDiffEq(ODESolver):
                 del adjoint_options["first_step"]
             # torchdiffeq replaces all options when the norm is given: they must be repeated
             adjoint_options |= {"norm": "seminorm"} if self.seminorm else {}
-        y0, release = guard_backward(y0, counted, times)
+        mark = guard_backward(y0, counted, times)
         ys = call(
             odeint_adjoint,
             func,
@@ -177,7 +177,7 @@ class TorchDiffEq(ODESolver):
             adjoint_options=adjoint_options,
             **kwargs,
         )
-        return release(ys)
+        return mark(ys)
 
     def _prepare_adaptive(
         self, options: dict[str, Any], counted: CountedField, problem: Problem, f0: Tensor

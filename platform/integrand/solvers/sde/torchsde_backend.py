@@ -139,8 +139,8 @@ class TorchSDE(SDESolver):
         inputs = tuple({id(x): x for v in values for x in differentiable_inputs(module, v)}.values())
         if self.method == "reversible_heun":
             kwargs["adjoint_method"] = "adjoint_reversible_heun"
-        start, release = guard_backward(y, CountedField(module, counted.stats), ts.tolist())
-        return release(torchsde.sdeint_adjoint(wrapped, start, ts, adjoint_params=inputs, **kwargs))
+        mark = guard_backward(y, CountedField(module, counted.stats), ts.tolist())
+        return mark(torchsde.sdeint_adjoint(wrapped, y, ts, adjoint_params=inputs, **kwargs))
 
 
 class _Wrapped(nn.Module):
