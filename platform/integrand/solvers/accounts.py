@@ -144,6 +144,19 @@ class CountedField:
             stack.callback(setattr, self, "_managed", False)
             yield
 
+    def charge(self, number: int, t: Tensor) -> None:
+        """Account for evaluations made inside a compiled step; the limit is kept as for single ones."""
+        stats = self.stats
+        if self.in_backward:
+            if stats.nfe_backward + number > self.limit:
+                raise self._exhausted("backward solve", t, stats.nfe_backward)
+            stats.nfe_backward += number
+            stats.vjps += number
+        else:
+            if stats.nfe_forward + number > self.limit:
+                raise self._exhausted("forward solve", t, stats.nfe_forward)
+            stats.nfe_forward += number
+
     def add_vjps(self, number: int) -> None:
         """Account for vector-Jacobian products that the backward pass makes."""
         self.stats.vjps += number

@@ -14,6 +14,7 @@ from integrand.solvers.initial_step import initial_step
 from integrand.solvers.problem import Problem, not_finite
 from integrand.solvers.tape import StepRecord, Tape
 
+from .compiled import compiled_error, compiled_step
 from .control import PIController
 from .step import add_stages, stage_times, step, sum_stages
 from .tableau import Tableau
@@ -32,6 +33,7 @@ class AdaptiveSteps:
         atol: Absolute tolerance.
         first_step: First step, chosen from the field where None.
         max_step: Longest step, unbounded where None.
+        compiled: Take the steps through torch.compile.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class AdaptiveSteps:
         atol: float,
         first_step: float | None,
         max_step: float | None,
+        compiled: bool = False,
     ) -> None:
         assert tableau.error_order is not None
         self.tableau = tableau
@@ -51,6 +54,7 @@ class AdaptiveSteps:
         self.rtol, self.atol = rtol, atol
         self.first_step = first_step
         self.max_step = math.inf if max_step is None else max_step
+        self.compiled = compiled
         self.rejected = 0
         self.sizes: list[float] = []
         self.stiffness: float | None = None
@@ -76,9 +80,9 @@ class AdaptiveSteps:
             lands = abs(stop - t) <= 1.01 * h
             used = stop - t if lands else sign * h
             t1 = stop if lands else t + used
-            nodes = self._tensor(stage_times(tableau, t, used, t1))
-            y1, stages, before = step(tableau, field, nodes, used, y, k1, all_stages=True)
-            error, size1 = self._error(stages, used, size, y1)
+            *nodes, step_size = self._tensor([*stage_times(tableau, t, used, t1), used])
+            y1, stages, before = self._step(nodes, step_size, used, y, k1)
+            error, size1 = self._error(stages, step_size, used, size, y1)
             if not error <= 1:
                 self.rejected += 1
                 h = abs(used) * controller.rejected(error)
@@ -119,16 +123,37 @@ class AdaptiveSteps:
     def replay(self, record: StepRecord, y: Tensor) -> list[Tensor]:
         """Repeat one step; see `Integrator.replay`."""
         inside = bool(record.interior)
-        end, stages, _ = step(self.tableau, self.counted, record.times, record.h, y, None, all_stages=inside)
+        if self.compiled:
+            take = compiled_step(self.tableau, self.counted, False, inside)
+            size = torch.full((), float(record.h), dtype=y.dtype, device=y.device)
+            end, stages, _ = take(tuple(record.times), size, y, None)
+        else:
+            end, stages, _ = step(
+                self.tableau, self.counted, record.times, record.h, y, None, all_stages=inside
+            )
         rows = (self.tableau.dense_row(theta) for _, theta in record.interior)
         return [end, *(add_stages(y, stages, weights, record.h) for weights in rows)]
 
     def _tensor(self, values: list[float]) -> tuple[Tensor, ...]:
         return torch.tensor(values, dtype=self._dtype).to(self._device, non_blocking=True).unbind()
 
+    def _step(
+        self, nodes: list[Tensor], step_size: Tensor, used: float, y: Tensor, k1: Tensor | None
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        if not self.compiled:
+            return step(self.tableau, self.counted, nodes, used, y, k1, all_stages=True)
+        take = compiled_step(self.tableau, self.counted, k1 is not None, True)
+        end, stages, before = take(tuple(nodes), step_size, y, k1)
+        return end, stages, before
+
     @torch.no_grad()
-    def _error(self, stages: list[Tensor], h: float, size: Tensor, y1: Tensor) -> tuple[float, Tensor]:
+    def _error(
+        self, stages: list[Tensor], step_size: Tensor, h: float, size: Tensor, y1: Tensor
+    ) -> tuple[float, Tensor]:
         """RMS of the error estimate over tolerance, and |y₁| for the next step; the step's one read-back."""
+        if self.compiled:
+            norms, size1 = compiled_error(self.tableau)(stages, step_size, size, y1, self.atol / self.rtol)
+            return norms.item() / (self.rtol * math.sqrt(y1.numel())), size1
         size1 = y1.abs()
         scale = torch.maximum(size, size1).add_(self.atol / self.rtol)
         ratio = sum_stages(stages, self.tableau.error_row, h).div_(scale)

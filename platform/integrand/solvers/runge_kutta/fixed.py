@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from integrand.solvers.accounts import CountedField
 from integrand.solvers.problem import Problem, grid
 from integrand.solvers.tape import StepRecord, Tape
 
+from .compiled import compiled_step
 from .step import stage_times, step
 from .tableau import Tableau
 
@@ -25,6 +25,7 @@ class FixedSteps:
         problem: Initial state and times.
         step_size: Longest step, or None.
         num_steps: Number of steps over the whole span, where step_size is None.
+        compiled: Take the steps through torch.compile.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class FixedSteps:
         problem: Problem,
         step_size: float | None,
         num_steps: int | None,
+        compiled: bool = False,
     ) -> None:
         self.tableau = tableau
         self.counted = counted
@@ -42,8 +44,10 @@ class FixedSteps:
         self.sizes = [b - a for a, b in spans]
         values = [stage_times(tableau, a, b - a, b) for a, b in spans]
         y0 = problem.y0
-        # all times in one transfer; a row is a view
-        self.times = torch.tensor(values, dtype=y0.dtype).to(y0.device, non_blocking=True)
+        # all times in one transfer, the step behind its stages' times; a row is a view
+        rows = [[*row, b - a] for row, (a, b) in zip(values, spans, strict=True)]
+        self.times = torch.tensor(rows, dtype=y0.dtype).to(y0.device, non_blocking=True)
+        self._compiled = compiled_step(tableau, counted, False, False) if compiled else None
 
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
         """Solve; see `Integrator.run`."""
@@ -52,10 +56,13 @@ class FixedSteps:
         for output, nodes in enumerate(self.intervals, start=1):
             last = n + len(nodes) - 2
             for i in range(n, last + 1):
-                times: Sequence[Tensor] = self.times[i].unbind()
+                *times, size = self.times[i].unbind()
                 if tape is not None:
                     tape.note(y, StepRecord(times, self.sizes[i], lands=output if i == last else None))
-                y, _, _ = step(tableau, field, times, self.sizes[i], y, None, all_stages=False)
+                if self._compiled is not None:
+                    y = self._compiled(tuple(times), size, y, None)[0]
+                else:
+                    y, _, _ = step(tableau, field, times, self.sizes[i], y, None, all_stages=False)
             outputs.append(y)
             n = last + 1
         return outputs
@@ -67,5 +74,8 @@ class FixedSteps:
 
     def replay(self, record: StepRecord, y: Tensor) -> list[Tensor]:
         """Repeat one step; see `Integrator.replay`."""
+        if self._compiled is not None:
+            size = torch.full((), float(record.h), dtype=y.dtype, device=y.device)
+            return [self._compiled(tuple(record.times), size, y, None)[0]]
         end, _, _ = step(self.tableau, self.counted, record.times, record.h, y, None, all_stages=False)
         return [end]

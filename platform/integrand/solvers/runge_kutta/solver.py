@@ -109,6 +109,9 @@ class RungeKutta(ODESolver):
                 "backprop carries the NaN of a failed sample into the gradients of all",
                 "set gradient: checkpoint",
             )
+        if compile and (per_sample or autocast):
+            other = "per_sample" if per_sample else "autocast"
+            raise SolverOptionError(f"{name} does not compile steps with {other}", "remove one of the two")
         self.rtol = RTOL if rtol is None else rtol
         self.atol = ATOL if atol is None else atol
         self.step_size, self.num_steps = step_size, num_steps
@@ -160,11 +163,11 @@ class RungeKutta(ODESolver):
         self, counted: CountedField, problem: Problem
     ) -> FixedSteps | AdaptiveSteps | PerSampleSteps:
         if not self.is_adaptive:
-            return FixedSteps(self.tableau, counted, problem, self.step_size, self.num_steps)
+            return FixedSteps(self.tableau, counted, problem, self.step_size, self.num_steps, self.compile)
         tolerances = (self.rtol, self.atol, self.first_step, self.max_step)
         if self.per_sample:
             return PerSampleSteps(self.tableau, counted, problem, *tolerances, self.on_failure == "continue")
-        return AdaptiveSteps(self.tableau, counted, problem, *tolerances)
+        return AdaptiveSteps(self.tableau, counted, problem, *tolerances, self.compile)
 
     def _run(
         self,

@@ -1,0 +1,48 @@
+"""compile: true changes the speed and nothing else."""
+
+import pytest
+import torch
+from torch import nn
+
+from integrand.solvers import RK4, Dopri5, SolverOptionError
+
+
+class Smooth(nn.Module):
+    """A float32 network without time, as the benchmarks use it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner, self.outer = nn.Linear(3, 8), nn.Linear(8, 3)
+
+    def forward(self, t, y):
+        return self.outer(torch.tanh(self.inner(y)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "mode"),
+    [(RK4, {"num_steps": 6}), (Dopri5, {"rtol": 1e-4, "atol": 1e-4, "gradient": "checkpoint"})],
+)
+def test_same_solution_gradient_and_account(method, mode):
+    field, results = Smooth(), []
+    for compiled in (False, True):
+        y0 = torch.linspace(-1, 1, 12).view(4, 3).requires_grad_()
+        solution = method(compile=compiled, **mode).solve(field, y0, [0.0, 0.35, 1.0])
+        gradients = torch.autograd.grad(solution.ys.square().sum(), (y0, *field.parameters()))
+        results.append((solution, gradients))
+    (plain, a), (compiled, b) = results
+    # fused kernels round differently: a few float32 ulps per step
+    torch.testing.assert_close(compiled.ys, plain.ys, rtol=1e-5, atol=1e-5)
+    for x, y in zip(a, b, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-5)
+    assert compiled.stats.nfe_forward == plain.stats.nfe_forward
+    assert compiled.stats.nfe_backward == plain.stats.nfe_backward
+    assert compiled.stats.vjps == plain.stats.vjps
+
+
+def test_inapplicable_options_are_refused():
+    with pytest.raises(SolverOptionError, match="per_sample"):
+        Dopri5(compile=True, per_sample=True)
+    with pytest.raises(SolverOptionError, match="autocast"):
+        Dopri5(compile=True, autocast=True)
