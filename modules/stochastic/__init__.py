@@ -1,0 +1,1 @@
+"""Families whose depth is a stochastic differential equation."""

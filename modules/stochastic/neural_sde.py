@@ -1,0 +1,207 @@
+"""Neural stochastic differential equation (Liu et al. 2019)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from integrand.errors import UsageError
+from integrand.solvers import Euler, Solution
+from integrand.solvers.sde import EulerMaruyama, Milstein
+from integrand.spec import DataSpec
+
+from ..classification import Dynamics, ImageClassifier
+from ..classification.fields import PreActivationField
+from ..classification.net import check_channels
+
+Diffusion = Literal["additive", "multiplicative", "dropout"]
+Method = Literal["euler-maruyama", "milstein"]
+Gradient = Literal["backprop", "checkpoint"]
+
+
+class DiffusedField(nn.Module):
+    """dh = f(t, h) dt + G(t, h) ⊙ dW in Itô's sense, with one Brownian motion for each component of h.
+
+    | diffusion | G |
+    |---|---|
+    | additive | σ |
+    | multiplicative | σh |
+    | dropout | σf(t, h): dropout with σ = √(p/(1 − p)) in the limit of small steps |
+
+    G costs no evaluation of f: that of the drift serves for both.
+
+    Args:
+        field: f, called as `field(t, h)`.
+        diffusion: Which G.
+        sigma: σ, 0 or more.
+    """
+
+    noise_type = "diagonal"
+    sde_type = "ito"
+
+    def __init__(self, field: nn.Module, diffusion: Diffusion, sigma: float) -> None:
+        super().__init__()
+        self.field = field
+        self.diffusion = diffusion
+        self.sigma = sigma
+        self._drift: tuple[Tensor, Tensor] | None = None
+
+    def f(self, t: Tensor, y: Tensor) -> Tensor:
+        """Drift at the scalar t and the state y of shape (batch, ...)."""
+        value: Tensor = self.field(t, y)
+        if self.diffusion == "dropout":
+            self._drift = (y, value)
+        return value
+
+    def g(self, t: Tensor, y: Tensor) -> Tensor:
+        """Diagonal of the diffusion, shape of y; with `dropout` after the drift at the same state."""
+        if self.diffusion == "additive":
+            return torch.full_like(y, self.sigma)
+        if self.diffusion == "multiplicative":
+            return self.sigma * y
+        last, self._drift = self._drift, None  # kept longer, it would keep a graph alive
+        assert last is not None
+        assert last[0] is y
+        return self.sigma * last[1]
+
+
+class SDEDynamics(Dynamics):
+    """Solves the equation of a `DiffusedField` on [0, t1] in equal steps; without noise in evaluation.
+
+    Args:
+        field: Drift, called as `field(t, h)`.
+        channels: Channels of the state.
+        diffusion: Which diffusion; see `DiffusedField`.
+        sigma: Its strength σ, 0 or more.
+        t1: End of the interval, positive.
+        num_steps: Number of steps.
+        method: Scheme.
+        gradient: How the solve is differentiated.
+        noisy_evaluation: Whether evaluation solves the stochastic equation too, instead of ḣ = f.
+
+    Raises:
+        UsageError: A number is out of its domain, or the method does not take the diffusion.
+    """
+
+    def __init__(
+        self,
+        field: nn.Module,
+        channels: int,
+        diffusion: Diffusion,
+        sigma: float,
+        t1: float,
+        num_steps: int,
+        method: Method,
+        gradient: Gradient,
+        noisy_evaluation: bool,
+    ) -> None:
+        super().__init__()
+        if diffusion not in ("additive", "multiplicative", "dropout"):
+            raise UsageError(
+                f"unknown diffusion {diffusion!r}",
+                "set model.diffusion to additive, multiplicative or dropout",
+            )
+        if method not in ("euler-maruyama", "milstein"):
+            raise UsageError(f"unknown method {method!r}", "set model.method to euler-maruyama or milstein")
+        if not 0 <= sigma < math.inf:
+            raise UsageError(f"sigma must be 0 or more, got {sigma}", "set model.sigma; 0 is the neural ODE")
+        if not t1 > 0:
+            raise UsageError(
+                f"t1 must be positive, got {t1}", "set model.t1, the end of the interval [0, t1]"
+            )
+        if num_steps < 1:
+            raise UsageError(f"num_steps must be at least 1, got {num_steps}", "set model.num_steps")
+        if method == "milstein" and diffusion == "dropout":
+            raise UsageError(
+                "milstein needs a diffusion whose component i depends on component i of the state alone; "
+                "with dropout it is f, which depends on all",
+                "set model.method to euler-maruyama",
+            )
+        self.sde = DiffusedField(field, diffusion, sigma)
+        self.out_channels = channels
+        self.t1, self.num_steps = t1, num_steps
+        self.noisy_evaluation = noisy_evaluation
+        scheme = EulerMaruyama if method == "euler-maruyama" else Milstein
+        self.scheme = scheme(num_steps=num_steps, gradient=gradient)
+        self.drift_alone = Euler(num_steps=num_steps, gradient=gradient)
+
+    def residuals(self) -> list[nn.Module]:
+        """The drift."""
+        return [self.sde.field]
+
+    def forward(self, h: Tensor, num_times: int = 2) -> Solution:
+        """Solve along one path for each image; see `Dynamics.forward`. Above 2 times: every step."""
+        points = 1 if num_times == 2 else self.num_steps
+        times = [self.t1 * i / points for i in range(points + 1)]
+        if self.training or self.noisy_evaluation:
+            return self.scheme.solve(self.sde, h, times)
+        return self.drift_alone.solve(self.sde.field, h, times)
+
+
+class NeuralSDE(ImageClassifier):
+    """Neural ODE with noise in depth: dh = f dt + G dW, solved in equal steps in training.
+
+    Evaluation follows the drift alone, or averages the logits of several paths. Paths come from torch's
+    generator. With `sigma: 0`, and in evaluation by the drift, it is the neural ODE by Euler's method.
+
+    Args:
+        spec: What the data set publishes; the command line fills it in.
+        channels: Channels of the hidden state.
+        diffusion: G: `additive` is σ, `multiplicative` is σh, `dropout` is σf.
+        sigma: Strength σ, 0 or more; √(p/(1 − p)) makes `dropout` that of probability p.
+        num_steps: Number of steps.
+        t1: End of the interval [0, t1].
+        method: `euler-maruyama`, of strong order 1/2, or `milstein`, of order 1, not with `dropout`.
+        gradient: `backprop` keeps the graph of every step, `checkpoint` one state per step.
+        samples: Paths over which evaluation averages; 0 for the drift alone.
+        time_dependent: Whether the drift sees t as a further channel.
+        **kwargs: See `ImageClassifier`.
+
+    Raises:
+        UsageError: A number is out of its domain, or the method does not take the diffusion.
+    """
+
+    family = "neural-sde"
+    title = "Neural SDE"
+    group = "stochastic"
+    equation = "dh = f(h, t; θ) dt + G(h, t) dW, G = σ, σh or σf"
+    reference = "Liu et al. 2019, Neural SDE: Stabilizing Neural ODE Networks with Stochastic Noise"
+    stochastic = True
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        channels: int = 32,
+        diffusion: Diffusion = "additive",
+        sigma: float = 0.1,
+        num_steps: int = 10,
+        t1: float = 1.0,
+        method: Method = "euler-maruyama",
+        gradient: Gradient = "backprop",
+        samples: int = 0,
+        time_dependent: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        if samples < 0:
+            raise UsageError(f"samples must be 0 or more, got {samples}", "set model.samples")
+        field = PreActivationField(check_channels(channels), time_dependent=time_dependent)
+        dynamics = SDEDynamics(
+            field, channels, diffusion, sigma, t1, num_steps, method, gradient, noisy_evaluation=samples > 0
+        )
+        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        self.samples = samples
+        self.stochastic = sigma > 0
+
+    @property
+    def passes(self) -> int:
+        """Paths that one prediction averages, in the present mode."""
+        return 1 if self.training else max(1, self.samples)
+
+    def describe_solver(self) -> tuple[str, str]:
+        """Scheme and gradient mode in a few words."""
+        dynamics = self.net.dynamics
+        assert isinstance(dynamics, SDEDynamics)
+        return dynamics.scheme.describe(), dynamics.scheme.gradient
