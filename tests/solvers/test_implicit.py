@@ -88,3 +88,12 @@ def test_gradient_of_a_stiff_problem():
 def test_large_states_are_refused(tanh_net):
     with pytest.raises(SolverOptionError, match="up to 1024 components"):
         SDIRK3().solve(tanh_net, torch.zeros(2, 1025, dtype=torch.float64), [0.0, 1.0])
+
+
+def test_vector_jacobian_products_are_those_of_the_jacobians_and_stages(tanh_net, state):
+    """Backward: per step one Jacobian to solve with, and for each of three stages a Jacobian and a product."""
+    solution = SDIRK3(num_steps=7, gradient="checkpoint").solve(tanh_net, state, [0.0, 1.0])
+    forward = solution.stats.vjps
+    assert forward == 7 * 3  # one Jacobian of a state of three components per step
+    solution.ys[-1].sum().backward()
+    assert solution.stats.vjps - forward == 7 * (3 + 3 * (3 + 1))

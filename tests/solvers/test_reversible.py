@@ -35,7 +35,9 @@ def test_gradient_is_that_of_the_discrete_solve(method, times, tanh_net, state):
     solution = Reversible(method, num_steps=40).solve(counter, y0, times)
     assert solution.stats.nfe_forward == counter.reset()
     ours = torch.autograd.grad(solution.ys.square().sum(), (y0, *tanh_net.parameters()))
-    assert solution.stats.nfe_backward == counter.reset() == solution.stats.vjps
+    rebuilt = 40 * {"mccallum-foster": 8, "reversible-heun": 1, "alf": 1}[method]
+    assert solution.stats.nfe_backward == counter.reset()
+    assert solution.stats.vjps == solution.stats.nfe_backward - rebuilt
 
     counted = CountedField(tanh_net, SolveStats())
     scheme = SCHEMES[method](counted, 0.99)

@@ -173,7 +173,9 @@ class _Solve(torch.autograd.Function):
                 if n + 1 in arriving:
                     adjoint[0] = adjoint[0] + arriving[n + 1]
                 times = (run.times[n], run.times[n + 1], run.sizes[n])
+                vjps = scheme.counted.stats.vjps
                 state = scheme.undo(*times, state)
+                scheme.counted.stats.vjps = vjps  # rebuilding differentiates nothing
                 adjoint = _pull_back(partial(scheme.step, *times), state, adjoint, inputs, totals)
             run.check_rebuilt(state[0], y0)
             (first,) = _pull_back(lambda s: scheme.start(run.times[0], s[0]), (y0,), adjoint, inputs, totals)

@@ -28,7 +28,8 @@ def jacobian(field: CountedField, t: Tensor, y: Tensor) -> Tensor:
             return flat.new_zeros(batch, d, d)
         rows = torch.eye(d, dtype=y.dtype, device=y.device).unsqueeze(1).expand(d, batch, d)
         (columns,) = torch.autograd.grad(flat, y, rows, is_grads_batched=True, materialize_grads=True)
-    field.add_vjps(d)
+    # a recomputation is charged with one product; this one has d of them
+    field.add_vjps(d - field.in_backward)
     return columns.flatten(2).transpose(0, 1).detach()
 
 

@@ -201,6 +201,7 @@ class _Steps:
     def _attempt(self, t: float, h: float, y: Tensor) -> tuple[list[Tensor], Factored] | None:
         """The stages without a graph, None where Newton fails."""
         solver, y = self.solver, y.detach()
+        evaluations = self.counted.stats.nfe_backward
         factored = Factored(jacobian(self.counted, self.time(t), y), h * GAMMA)
         stages: list[Tensor] = []
         for c, weights in zip(C, A, strict=True):
@@ -212,6 +213,10 @@ class _Steps:
             if k is None:
                 return None
             stages.append(k)
+        if self.counted.in_backward:
+            # Newton's iterations differentiate nothing, and all but the first evaluation were theirs
+            iterations = self.counted.stats.nfe_backward - evaluations - 1
+            self.counted.add_vjps(-iterations)
         return stages, factored
 
     def _carry(self, t: float, h: float, y: Tensor, stages: list[Tensor]) -> Tensor:
