@@ -176,6 +176,25 @@ def test_points_are_sent_in_few_requests(spool):
     sender.close()
 
 
+def test_a_training_that_writes_while_it_is_sent_does_not_make_tiny_batches(spool):
+    """Each request brings new points, as on a busy machine; chasing them would never end."""
+
+    class Busy(FakeClient):
+        def log_batch(self, run_id, metrics=(), params=(), tags=()):
+            super().log_batch(run_id, metrics, params, tags)
+            if self.calls < 100:
+                spool.append(operations.metrics({"late": 1.0}, self.calls, self.calls))
+
+    fake = Busy()
+    spool.append(operations.metrics({"a": 1.0}, 0, 0.0))
+    sender = Sender(SpoolReader(spool.directory), lambda: Delivery(fake, "r1", None), interval=1000)
+    assert sender.flush(spool.size, timeout=20)
+    assert fake.calls == 1
+    assert sender.flush(spool.size, timeout=20)
+    assert fake.calls == 2
+    sender.close()
+
+
 def test_refused_operation_is_noted_and_the_rest_sent():
     fake = FakeClient()
     fake.bad = {"no good"}

@@ -186,3 +186,23 @@ def test_looking_up_runs_imports_no_torch():
     code = "import sys, integrand.tracking.runs, integrand.tracking.sync, integrand.cli.sync; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_replay_over_stored_points_adds_only_what_is_new(workdir, client):
+    """The real store, with a batch that overlaps with what it has: a crash before the note of it."""
+    from integrand.tracking import operations
+    from integrand.tracking.delivery import Delivery
+
+    run_id = client.create_run(client.create_experiment("batches", "x")).info.run_id
+    points = [
+        operations.metrics({"a": step / 3, "b": float("nan")}, step, step / 100) for step in range(1500)
+    ]
+    delivery = Delivery(client, run_id, None)
+    delivery.send(points[:1000])
+    delivery.send(points)
+    assert delivery.refused == []
+    for key in ("a", "b"):
+        history = client.get_metric_history(run_id, key)
+        assert [p.step for p in history] == list(range(1500))
+        assert [p.timestamp for p in history] == [p["t"] for p in points]
+    assert client.get_run(run_id).data.metrics["a"] == 1499 / 3

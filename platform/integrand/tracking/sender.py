@@ -102,7 +102,9 @@ class Sender:
         return float(min(_MAX_BACKOFF, 2.0 ** min(self._failures - 1, 5)))
 
     def _send(self) -> None:
-        while self._reader.pending_bytes:
+        # only what is there now: chasing a training that goes on writing would end in tiny, costly batches
+        end_now = self._reader.offset + self._reader.pending_bytes
+        while self._reader.offset < end_now:
             operations, end = self._reader.read()
             if end == self._reader.offset:
                 return

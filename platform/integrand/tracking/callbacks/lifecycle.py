@@ -228,7 +228,7 @@ def _leave_word(run_id: str, rank: int, text: str) -> None:
 
 
 def _words_left(run_id: str) -> list[tuple[int, str]]:
-    """What other processes of this machine left, by rank; taken away, so that a resumed run does not meet it."""
+    """What other processes of this machine left, by rank; taken away, lest a resumed run meets it."""
     found = []
     for path in sorted(folders.spool_dir(run_id).glob("rank-*.txt")):
         found.append((int(path.stem.removeprefix("rank-")), path.read_text(encoding="utf-8")))
