@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile", action="store_true", help="time compiled steps too (minutes of compilation)"
     )
+    parser.add_argument("--diffrax", action="store_true", help="compare with diffrax, where it is installed")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, states and order (default 0)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
 
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rows(args: argparse.Namespace, console: Console) -> list[Row]:
+    from .solvers_diffrax import diffrax_rows
     from .solvers_sde import sde_rows
 
     jobs: list[Callable[[], list[Row]]] = []
@@ -79,6 +81,8 @@ def _rows(args: argparse.Namespace, console: Console) -> list[Row]:
         jobs.append(lambda p=moved: _training(p, args))  # type: ignore[misc]
     if not args.fields or any(name.startswith("sde") for name in args.fields):
         jobs.append(lambda: sde_rows(args))
+    if args.diffrax:
+        jobs.append(lambda: diffrax_rows(args))
     rows: list[Row] = []
     for job in track(jobs, "bench solvers", console=console):
         rows += job()

@@ -1,0 +1,45 @@
+"""`integrand bench solvers`: rows are complete and consistent; how fast anything is is not tested."""
+
+import json
+
+import pytest
+
+from integrand.benchmarks import solvers
+from integrand.benchmarks.solvers_timing import measure, paired_row
+from integrand.cli.bench import names, run
+from integrand.errors import UsageError
+
+
+def test_rows_of_the_smallest_field(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(solvers, "_budget", lambda problem, args: (0.0, 1))
+    file = tmp_path / "rows.json"
+    assert run(["solvers", "--quick", "--fields", "tiny", "--json", str(file)]) == 0
+    rows = json.loads(file.read_text())
+    assert {"forward dopri5", "forward rk4", "training dopri5 checkpoint"} <= {r["case"] for r in rows}
+    for row in rows:
+        assert {"case", "field", "ratio", "reference", "target", "met"} <= row.keys()
+        assert row["ratio"] > 0
+        assert row["met"] == (None if row["target"] is None else row["ratio"] <= row["target"])
+    assert "forward dopri5" in capsys.readouterr().out
+
+
+def test_ratios_are_medians_of_paired_repetitions():
+    row = paired_row("a", "f", "b", [2.0, 9.0, 4.0], [1.0, 3.0, 4.0], target=2.5)
+    assert row.ratio == 2.0  # of 2, 3 and 1, not 4 / 3 as the medians' ratio
+    assert row.met
+    assert row.repetitions == 3
+
+
+def test_alternatives_are_interleaved():
+    order = []
+    times = measure({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 0.0, 5, seed=0)
+    assert len(times["a"]) == len(times["b"]) == 5
+    pairs = [set(order[i : i + 2]) for i in range(0, len(order), 2)]
+    assert all(pair == {"a", "b"} for pair in pairs)
+
+
+def test_unknown_benchmarks_are_named():
+    assert "solvers" in names()
+    assert not any("_" in name for name in names())
+    with pytest.raises(UsageError, match="no benchmark 'solver'"):
+        run(["solver"])
