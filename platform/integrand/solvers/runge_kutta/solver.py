@@ -71,6 +71,8 @@ class RungeKutta(ODESolver):
         autocast: bool = False,
     ) -> None:
         name = type(self).__name__
+        if not hasattr(self, "tableau"):
+            raise SolverOptionError(f"{name} is the base of the methods", "choose one, such as Dopri5")
         require_choice("gradient", gradient, self.gradients)
         require_choice("on_failure", on_failure, ("raise", "continue"))
         require_positive(
