@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from integrand.solvers import RK4, Dopri5, SolverOptionError
+from integrand.solvers import RK4, Dopri5, SolverOptionError, TorchDiffEq
 
 
 class Smooth(nn.Module):
@@ -46,3 +46,17 @@ def test_inapplicable_options_are_refused():
         Dopri5(compile=True, per_sample=True)
     with pytest.raises(SolverOptionError, match="autocast"):
         Dopri5(compile=True, autocast=True)
+
+
+@pytest.mark.slow
+def test_adjoint_of_a_compiled_field():
+    """At this batch size torchdiffeq alone fails on donated buffers."""
+    field = Smooth()
+    wide = torch.randn(256, 3)
+    gradients = []
+    for candidate in (field, torch.compile(field)):
+        solver = TorchDiffEq("rk4", num_steps=2, gradient="adjoint")
+        ys = solver.solve(candidate, wide.clone().requires_grad_(), [0.0, 1.0]).ys
+        gradients.append(torch.autograd.grad(ys[-1].sum(), tuple(field.parameters())))
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)

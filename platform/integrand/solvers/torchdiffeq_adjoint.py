@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .accounts import CountedField
 from .errors import SolverError
@@ -41,6 +41,24 @@ def guard_backward(y0: Tensor, counted: CountedField, times: Sequence[float]) ->
         return marked
 
     return mark
+
+
+def allow_retained_graphs(field: nn.Module) -> None:
+    """Keep torch.compile from reusing buffers that torchdiffeq's adjoint reads again.
+
+    It differentiates with retain_graph=True, which a compiled field answers with a RuntimeError for some
+    batch sizes; the setting is torch's own and stays for the process.
+
+    Args:
+        field: The field; nothing happens unless a part of it is compiled.
+    """
+    if any(
+        getattr(m, "_compiled_call_impl", None) is not None or hasattr(m, "_orig_mod")
+        for m in field.modules()
+    ):
+        from torch._functorch import config
+
+        config.donated_buffer = False
 
 
 def _warn_of_drift(t: Tensor, y: Tensor, y0: Tensor, y1: Tensor, times: Sequence[float]) -> None:

@@ -17,7 +17,7 @@ from .initial_step import initial_step
 from .options import require_choice, require_not_set, require_positive, spell
 from .problem import Problem, prepare, require_finite
 from .solution import Solution, SolveStats
-from .torchdiffeq_adjoint import guard_backward
+from .torchdiffeq_adjoint import allow_retained_graphs, guard_backward
 from .torchdiffeq_calls import Func, StepRecord, call, grid_constructor, typed_failures
 from .torchdiffeq_methods import METHODS, MethodName, check_options
 
@@ -147,6 +147,7 @@ class TorchDiffEq(ODESolver):
             adjoint = bool(inputs) or y0.requires_grad
         if adjoint:
             refuse_dropout(counted.field, "adjoint")
+            allow_retained_graphs(counted.field)
         elif self._info.adaptive and self.method != "scipy_solver":
             f0 = counted.evaluate_first(t[0].to(y0.dtype), y0)
         if not self._info.adaptive:
