@@ -36,6 +36,8 @@ class Dynamics(nn.Module):
     out_channels: int
     solver: ODESolver | None = None
     composition: Composition = "none"
+    blocks: int
+    h: float
     first_order: bool = False
     on_step: Callable[[int, Tensor, Tensor], Tensor] | None = None
 

@@ -11,6 +11,9 @@ from torch import nn
 from integrand.errors import UsageError
 
 from .dynamics import Composition, Dynamics
+from .stages import StagedDynamics, Transition
+
+Part = Dynamics | Transition
 
 _UNDECLARED = "its dynamics declare no step and no field that noise could enter"
 _RECOMPUTED = "its backward pass evaluates the residual functions again and would meet other noise"
@@ -36,12 +39,12 @@ class Noise(nn.Module, ABC):
         return 1
 
     @property
+    @abstractmethod
     def stochastic(self) -> bool:
         """Whether two evaluations in training mode differ."""
-        return True
 
     def attach(self, dynamics: Dynamics, family: str) -> None:
-        """Enter `dynamics`, of several stages each of them; called once, by the network that owns both.
+        """Enter `dynamics`, all stages of them; called once, by the network that owns both.
 
         Args:
             dynamics: The dynamics of the network.
@@ -50,14 +53,12 @@ class Noise(nn.Module, ABC):
         Raises:
             UsageError: The noise does not fit.
         """
-        parts = [m for m in dynamics.modules() if isinstance(m, Dynamics)]
-        # a net of several stages is itself a Dynamics, and none of its own
-        stages = [m for m in parts if not any(isinstance(n, Dynamics) for n in m.modules() if n is not m)]
-        for stage in stages:
-            if reason := self.why_not(stage):
+        parts = _parts(dynamics)
+        for part in parts:
+            if isinstance(part, Dynamics) and (reason := self.why_not(part)):
                 name = type(self).__name__
-                raise UsageError(f"{name} does not fit {family}: {reason}", self._remedy(stage))
-        self.enter(stages)
+                raise UsageError(f"{name} does not fit {family}: {reason}", self._remedy(part))
+        self.enter(dynamics, parts)
 
     def why_not(self, dynamics: Dynamics) -> str:
         """Why the noise cannot enter `dynamics`, as the end of a sentence; empty where it can."""
@@ -69,8 +70,14 @@ class Noise(nn.Module, ABC):
         return _RECOMPUTED if self._would_fit(dynamics) else self.reasons[kind]
 
     @abstractmethod
-    def enter(self, stages: Sequence[Dynamics]) -> None:
-        """Change the dynamics of every stage, all of which fit, so that the noise acts in them."""
+    def enter(self, dynamics: Dynamics, parts: Sequence[Part]) -> None:
+        """Change the dynamics so that the noise acts in them.
+
+        Args:
+            dynamics: The whole, whose solution carries the account.
+            parts: The dynamics of every stage, all of which fit, with the transitions between them, in the
+                order of the forward pass.
+        """
 
     def _would_fit(self, dynamics: Dynamics) -> bool:
         """Whether only the recomputation is in the way."""
@@ -80,3 +87,11 @@ class Noise(nn.Module, ABC):
         if self._would_fit(dynamics):
             return "set model.reversible_backward to false"
         return f"remove model.noise, or use {self.where}"
+
+
+def _parts(dynamics: Dynamics) -> list[Part]:
+    if not isinstance(dynamics, StagedDynamics):
+        return [dynamics]
+    # one transition after every stage but the last
+    modules = [m for pair in zip(dynamics.stages, [*dynamics.transitions, None], strict=True) for m in pair]
+    return [m for m in modules if isinstance(m, Dynamics | Transition)]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..classification import Dynamics
 from ..classification.dynamics import Composition
+from ..classification.noise import Part
 from .held import Factor, HeldNoise
 from .steps import Granularity, StepNoise, keep_mask, require, require_per
 
@@ -49,11 +50,10 @@ class Dropout(StepNoise, HeldNoise):
         mask = self._mask(y0)
         return None if mask is None else lambda t: mask
 
-    def enter(self, stages: Sequence[Dynamics]) -> None:
-        """Each stage as its kind demands; see `Noise.enter`."""
-        for stage in stages:
-            entry = HeldNoise if stage.composition == "field" else StepNoise
-            entry.enter(self, [stage])
+    def enter(self, dynamics: Dynamics, parts: Sequence[Part]) -> None:
+        """As steps or as fields; see `Noise.enter`."""
+        fields = any(isinstance(part, Dynamics) and part.composition == "field" for part in parts)
+        (HeldNoise if fields else StepNoise).enter(self, dynamics, parts)
 
     def _mask(self, like: Tensor) -> Tensor | None:
         if not self.training or not self.p:

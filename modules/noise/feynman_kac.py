@@ -42,10 +42,10 @@ class FeynmanKac(AdditiveNoise):
         """Whether there is noise."""
         return self.coef > 0
 
-    def addition(self, state: Tensor, h: float) -> Tensor | None:
+    def addition(self, state: Tensor, like: Tensor, h: float) -> Tensor | None:
         """C s(x)√h ε; see `StepNoise.addition`."""
         if not self.coef:
             return None
         # the tiny term keeps the derivative of the root finite for a constant state
         variance = state.var(dim=tuple(range(1, state.ndim)), keepdim=True) + 1e-12
-        return self.coef * math.sqrt(h) * variance.sqrt() * torch.randn_like(state)
+        return self.coef * math.sqrt(h) * variance.sqrt() * torch.randn_like(like)

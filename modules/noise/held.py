@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from integrand.solvers import ODESolver, Solution
 
 from ..classification import Dynamics, Noise
+from ..classification.noise import Part
 
 Factor = Callable[[Tensor], Tensor | float]
 """g(t), which broadcasts against the state."""
@@ -34,11 +35,12 @@ class HeldNoise(Noise):
             end: Final time.
         """
 
-    def enter(self, stages: Sequence[Dynamics]) -> None:
-        """Put the noise between dynamics and solver; see `Noise.enter`."""
-        for dynamics in stages:
-            assert dynamics.solver is not None
-            dynamics.solver = HeldNoiseSolver(dynamics.solver, self)
+    def enter(self, dynamics: Dynamics, parts: Sequence[Part]) -> None:
+        """Put the noise between dynamics and solver of every stage; see `Noise.enter`."""
+        for part in parts:
+            if isinstance(part, Dynamics):
+                assert part.solver is not None
+                part.solver = HeldNoiseSolver(part.solver, self)
 
 
 class HeldNoiseSolver(ODESolver):

@@ -32,11 +32,11 @@ class GaussianInjection(AdditiveNoise):
         """Whether there is noise."""
         return self.sigma > 0
 
-    def addition(self, state: Tensor, h: float) -> Tensor | None:
+    def addition(self, state: Tensor, like: Tensor, h: float) -> Tensor | None:
         """σ√h ε; see `StepNoise.addition`."""
         if not self.training or not self.sigma:
             return None
-        return torch.randn_like(state).mul_(self.sigma * math.sqrt(h))
+        return torch.randn_like(like).mul_(self.sigma * math.sqrt(h))
 
 
 class UniformInjection(AdditiveNoise):
@@ -61,8 +61,8 @@ class UniformInjection(AdditiveNoise):
         """Whether there is noise."""
         return self.eps > 0
 
-    def addition(self, state: Tensor, h: float) -> Tensor | None:
+    def addition(self, state: Tensor, like: Tensor, h: float) -> Tensor | None:
         """√h u; see `StepNoise.addition`."""
         if not self.training or not self.eps:
             return None
-        return torch.rand_like(state).mul_(2).sub_(1).mul_(self.eps * math.sqrt(h))
+        return torch.rand_like(like).mul_(2).sub_(1).mul_(self.eps * math.sqrt(h))

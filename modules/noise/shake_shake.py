@@ -14,6 +14,7 @@ from integrand.solvers import Solution, SolveStats
 
 from ..classification import Dynamics, Noise
 from ..classification.dynamics import Composition
+from ..classification.noise import Part
 from .steps import Granularity, mask_shape, require_per
 
 Mode = Literal["shake-shake", "shake-keep", "shake-even", "even-shake", "even-even"]
@@ -74,16 +75,15 @@ class ShakeShake(Noise):
         """Whether the output is random in training; a random gradient alone does not count."""
         return self.ahead == "shake"
 
-    def enter(self, stages: Sequence[Dynamics]) -> None:
+    def enter(self, dynamics: Dynamics, parts: Sequence[Part]) -> None:
         """Give every residual function its second branch; see `Noise.enter`."""
-        for dynamics in stages:
-            account = _Account()
-            dynamics.register_forward_pre_hook(account.begin)
-            dynamics.register_forward_hook(account.end)
-            for field in dict.fromkeys(dynamics.residuals()):
-                branch = second_branch(field)
-                self.branches.append(branch)
-                field.register_forward_hook(_Pair(self, branch, account).join)
+        account = _Account()
+        dynamics.register_forward_pre_hook(account.begin)
+        dynamics.register_forward_hook(account.end)
+        for field in dict.fromkeys(f for part in parts for f in part.residuals()):
+            branch = second_branch(field)
+            self.branches.append(branch)
+            field.register_forward_hook(_Pair(self, branch, account).join)
 
     def join(self, a: Tensor, b: Tensor) -> Tensor:
         """The two branches in the proportions of the present mode."""

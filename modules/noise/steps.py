@@ -12,6 +12,7 @@ from integrand.errors import UsageError
 
 from ..classification import Dynamics, Noise
 from ..classification.dynamics import Composition
+from ..classification.noise import Part
 
 Granularity = Literal["element", "channel", "image", "batch"]
 
@@ -42,27 +43,28 @@ class StepNoise(Noise):
         """
         return None
 
-    def addition(self, state: Tensor, h: float) -> Tensor | None:
+    def addition(self, state: Tensor, like: Tensor, h: float) -> Tensor | None:
         """The term e_n; None for 0.
 
         Args:
             state: State before the step, shape (batch, channels, height, width).
+            like: A map of the shape of the state after it, another one only between stages.
             h: Step size.
         """
         return None
 
-    def enter(self, stages: Sequence[Dynamics]) -> None:
+    def enter(self, dynamics: Dynamics, parts: Sequence[Part]) -> None:
         """Hook into residual functions or steps; see `Noise.enter`."""
         self.steps = 0
-        for dynamics in stages:
-            site = _Site(self, dynamics, self.steps)
-            if dynamics.composition == "stages":
-                dynamics.on_step = site.on_step
+        for part in parts:
+            site = _Site(self, step_size(part), self.steps)
+            if isinstance(part, Dynamics) and part.composition == "stages":
+                part.on_step = site.on_step
             else:
-                dynamics.register_forward_pre_hook(site.begin)
-                for field in dict.fromkeys(dynamics.residuals()):
+                part.register_forward_pre_hook(site.begin)
+                for field in dict.fromkeys(part.residuals()):
                     field.register_forward_hook(site.on_value)
-            self.steps += number_of_steps(dynamics)
+            self.steps += number_of_steps(part)
 
 
 class AdditiveNoise(StepNoise):
@@ -79,36 +81,43 @@ class AdditiveNoise(StepNoise):
         return reason
 
 
-def number_of_steps(dynamics: Dynamics) -> int:
-    """Evaluations of a `linear` net, of which each is a step; steps of one with `stages`."""
-    blocks = int(getattr(dynamics, "blocks"))  # noqa: B009 - declared for these compositions only
-    if dynamics.composition == "stages":
+def step_size(part: Part) -> float:
+    """H of a part; 1 for a transition, which adds its residual function as it is."""
+    return float(part.h) if isinstance(part, Dynamics) else 1.0
+
+
+def number_of_steps(part: Part) -> int:
+    """Evaluations of a `linear` net or a transition, each of them a step; steps of a `stages` net."""
+    if not isinstance(part, Dynamics):
+        return len(part.residuals())
+    blocks = int(part.blocks)
+    if part.composition == "stages":
         return blocks
     # tied blocks share one function, reversible ones have two each
-    return blocks * max(1, len(dynamics.residuals()) // blocks)
+    return blocks * max(1, len(part.residuals()) // blocks)
 
 
 class _Site:
-    """Where noise meets the dynamics of one stage.
+    """Where noise meets one part of the dynamics.
 
     Args:
         noise: The noise.
-        dynamics: The dynamics of the stage.
+        h: Step size of the part.
         first: Number of its first step.
     """
 
-    def __init__(self, noise: StepNoise, dynamics: Dynamics, first: int) -> None:
+    def __init__(self, noise: StepNoise, h: float, first: int) -> None:
         self.noise = noise
-        self.h = float(getattr(dynamics, "h"))  # noqa: B009 - declared for these compositions only
+        self.h = h
         self.first = self.n = first
 
-    def begin(self, dynamics: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def begin(self, part: nn.Module, inputs: tuple[Any, ...]) -> None:
         """A forward pass starts."""
         self.n = self.first
 
     def on_value(self, field: nn.Module, inputs: tuple[Tensor, Tensor], value: Tensor) -> Tensor:
         """A residual function was evaluated at (t, y)."""
-        factor, addition = self.noise.factor(value, self.n), self.noise.addition(inputs[1], self.h)
+        factor, addition = self.noise.factor(value, self.n), self.noise.addition(inputs[1], value, self.h)
         self.n += 1
         if factor is not None:
             value = value * factor
@@ -116,7 +125,8 @@ class _Site:
 
     def on_step(self, n: int, before: Tensor, after: Tensor) -> Tensor:
         """A step was made."""
-        factor, addition = self.noise.factor(before, self.first + n), self.noise.addition(before, self.h)
+        factor = self.noise.factor(before, self.first + n)
+        addition = self.noise.addition(before, after, self.h)
         if factor is not None:
             after = before + factor * (after - before)
         return after if addition is None else after + addition

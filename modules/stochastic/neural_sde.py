@@ -14,7 +14,7 @@ from integrand.solvers.sde import EulerMaruyama, Milstein
 from integrand.spec import DataSpec
 
 from ..classification import Dynamics, ImageClassifier
-from ..classification.fields import PreActivationField
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 
 Diffusion = Literal["additive", "multiplicative", "dropout"]
@@ -187,11 +187,21 @@ class NeuralSDE(ImageClassifier):
     ) -> None:
         if samples < 0:
             raise UsageError(f"samples must be 0 or more, got {samples}", "set model.samples")
-        field = PreActivationField(check_channels(channels), time_dependent=time_dependent)
-        dynamics = SDEDynamics(
-            field, channels, diffusion, sigma, t1, num_steps, method, gradient, noisy_evaluation=samples > 0
-        )
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+
+        def make(stage: Stage) -> SDEDynamics:
+            return SDEDynamics(
+                stage.field(stage.channels, time_dependent=time_dependent),
+                stage.channels,
+                diffusion,
+                sigma,
+                t1,
+                num_steps,
+                method,
+                gradient,
+                noisy_evaluation=samples > 0,
+            )
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
         self.samples = samples
         self.stochastic = sigma > 0
 
@@ -202,6 +212,6 @@ class NeuralSDE(ImageClassifier):
 
     def describe_solver(self) -> tuple[str, str]:
         """Scheme and gradient mode in a few words."""
-        dynamics = self.net.dynamics
-        assert isinstance(dynamics, SDEDynamics)
-        return dynamics.scheme.describe(), dynamics.scheme.gradient
+        # of several stages, all the same
+        scheme = next(m.scheme for m in self.net.modules() if isinstance(m, SDEDynamics))
+        return scheme.describe(), scheme.gradient

@@ -9,6 +9,7 @@ import torch
 import integrand.modules.noise as package
 from integrand.errors import UsageError
 from integrand.modules import HOResNet, LeapfrogNet, NeuralODE, NoBlock, ResNet, RevNet, families
+from integrand.modules.classification.cifar import CIFARStages
 from integrand.modules.noise import (
     ContinuumDropout,
     Dropout,
@@ -188,3 +189,44 @@ def test_a_copy_draws_as_the_original_and_follows_its_own_mode(kind):
     assert not torch.equal(module(X), module(X))
     if kind != "feynman-kac":
         assert torch.equal(twin(X), twin(X))
+
+
+def staged(noise):
+    torch.manual_seed(0)
+    spec = DataSpec("made-up", "image-classification", (3, 16, 16), num_classes=3)
+    return ResNet(spec, channels=4, blocks=2, layout=CIFARStages(), noise=noise)
+
+
+def test_steps_of_a_staged_net_are_numbered_through_its_transitions():
+    module = staged(StochasticDepth(0.5))
+    numbers = []
+    factor = module.noise.factor
+    module.noise.factor = lambda value, n: numbers.append((n, value.shape[1])) or factor(value, n)
+    for _ in range(2):
+        numbers.clear()
+        module(torch.randn(2, 3, 16, 16))
+        # two blocks of 4 channels, then a transition and a block for each further stage
+        assert numbers == [(0, 4), (1, 4), (2, 8), (3, 8), (4, 16), (5, 16)]
+    assert module.noise.steps == 6
+
+
+@pytest.mark.parametrize("kind", sorted(FITS["ResNet"]))
+def test_staged_nets_take_noise_and_count_it(kind):
+    module = staged(KINDS[kind])
+    x = torch.randn(2, 3, 16, 16)
+    assert not torch.equal(module(x), module(x))
+    module.solve_stats.clear()
+    with count(*module.net.dynamics.residuals(), *getattr(module.noise, "branches", ())) as seen:
+        module(x).sum().backward()
+    assert sum(s.nfe_forward for s in module.solve_stats) == seen.calls
+    assert sum(s.vjps for s in module.solve_stats) == seen.calls
+    assert seen.calls == {"shake-shake": 12, "feynman-kac": 12}.get(kind, 6)
+
+
+def test_staged_neural_odes_hold_noise_in_every_stage():
+    torch.manual_seed(0)
+    spec = DataSpec("made-up", "image-classification", (3, 16, 16), num_classes=3)
+    module = NeuralODE(spec, 4, Euler(num_steps=2), layout=CIFARStages(norm="group"), noise=Dropout(0.5))
+    x = torch.randn(2, 3, 16, 16)
+    assert not torch.equal(module(x), module(x))
+    assert torch.equal(module.eval()(x), module(x))

@@ -12,6 +12,7 @@ from torch import nn
 
 from integrand.errors import UsageError
 from integrand.modules import NeuralODE, NeuralSDE
+from integrand.modules.classification.cifar import CIFARStages
 from integrand.modules.noise import Dropout
 from integrand.modules.stochastic.neural_sde import DiffusedField, SDEDynamics
 from integrand.solvers import Euler, count
@@ -220,3 +221,12 @@ def test_trajectory_shows_the_steps_of_the_solve():
 def test_refuses(options, message):
     with pytest.raises(UsageError, match=message):
         build(**options)
+
+
+def test_takes_the_staged_layout():
+    torch.manual_seed(0)
+    spec = DataSpec("made-up", "image-classification", (3, 16, 16), num_classes=3)
+    module = NeuralSDE(spec, channels=4, num_steps=3, layout=CIFARStages(norm="group"))
+    module(torch.randn(2, 3, 16, 16)).sum().backward()
+    assert module.solve_stats[-1].nfe_forward == 3 * 3 + 2
+    assert module.describe_solver() == build(num_steps=3).describe_solver()
