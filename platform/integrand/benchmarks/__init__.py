@@ -1,0 +1,1 @@
+"""Benchmarks: `integrand bench NAME`."""
