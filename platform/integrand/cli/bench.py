@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import pkgutil
 
 from integrand import benchmarks
 from integrand.errors import UsageError
+
+from .parser import Parser
+from .suggest import did_you_mean
 
 
 def names() -> list[str]:
@@ -28,14 +30,16 @@ def run(argv: list[str]) -> int:
         UsageError: There is no benchmark of that name.
     """
     known = names()
-    parser = argparse.ArgumentParser(prog="integrand bench", description="Measure what the platform costs.")
+    parser = Parser(prog="integrand bench", description="Measure what the platform costs.")
     parser.add_argument("name", choices=known, help="what to measure")
     if not argv or argv[0] in {"-h", "--help"}:
         parser.parse_args(argv or ["--help"])
     if argv[0] not in known:
-        raise UsageError(f"no benchmark {argv[0]!r}", f"choose from {', '.join(known)}")
+        raise UsageError(
+            f"no benchmark {argv[0]!r}{did_you_mean(argv[0], known)}", f"choose from {', '.join(known)}"
+        )
     module = importlib.import_module(f"integrand.benchmarks.{argv[0]}")
-    parser = argparse.ArgumentParser(prog=f"integrand bench {argv[0]}", description=module.__doc__)
+    parser = Parser(prog=f"integrand bench {argv[0]}", description=module.__doc__)
     module.add_arguments(parser)
     code: int = module.run(parser.parse_args(argv[1:]))
     return code

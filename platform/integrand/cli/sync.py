@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..tracking import folders
+from .parser import Parser
 
 
 def run(argv: Sequence[str]) -> int:
     """Send all spools whose process has ended; 0 if nothing is left, 1 if something is."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="integrand sync",
         description="Send recorded values and files that have not reached the tracking store.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--spool", type=Path, default=None, help=f"folder of spools (default: {folders.spool_root()})"
