@@ -92,7 +92,7 @@ def _rows(args: argparse.Namespace, console: Console) -> list[Row]:
 def _budget(problem: Problem, args: argparse.Namespace) -> tuple[float, int]:
     """Seconds and least repetitions of one group of cases."""
     if args.quick:
-        return 1.0, 3
+        return 0.7, 2
     return (20.0 if problem.name in MLPS else 30.0), 9
 
 
