@@ -63,7 +63,7 @@ def test_artifacts_hold_everything_to_read_and_repeat_the_run(fitted):
     assert config["model"]["init_args"]["solver"]["init_args"]["num_steps"] == SOLVER_STEPS
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance
-    for figure in ("loss.png", "nfe.png", "confusion_test.png", "trajectories.png"):
+    for figure in ("loss.png", "nfe.png", "steps.png", "confusion_test.png", "trajectories.png"):
         assert (folder / "figures" / figure).read_bytes().startswith(b"\x89PNG"), figure
     checkpoint = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)
     assert checkpoint["integrand"]["family"] == "neural-ode"

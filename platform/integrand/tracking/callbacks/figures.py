@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from .. import names
-from ..figures import Picture, confusion_figure, loss_figure, nfe_figure, trajectory_figure
+from ..figures import Picture, confusion_figure, loss_figure, nfe_figure, step_figure, trajectory_figure
 from .base import TrackingCallback
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ _SAMPLES = 12
 
 
 class Figures(TrackingCallback):
-    """Stores curves of loss and NFE, confusion matrices and example trajectories as `figures/*.png`.
+    """Stores curves of loss and NFE, the step sizes of the last solve, confusion matrices and example trajectories as `figures/*.png`.
 
     The confusion matrix counts what the network said during the last validation (or test) itself, so
     nothing is computed twice. Trajectories are drawn if the module has `trajectory(x) -> (ts, ys)`. What
@@ -138,6 +138,7 @@ class Figures(TrackingCallback):
             return
         self._store(self._curves())
         self._store(self._confusion(pl_module, stage))
+        self._store(self._steps(pl_module))
         self._store(self._trajectories(pl_module))
 
     def _store(self, pictures: Iterable[Picture | None]) -> None:
@@ -168,6 +169,10 @@ class Figures(TrackingCallback):
         if self._counts is not None:
             class_names = tuple(getattr(getattr(pl_module, "spec", None), "class_names", ()))
             yield confusion_figure(self._counts.cpu().numpy(), class_names, stage)
+
+    def _steps(self, pl_module: LightningModule) -> Iterable[Picture | None]:
+        for stats in getattr(pl_module, "solve_stats", [])[-1:]:
+            yield step_figure(stats.step_sizes or [], stats.solver)
 
     def _trajectories(self, pl_module: LightningModule) -> Iterable[Picture | None]:
         trace = getattr(pl_module, "trajectory", None)

@@ -11,10 +11,13 @@ from integrand.solvers import SolveStats
 
 from .base import TrackingCallback, gathered, is_due, step_of
 
+_EXTREMES = ("min_step", "max_step", "stiffness")
+"""What is not summed over batches and processes."""
+
 
 @dataclass
 class Account:
-    """Sums over the solves of an epoch; the smallest and largest step are kept as such."""
+    """Sums over the solves of an epoch; of step sizes and stiffness the extremes are kept."""
 
     batches: int = 0
     nfe_forward: int = 0
@@ -26,6 +29,7 @@ class Account:
     counted: int = 0
     min_step: float = float("inf")
     max_step: float = 0.0
+    stiffness: float = 0.0
 
     def add(self, stats: list[SolveStats], failures: int) -> None:
         """Take up the solves of one batch."""
@@ -43,14 +47,20 @@ class Account:
                 self.min_step = s.min_step
             if s.max_step is not None and s.max_step > self.max_step:
                 self.max_step = s.max_step
+            if s.stiffness is not None and s.stiffness > self.stiffness:
+                self.stiffness = s.stiffness
 
     def merged(self, trainer: Trainer) -> Account:
         """The account over all processes: an evaluation on one process's batch counts one."""
-        counts = [name for name in self.__dataclass_fields__ if not name.endswith("_step")]
-        rows = gathered(trainer, [*(float(getattr(self, n)) for n in counts), self.min_step, self.max_step])
+        counts = [name for name in self.__dataclass_fields__ if name not in _EXTREMES]
+        rows = gathered(trainer, [float(getattr(self, n)) for n in (*counts, *_EXTREMES)])
         columns = list(zip(*rows, strict=True))
         total = Account(**{name: int(sum(column)) for name, column in zip(counts, columns, strict=False)})
-        total.min_step, total.max_step = min(columns[-2]), max(columns[-1])
+        total.min_step, total.max_step, total.stiffness = (
+            min(columns[-3]),
+            max(columns[-2]),
+            max(columns[-1]),
+        )
         return total
 
     def means(self) -> dict[str, float]:
@@ -66,6 +76,8 @@ class Account:
             values |= {"accepted": self.accepted / n, "rejected": self.rejected / n}
         if self.max_step > 0:
             values |= {"min_step": self.min_step, "max_step": self.max_step}
+        if self.stiffness > 0:
+            values["stiffness"] = self.stiffness
         return values
 
 
@@ -73,7 +85,8 @@ class SolverMonitor(TrackingCallback):
     """Records evaluations of the field, accepted and rejected steps, step sizes and failed solves.
 
     It reads `pl_module.solve_stats`, the accounts of the solves since the batch began, after the backward
-    pass has filled in its part. `solver/…` are means per batch of a training epoch, `solver/val_…` and
+    pass has filled in its part. From a stiffness of about 0.8 on, stability and not accuracy bounds the steps.
+    `solver/…` are means per batch of a training epoch, `solver/val_…` and
     `solver/test_…` of an evaluation, `solver/…_step` belong to one training step, `solver/…_total` count
     since the run began.
     """
