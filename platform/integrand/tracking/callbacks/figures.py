@@ -21,7 +21,7 @@ _SAMPLES = 12
 
 
 class Figures(TrackingCallback):
-    """Stores curves of loss and NFE, the step sizes of the last solve, confusion matrices and example trajectories as `figures/*.png`.
+    """Stores `figures/*.png`: loss, NFE, step sizes of the last solve, confusion matrix, trajectories.
 
     The confusion matrix counts what the network said during the last validation (or test) itself, so
     nothing is computed twice. Trajectories are drawn if the module has `trajectory(x) -> (ts, ys)`. What

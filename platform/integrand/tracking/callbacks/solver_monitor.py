@@ -85,8 +85,8 @@ class SolverMonitor(TrackingCallback):
     """Records evaluations of the field, accepted and rejected steps, step sizes and failed solves.
 
     It reads `pl_module.solve_stats`, the accounts of the solves since the batch began, after the backward
-    pass has filled in its part. From a stiffness of about 0.8 on, stability and not accuracy bounds the steps.
-    `solver/…` are means per batch of a training epoch, `solver/val_…` and
+    pass has filled in its part. From a stiffness of about 0.8 on, stability and not accuracy bounds
+    the steps. `solver/…` are means per batch of a training epoch, `solver/val_…` and
     `solver/test_…` of an evaluation, `solver/…_step` belong to one training step, `solver/…_total` count
     since the run began.
     """
