@@ -120,6 +120,20 @@ class CIFARStages(Layout):
         """What leads from one stage to the next."""
         return ResidualTransition(channels, out_channels, self.norm)
 
+    def entrance(self, in_channels: int, channels: int) -> tuple[nn.Module, Transition | None]:
+        """Stem, and what leads from it to the first stage."""
+        return nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), None
+
+    def exit(self, channels: int, num_classes: int) -> nn.Module:
+        """Head on the end of the last stage."""
+        return nn.Sequential(
+            make_norm(self.norm, channels),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(channels, num_classes),
+        )
+
     def assemble(self, spec: DataSpec, channels: int, make: DynamicsMaker) -> ClassifierNet:
         """Three stages; see `Layout.assemble`."""
         widths = self.widths or [channels, 2 * channels, 4 * channels]
@@ -139,17 +153,9 @@ class CIFARStages(Layout):
             stages.append(make(Stage(here, extra, self.field)))
         if stages[0].solver is not None:
             self._refuse_batch_norm()
-        dynamics = StagedDynamics(stages, transitions)
-        stem = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
-        last = dynamics.out_channels
-        head = nn.Sequential(
-            make_norm(self.norm, last),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(last, spec.num_classes),
-        )
-        net = ClassifierNet(stem, dynamics, head)
+        stem, entry = self.entrance(in_channels, channels)
+        dynamics = StagedDynamics(stages, transitions, entry)
+        net = ClassifierNet(stem, dynamics, self.exit(dynamics.out_channels, spec.num_classes))
         for module in net.modules():
             if isinstance(module, nn.Conv2d):
                 # He et al. 2015, Delving Deep into Rectifiers, eq. 14

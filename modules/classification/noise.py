@@ -94,4 +94,4 @@ def _parts(dynamics: Dynamics) -> list[Part]:
         return [dynamics]
     # one transition after every stage but the last
     modules = [m for pair in zip(dynamics.stages, [*dynamics.transitions, None], strict=True) for m in pair]
-    return [m for m in modules if isinstance(m, Dynamics | Transition)]
+    return [m for m in (dynamics.entry, *modules) if isinstance(m, Dynamics | Transition)]

@@ -93,10 +93,17 @@ class StagedDynamics(Dynamics):
     Args:
         stages: The dynamics of every stage, one or more.
         transitions: What leads from each stage to the next, one fewer than there are stages.
+        entry: What leads from the stem to the first stage; nothing where omitted.
     """
 
-    def __init__(self, stages: Sequence[Dynamics], transitions: Sequence[Transition]) -> None:
+    def __init__(
+        self,
+        stages: Sequence[Dynamics],
+        transitions: Sequence[Transition],
+        entry: Transition | None = None,
+    ) -> None:
         super().__init__()
+        self.entry = entry
         self.stages = nn.ModuleList(stages)
         self.transitions = nn.ModuleList(transitions)
         self.out_channels = stages[-1].out_channels
@@ -104,12 +111,15 @@ class StagedDynamics(Dynamics):
 
     def residuals(self) -> list[nn.Module]:
         """Those of the stages and of the transitions."""
-        return [f for part in (*self.stages, *self.transitions) for f in part.residuals()]
+        parts = [*self.stages, *self.transitions, *([self.entry] if self.entry is not None else [])]
+        return [f for part in parts for f in part.residuals()]
 
     def forward(self, h: Tensor, num_times: int = 2) -> Solution:
         """Go through all stages; see `Dynamics.forward`."""
         stats = StagedStats()
         time = 0.0
+        if self.entry is not None:
+            h = self.entry(h, self._evaluate(stats, h))
         for stage, transition in zip(self.stages, self.transitions, strict=False):
             solution = stage(h)
             stats.add(solution.stats)
