@@ -38,7 +38,11 @@ BLOCKS = {
     "ho-resnet": 1,
 }
 # What the digits need to stay within seconds
-SMALL = {"taynode": {"intervals": 2}, "augmented-neural-ode": {"augment": 4}}
+SMALL = {
+    "taynode": {"intervals": 2},
+    "augmented-neural-ode": {"augment": 4},
+    "deep-equilibrium": {"tol": 1e-3, "max_iter": 20},
+}
 SOLVER = {"class_path": "Dopri5", "init_args": {"rtol": 1e-3, "atol": 1e-3}}
 # Noise as a regulariser: on the ResNet, or on the neural ODE where there have to be no steps
 NOISE = {
@@ -69,7 +73,8 @@ FASHION_ARMS = (
     "generalized_heavy_ball_neural_ode",
 )
 # an adaptive solver would search for every switch of every coordinate
-SWITCHING_SOLVER = {"class_path": "Midpoint", "init_args": {"num_steps": 10}}
+SWITCHING_SOLVER = {"class_path": "Midpoint", "init_args": {"num_steps": 5}}
+SWITCHING = {"class_path": "ContinuumDropout", "init_args": {"renewals": 2.0}}
 
 
 def experiments() -> Iterator[tuple[str, str]]:
@@ -106,7 +111,7 @@ def arms() -> Iterator[tuple[str, Any, dict[str, Any]]]:
         yield slug.replace("-", "_"), family, {}
     for name, (slug, noise) in NOISE.items():
         if noise in known_noise():
-            yield name, own[slug], {"noise": noise}
+            yield name, own[slug], {"noise": SWITCHING if noise == "ContinuumDropout" else noise}
 
 
 @lru_cache
@@ -149,7 +154,7 @@ def arguments(family: Any, extra: dict[str, Any], channels: int | None, small: b
     if small:
         args |= SMALL.get(family.family, {})
     if family.uses_solver:
-        args["solver"] = SWITCHING_SOLVER if extra.get("noise") == "ContinuumDropout" else SOLVER
+        args["solver"] = SWITCHING_SOLVER if extra.get("noise") == SWITCHING else SOLVER
     return {"channels": channels or channels_for(family, args, extra), **args, **extra}
 
 
