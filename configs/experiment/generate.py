@@ -38,7 +38,7 @@ BLOCKS = {
     "ho-resnet": 1,
 }
 # What the digits need to stay within seconds
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "taynode": {"intervals": 2},
     "augmented-neural-ode": {"augment": 4},
     "deep-equilibrium": {"tol": 1e-3, "max_iter": 20},

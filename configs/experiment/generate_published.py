@@ -13,7 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from generate import block, keep
+from generate import block, keep  # type: ignore[import-not-found]  # a script beside this one
 
 
 def sgd(lr: float, weight_decay: float, nesterov: bool = False) -> dict[str, Any]:
@@ -61,6 +61,7 @@ def layout(name: str, **args: Any) -> Any:
 
 def nets() -> Iterator[tuple[str, str, dict[str, Any], Recipe]]:
     """Name, class, arguments and recipe of the discrete nets, for both CIFAR sets."""
+    args: dict[str, Any]
     for n in (3, 5, 7, 9, 18):
         args = {"channels": 16, "blocks": n, "layout": "CIFARStages"}
         yield f"resnet_{6 * n + 2}", "ResNet", args, RESIDUAL

@@ -13,8 +13,8 @@ from .dynamics import Dynamics
 
 DEFAULT_SOLVER: ODESolver = lazy_instance(Dopri5, gradient="backprop")
 """The papers' method at the engine's own tolerance: their 1e-3 does not resolve trained image fields.
-Backprop, because its gradient is that of the discrete solve: the adjoint's can be wrong by orders of magnitude
-on contracting fields."""
+Backprop, because its gradient is that of the discrete solve: the adjoint's can be wrong by orders of
+magnitude on contracting fields."""
 
 
 class ODEDynamics(Dynamics):
