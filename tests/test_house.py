@@ -22,7 +22,9 @@ def test_platform_folder_never_hides_the_standard_library():
     assert not (ROOT / "docker" / "__init__.py").exists()
     check = "import platform; print(platform.__file__); platform.python_version()"
     by_c = run(sys.executable, "-c", check)
-    by_m = run(sys.executable, "-m", "timeit", "-n", "1", "-r", "1", "import platform; platform.python_version()")
+    by_m = run(
+        sys.executable, "-m", "timeit", "-n", "1", "-r", "1", "import platform; platform.python_version()"
+    )
     assert by_c.returncode == 0, by_c.stderr
     assert by_m.returncode == 0, by_m.stderr
     assert not Path(by_c.stdout.strip()).is_relative_to(ROOT)
