@@ -74,6 +74,8 @@ class FamilyModule(pl.LightningModule):
         self._make_lr_scheduler = lr_scheduler
         self.solve_stats: list[SolveStats] = []
         """Accounts of the solves made since the current batch began; the backward part fills itself in."""
+        self.solve_failures = 0
+        """Samples whose solve failed since then, where the solver was told to go on without them."""
 
     @abstractmethod
     def step(self, batch: Any, stage: str) -> Tensor:
@@ -101,6 +103,7 @@ class FamilyModule(pl.LightningModule):
 
     def _accounted(self, batch: Any, stage: str) -> Tensor:
         self.solve_stats = []
+        self.solve_failures = 0
         return self.step(batch, stage)
 
     def configure_optimizers(self) -> Any:

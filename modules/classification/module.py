@@ -88,6 +88,8 @@ class ImageClassifier(FamilyModule):
         for _ in range(number):
             logits, solution = self.net(x)
             self.solve_stats.append(solution.stats)
+            if solution.failed is not None:
+                self.solve_failures += int(solution.failed.sum())
             total = logits if total is None else total + logits
         assert total is not None
         return total if number == 1 else total / number

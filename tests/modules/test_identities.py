@@ -11,7 +11,7 @@ from integrand.errors import UsageError
 from integrand.modules import AugmentedNeuralODE, HeavyBallNeuralODE, NeuralODE, NoBlock, ResNet
 from integrand.modules.classification.ode import Augment
 from integrand.modules.continuous.heavy_ball_neural_ode import HeavyBallField
-from integrand.solvers import TorchDiffEq
+from integrand.solvers import Dopri5, TorchDiffEq
 from integrand.spec import DataSpec
 
 SPEC = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
@@ -147,3 +147,27 @@ def test_augment_appends_zeros():
     y = Augment(2)(h)
     assert torch.equal(y[:, :3], h)
     assert y[:, 3:].abs().max() == 0
+
+
+class _FailsFor(nn.Module):
+    """ḣ = −h, but not a number for samples whose first value is above 5."""
+
+    def forward(self, t, h):
+        bad = (h.flatten(1)[:, :1] > 5).reshape(-1, *[1] * (h.dim() - 1))
+        return torch.where(bad, torch.nan, -h)
+
+
+def test_samples_that_fail_are_counted_and_the_others_are_classified():
+    solver = Dopri5(per_sample=True, on_failure="continue", gradient="checkpoint")
+    module = build(NeuralODE, solver=solver)
+    module.net.dynamics.field = _FailsFor()
+    module.net.stem = nn.Conv2d(1, 6, 1).double()
+    with torch.no_grad():
+        module.net.stem.weight.fill_(1.0)
+        module.net.stem.bias.zero_()
+    x = torch.ones(4, 1, 8, 8, dtype=torch.float64)
+    x[2] = 9.0
+    logits = module(x)
+    assert module.solve_failures == 1
+    assert torch.isfinite(logits).all()
+    assert torch.equal(logits[0], logits[1])
