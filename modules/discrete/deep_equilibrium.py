@@ -52,8 +52,8 @@ class EquilibriumDynamics(Dynamics):
         self.out_channels = channels
         self.field: nn.Module = PreActivationField(channels)
         self.h, self.root_finder, self.tol, self.max_iter = h, root_finder, tol, max_iter
-        self.unconverged = 0
-        """Searches of the last batch, one for each sample forward and backward, that used up max_iter."""
+        self.backward_failures = 0
+        """Samples whose gradient used up max_iter since the last reading."""
 
     def residuals(self) -> list[nn.Module]:
         """The residual function."""
@@ -89,13 +89,13 @@ class EquilibriumDynamics(Dynamics):
             else:
                 found, z = self._equilibrium(f, x)
                 states = [x, z]
-        self.unconverged = int((~found.converged).sum())
+        failed = bool((~found.converged).any())
         return Solution(
             torch.arange(len(states), dtype=problem.time_dtype, device=x.device),
             torch.stack(states).to(problem.dtype),
             stats,
-            Status.MAX_NFE if self.unconverged else Status.SUCCESS,
-            ~found.converged if self.unconverged else None,
+            Status.MAX_NFE if failed else Status.SUCCESS,
+            ~found.converged if failed else None,
         )
 
     def _equilibrium(self, f: Evaluator, x: Tensor) -> tuple[FixedPoint, Tensor]:
@@ -136,7 +136,7 @@ class _Implicit(torch.autograd.Function):
             return torch.add(gradient, product)
 
         found = net.find(pull_back, gradient)
-        net.unconverged += int((~found.converged).sum())
+        net.backward_failures += int((~found.converged).sum())
         return None, None, None, *torch.autograd.grad(value, [x, *ctx.parameters], found.z)
 
 
@@ -172,10 +172,10 @@ class DeepEquilibrium(ImageClassifier):
         dynamics = EquilibriumDynamics(check_channels(channels), h, root_finder, tol, max_iter)
         super().__init__(spec, dynamics, channels=channels, **kwargs)
 
-    @property
-    def solve_failures(self) -> int:
-        """Samples of the last batch without a fixed point, or without a gradient, to within the tolerance."""
-        return self._dynamics.unconverged
+    def on_after_backward(self) -> None:
+        """Count the samples whose gradient used up max_iter; the forward pass has counted its own."""
+        self.solve_failures += self._dynamics.backward_failures
+        self._dynamics.backward_failures = 0
 
     def describe_solver(self) -> tuple[str, str]:
         """Root finder and gradient mode in a few words."""

@@ -285,6 +285,7 @@ def test_samples_without_a_fixed_point_are_reported():
     assert module.solve_failures == 4
     assert module.solve_stats[0].nfe_forward == 3
     loss.backward()
+    module.on_after_backward()
     assert module.solve_failures == 8  # nor does the gradient come within the tolerance
     assert module.net.dynamics(X.expand(4, 6, 8, 8)).status is Status.MAX_NFE
     finished = build()
