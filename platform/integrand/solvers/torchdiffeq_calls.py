@@ -60,7 +60,7 @@ class StepRecord:
         elif self.sizes:
             sizes = torch.stack(self.sizes).abs().tolist()
             stats.accepted, stats.rejected = len(sizes), self.rejected
-            stats.min_step, stats.max_step = min(sizes), max(sizes)
+            stats.min_step, stats.max_step, stats.step_sizes = min(sizes), max(sizes), sizes
 
 
 def grid_constructor(step_size: float) -> Callable[[object, Tensor, Tensor], Tensor]:
