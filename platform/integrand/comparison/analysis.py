@@ -3,87 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from integrand.errors import UsageError
 from integrand.record import RunRecord
 
-from .groups import DataKey, Expected, Group, GroupBy, LeftOut, sort_runs
+from .groups import DataKey, Expected, Group, GroupBy, sort_runs
+from .probability import improvement
 from .quantities import COSTS, Cost, Metric
+from .results import Comparison, Difference, Part, Row, Verdict
 from .statistics import Estimate, PairedDifference, estimate, holm, paired_difference
 
 ALPHA = 0.05
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A group against the reference, on the seeds that both have.
-
-    Args:
-        seeds: The common seeds.
-        paired: Differences group - reference; None where there is no common seed.
-        p_t: Paired t test, Holm-corrected over the groups of the table; None where there is no test.
-        p_flip: Sign-flip test, Holm-corrected likewise.
-        verdict: `better`, `worse`, `tie`, or `untested` with fewer than two common seeds.
-    """
-
-    seeds: tuple[int, ...]
-    paired: PairedDifference | None
-    p_t: float | None
-    p_flip: float | None
-    verdict: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """One group with everything a table says about it; `difference` is None for the reference itself."""
-
-    group: Group
-    quality: Estimate
-    costs: Mapping[str, Estimate | None]
-    difference: Difference | None
-
-    @property
-    def label(self) -> str:
-        """Name of the group."""
-        return self.group.label
-
-
-@dataclass(frozen=True)
-class Part:
-    """The groups that share their data, best first.
-
-    Args:
-        data: What they share.
-        rows: One per group, best mean first.
-        reference: Label of the group that the differences are taken to.
-        chosen: Whether the reader named the reference; otherwise it is the best mean.
-    """
-
-    data: DataKey
-    rows: tuple[Row, ...]
-    reference: str
-    chosen: bool
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The answer to one `integrand compare`.
-
-    Args:
-        title: What was compared, such as the experiment.
-        metric: The quality.
-        parts: One per data set; runs on different data are never in one table.
-        left_out: Runs that are in no mean, each with its reason.
-        notes: What a reader must know to read the tables honestly.
-    """
-
-    title: str
-    metric: Metric
-    parts: tuple[Part, ...]
-    left_out: tuple[LeftOut, ...]
-    notes: tuple[str, ...]
 
 
 def compare(
@@ -154,6 +85,8 @@ def _differences(groups: Sequence[Group], reference: Group, metric: Metric) -> d
     corrected_flip = dict(zip(paired, holm([p.p_flip for p in paired.values()]), strict=True))
     return {
         group.label: Difference(
+            group.label,
+            reference.label,
             seeds[group.label],
             paired.get(group.label),
             corrected_t.get(group.label),
@@ -163,12 +96,13 @@ def _differences(groups: Sequence[Group], reference: Group, metric: Metric) -> d
                 corrected_t.get(group.label, corrected_flip.get(group.label)),
                 metric,
             ),
+            improvement(group.values(metric), reference.values(metric), metric.mode == "max"),
         )
         for group in groups
     }
 
 
-def _verdict(paired: PairedDifference | None, p: float | None, metric: Metric) -> str:
+def _verdict(paired: PairedDifference | None, p: float | None, metric: Metric) -> Verdict:
     """Better, worse or tie, by the t test or, where it says nothing, by the sign-flip test."""
     if paired is None or paired.estimate.n < 2 or p is None:
         return "untested"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from integrand.record import RunRecord
 
-from .analysis import Comparison, Part, Row
 from .quantities import COSTS, MORE_COSTS
+from .results import Comparison, Part, Row
 
 Fields = dict[str, object]
 

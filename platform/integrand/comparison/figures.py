@@ -10,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from .analysis import Comparison, Part, Row
 from .labels import Mark, place_labels, shifted
 from .quantities import NFE_FORWARD, SECONDS_PER_EPOCH, Cost
+from .results import Comparison, Part, Row
 
 # Okabe and Ito (2008), distinguishable with every common colour vision deficiency; yellow left out on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

@@ -19,6 +19,15 @@ MONTE_CARLO_FLIPS = 99_999  # the p value is a multiple of 1e-5
 
 
 @dataclass(frozen=True)
+class Interval:
+    """An interval of a statistic; `method` says in words how it was made."""
+
+    low: float
+    high: float
+    method: str
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A mean with its interval.
 
@@ -31,6 +40,8 @@ class Estimate:
         median: Median.
         iqm: Interquartile mean.
         method: How the interval was made, in words.
+        median_interval: Of the median; None with too few values for one.
+        iqm_interval: Of the interquartile mean; None likewise.
     """
 
     mean: float
@@ -41,6 +52,8 @@ class Estimate:
     median: float
     iqm: float
     method: str
+    median_interval: Interval | None = None
+    iqm_interval: Interval | None = None
 
     @property
     def half_width(self) -> float | None:

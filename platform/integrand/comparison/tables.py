@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from . import formatting
-from .analysis import ALPHA, Comparison, Part, Row
+from .analysis import ALPHA
 from .groups import LeftOut
 from .quantities import COSTS
+from .results import Comparison, Part, Row
 
 MARKS = {"tie": "≈", "better": "▲", "worse": "▼", "untested": "?"}
 LEGEND = f"★ reference, ≈ tie: not told apart from it (p ≥ {ALPHA:g}), ▼ worse, ▲ better, ? too few seeds"

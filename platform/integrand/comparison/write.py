@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .analysis import Comparison
 from .export import write_csv
 from .figures import write_figures
+from .results import Comparison
 from .tables import markdown
 
 
