@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
@@ -21,6 +22,16 @@ class RecordWriter(TrackingCallback):
     def __init__(self) -> None:
         self._last = 0.0
         self._cost = 0.0
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note which checkpoint is evaluated: comparisons pair evaluations of the same one."""
+        tracker = self.tracker or tracker_of(trainer)
+        if tracker is None or trainer.state.fn == "fit":
+            return
+        run_id = str(checkpoint.get(names.CHECKPOINT_KEY, {}).get("run_id", ""))
+        tracker.record.evaluates = {"run_id": run_id, "epoch": checkpoint.get("epoch")}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write if that takes less than a hundredth of the time since the last writing."""
