@@ -60,3 +60,40 @@ def test_adjoint_of_a_compiled_field():
         gradients.append(torch.autograd.grad(ys[-1].sum(), tuple(field.parameters())))
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_outputs_inside_steps_and_stiffness_of_compiled_attempts():
+    """Compiled attempts hand out all stages only where an output lies inside the step."""
+    field, results = Smooth(), []
+    for compiled in (False, True):
+        solver = Dopri5(rtol=1e-3, atol=1e-3, first_step=0.5, compile=compiled)
+        results.append(solver.solve(field, torch.ones(4, 3), [0.0, 0.1, 0.2, 1.0]))
+    plain, compiled = results
+    torch.testing.assert_close(compiled.ys, plain.ys, rtol=1e-5, atol=1e-5)
+    assert compiled.stats.nfe_forward == plain.stats.nfe_forward
+    # float32 differences of close stages: a few digits are left
+    assert compiled.stats.stiffness == pytest.approx(plain.stats.stiffness, rel=0.05)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("gradient", ["backprop", "checkpoint"])
+def test_fixed_steps_are_captured_as_cuda_graphs(gradient):
+    """Several solves before their backward passes: what a replay overwrites must not reach either."""
+    from torch._dynamo.utils import counters
+
+    field, results = Smooth().cuda(), []
+    counters.clear()
+    for compiled in (False, True):
+        solver = RK4(num_steps=6, gradient=gradient, compile=compiled)
+        for _ in range(4):  # graphs are recorded in the second pass and replayed from the third
+            y0 = torch.linspace(-1, 1, 12, device="cuda").view(4, 3).requires_grad_()
+            first = solver.solve(field, y0, [0.0, 0.35, 1.0]).ys
+            second = solver.solve(field, first[-1], [0.0, 1.0]).ys
+            loss = first.square().sum() + second.square().sum()
+            gradients = torch.autograd.grad(loss, (y0, *field.parameters()))
+        results.append((first.detach(), second.detach(), *gradients))
+    assert counters["inductor"]["cudagraph_skips"] == 0
+    for plain, captured in zip(*results, strict=True):
+        torch.testing.assert_close(captured, plain, rtol=1e-4, atol=1e-5)

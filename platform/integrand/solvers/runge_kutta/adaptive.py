@@ -14,7 +14,7 @@ from integrand.solvers.initial_step import initial_step
 from integrand.solvers.problem import Problem, not_finite
 from integrand.solvers.tape import StepRecord, Tape
 
-from .compiled import compiled_error, compiled_step
+from .compiled import compiled_attempt, compiled_step
 from .control import PIController
 from .step import add_stages, stage_times, step, sum_stages
 from .tableau import Tableau
@@ -80,9 +80,17 @@ class AdaptiveSteps:
             lands = abs(stop - t) <= 1.01 * h
             used = stop - t if lands else sign * h
             t1 = stop if lands else t + used
-            *nodes, step_size = self._tensor([*stage_times(tableau, t, used, t1), used])
-            y1, stages, before = self._step(nodes, step_size, used, y, k1)
-            error, size1 = self._error(stages, step_size, used, size, y1)
+            row = self._tensor([*stage_times(tableau, t, used, t1), used])
+            nodes = row.unbind()[:-1]
+            if self.compiled:
+                inside = len(outputs) < len(times) - 1 and sign * (t1 - times[len(outputs)]) > 0
+                take = compiled_attempt(tableau, self.counted, k1 is not None, inside)
+                y1, stages, size1, numbers = take(row, y, k1, size, self.atol / self.rtol)
+                norm, *ends = numbers.tolist()
+            else:
+                y1, stages, before = step(tableau, field, nodes, used, y, k1, all_stages=True)
+                norm, size1 = self._error(stages, used, size, y1)
+            error = norm / (self.rtol * math.sqrt(y1.numel()))
             if not error <= 1:
                 self.rejected += 1
                 h = abs(used) * controller.rejected(error)
@@ -98,12 +106,13 @@ class AdaptiveSteps:
                 outputs.append(add_stages(y, stages, tableau.dense_row(theta), used))
             landed = t1 == times[len(outputs)]
             if tape is not None:
-                tape.note(y, StepRecord(nodes, used, interior, len(outputs) if landed else None))
+                tape.note(y, StepRecord(nodes, used, interior, len(outputs) if landed else None, row))
             if landed:
                 outputs.append(y1)
             if len(outputs) == len(times):
                 self._last_stage_used = bool(interior)
-                self._judge_stiffness(stages, y1, before)
+                if self._judges_stiffness:
+                    self._judge_stiffness(*(ends if self.compiled else _end_changes(stages, y1, before)))
             grown = abs(used) * controller.accepted(error)
             # the step that only met an output says nothing against the longer one before it
             h = min(max(grown, h) if lands and abs(used) < h else grown, self.max_step)
@@ -124,9 +133,7 @@ class AdaptiveSteps:
         """Repeat one step; see `Integrator.replay`."""
         inside = bool(record.interior)
         if self.compiled:
-            take = compiled_step(self.tableau, self.counted, False, inside)
-            size = torch.full((), float(record.h), dtype=y.dtype, device=y.device)
-            end, stages, _ = take(tuple(record.times), size, y, None)
+            end, stages = compiled_step(self.tableau, self.counted, inside)(record.data, y)
         else:
             end, stages, _ = step(
                 self.tableau, self.counted, record.times, record.h, y, None, all_stages=inside
@@ -134,31 +141,16 @@ class AdaptiveSteps:
         rows = (self.tableau.dense_row(theta) for _, theta in record.interior)
         return [end, *(add_stages(y, stages, weights, record.h) for weights in rows)]
 
-    def _tensor(self, values: list[float]) -> tuple[Tensor, ...]:
-        return torch.tensor(values, dtype=self._dtype).to(self._device, non_blocking=True).unbind()
-
-    def _step(
-        self, nodes: list[Tensor], step_size: Tensor, used: float, y: Tensor, k1: Tensor | None
-    ) -> tuple[Tensor, list[Tensor], Tensor]:
-        if not self.compiled:
-            return step(self.tableau, self.counted, nodes, used, y, k1, all_stages=True)
-        take = compiled_step(self.tableau, self.counted, k1 is not None, True)
-        end, stages, before = take(tuple(nodes), step_size, y, k1)
-        return end, stages, before
+    def _tensor(self, values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=self._dtype).to(self._device, non_blocking=True)
 
     @torch.no_grad()
-    def _error(
-        self, stages: list[Tensor], step_size: Tensor, h: float, size: Tensor, y1: Tensor
-    ) -> tuple[float, Tensor]:
-        """RMS of the error estimate over tolerance, and |y₁| for the next step; the step's one read-back."""
-        if self.compiled:
-            norms, size1 = compiled_error(self.tableau)(stages, step_size, size, y1, self.atol / self.rtol)
-            return norms.item() / (self.rtol * math.sqrt(y1.numel())), size1
+    def _error(self, stages: list[Tensor], h: float, size: Tensor, y1: Tensor) -> tuple[float, Tensor]:
+        """Norm of the error estimate over its scale, and |y₁| for the next step; the step's one read-back."""
         size1 = y1.abs()
         scale = torch.maximum(size, size1).add_(self.atol / self.rtol)
         ratio = sum_stages(stages, self.tableau.error_row, h).div_(scale)
-        norm = torch.linalg.vector_norm(ratio).item()
-        return norm / (self.rtol * math.sqrt(y1.numel())), size1
+        return torch.linalg.vector_norm(ratio).item(), size1
 
     def _first(self, y: Tensor, k1: Tensor) -> float:
         times = self.output_times
@@ -180,19 +172,25 @@ class AdaptiveSteps:
             "loosen rtol and atol, use a stiff method such as SDIRK3, or regularise the field",
         )
 
-    @torch.no_grad()
-    def _judge_stiffness(self, stages: list[Tensor], y1: Tensor, before: Tensor) -> None:
+    @property
+    def _judges_stiffness(self) -> bool:
+        """Whether the last two stages both sit at the end of the step, as the estimate needs."""
+        tableau = self.tableau
+        return tableau.stability is not None and tableau.fsal and tableau.c[-2] == 1
+
+    def _judge_stiffness(self, change: float, distance: float) -> None:
         """How close the steps came to the stability limit, Hairer, Wanner (1996), IV.2.
 
-        The dominant eigenvalue is estimated from the last two stages where both sit at the end of the step.
+        The dominant eigenvalue is estimated from the last two stages.
         """
-        tableau = self.tableau
-        if tableau.stability is None or not tableau.fsal or tableau.c[-2] != 1:
-            return
-        pair = torch.stack(
-            (torch.linalg.vector_norm(stages[-1] - stages[-2]), torch.linalg.vector_norm(y1 - before))
-        )
-        change, distance = pair.tolist()
+        assert self.tableau.stability is not None
         if distance > 0:
             typical = statistics.median(abs(h) for h in self.sizes)
-            self.stiffness = change / distance * typical / tableau.stability
+            self.stiffness = change / distance * typical / self.tableau.stability
+
+
+@torch.no_grad()
+def _end_changes(stages: list[Tensor], y1: Tensor, before: Tensor) -> list[float]:
+    """Norms of the last stage's change and of the change of state behind it."""
+    pair = (torch.linalg.vector_norm(stages[-1] - stages[-2]), torch.linalg.vector_norm(y1 - before))
+    return torch.stack(pair).tolist()

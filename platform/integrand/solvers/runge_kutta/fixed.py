@@ -47,7 +47,7 @@ class FixedSteps:
         # all times in one transfer, the step behind its stages' times; a row is a view
         rows = [[*row, b - a] for row, (a, b) in zip(values, spans, strict=True)]
         self.times = torch.tensor(rows, dtype=y0.dtype).to(y0.device, non_blocking=True)
-        self._compiled = compiled_step(tableau, counted, False, False) if compiled else None
+        self._compiled = compiled_step(tableau, counted, False) if compiled else None
 
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
         """Solve; see `Integrator.run`."""
@@ -56,11 +56,12 @@ class FixedSteps:
         for output, nodes in enumerate(self.intervals, start=1):
             last = n + len(nodes) - 2
             for i in range(n, last + 1):
-                *times, size = self.times[i].unbind()
+                times = self.times[i].unbind()[:-1]
                 if tape is not None:
-                    tape.note(y, StepRecord(times, self.sizes[i], lands=output if i == last else None))
+                    lands = output if i == last else None
+                    tape.note(y, StepRecord(times, self.sizes[i], lands=lands, data=self.times[i]))
                 if self._compiled is not None:
-                    y = self._compiled(tuple(times), size, y, None)[0]
+                    y, _ = self._compiled(self.times[i], y)
                 else:
                     y, _, _ = step(tableau, field, times, self.sizes[i], y, None, all_stages=False)
             outputs.append(y)
@@ -75,7 +76,6 @@ class FixedSteps:
     def replay(self, record: StepRecord, y: Tensor) -> list[Tensor]:
         """Repeat one step; see `Integrator.replay`."""
         if self._compiled is not None:
-            size = torch.full((), float(record.h), dtype=y.dtype, device=y.device)
-            return [self._compiled(tuple(record.times), size, y, None)[0]]
+            return [self._compiled(record.data, y)[0]]
         end, _, _ = step(self.tableau, self.counted, record.times, record.h, y, None, all_stages=False)
         return [end]
