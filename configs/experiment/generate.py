@@ -39,20 +39,25 @@ BLOCKS = {
 }
 # What the digits need to stay within seconds
 SMALL: dict[str, dict[str, Any]] = {
-    "taynode": {"intervals": 2},
+    "taynode": {"order": 2, "intervals": 2},
     "augmented-neural-ode": {"augment": 4},
     "deep-equilibrium": {"tol": 1e-3, "max_iter": 20},
 }
 SOLVER = {"class_path": "Dopri5", "init_args": {"rtol": 1e-3, "atol": 1e-3}}
+# an adaptive solver would search for every switch of every coordinate
+SWITCHING_SOLVER = {"class_path": "Midpoint", "init_args": {"num_steps": 5}}
+SWITCHING = {"class_path": "ContinuumDropout", "init_args": {"renewals": 2.0}}
+# the size of the ensemble that the authors report: En5ResNet
+ENSEMBLE = {"class_path": "FeynmanKac", "init_args": {"ensemble": 5}}
 # Noise as a regulariser: on the ResNet, or on the neural ODE where there have to be no steps
-NOISE = {
+NOISE: dict[str, tuple[str, Any]] = {
     "resnet_dropout": ("resnet", "Dropout"),
     "resnet_stochastic_depth": ("resnet", "StochasticDepth"),
     "resnet_shake_shake": ("resnet", "ShakeShake"),
     "resnet_gaussian_injection": ("resnet", "GaussianInjection"),
     "resnet_uniform_injection": ("resnet", "UniformInjection"),
-    "resnet_feynman_kac": ("resnet", "FeynmanKac"),
-    "neural_ode_continuum_dropout": ("neural-ode", "ContinuumDropout"),
+    "resnet_feynman_kac": ("resnet", ENSEMBLE),
+    "neural_ode_continuum_dropout": ("neural-ode", SWITCHING),
 }
 # The arms of the Fashion-MNIST suite: the control, one of each kind of scheme, the momentum family, one noise
 FASHION_ARMS = (
@@ -72,9 +77,6 @@ FASHION_ARMS = (
     "heavy_ball_neural_ode",
     "generalized_heavy_ball_neural_ode",
 )
-# an adaptive solver would search for every switch of every coordinate
-SWITCHING_SOLVER = {"class_path": "Midpoint", "init_args": {"num_steps": 5}}
-SWITCHING = {"class_path": "ContinuumDropout", "init_args": {"renewals": 2.0}}
 
 
 def experiments() -> Iterator[tuple[str, str]]:
@@ -110,8 +112,8 @@ def arms() -> Iterator[tuple[str, Any, dict[str, Any]]]:
     for slug, family in own.items():
         yield slug.replace("-", "_"), family, {}
     for name, (slug, noise) in NOISE.items():
-        if noise in known_noise():
-            yield name, own[slug], {"noise": SWITCHING if noise == "ContinuumDropout" else noise}
+        if (noise["class_path"] if isinstance(noise, dict) else noise) in known_noise():
+            yield name, own[slug], {"noise": noise}
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""Deep equilibrium network (Bai et al. 2019)."""
+"""Deep equilibrium network (Bai et al. 2019), monotone by default (Winston & Kolter 2020)."""
 
 from __future__ import annotations
 
@@ -15,49 +15,55 @@ from integrand.solvers.problem import prepare
 from integrand.spec import DataSpec
 
 from ..classification import Dynamics, ImageClassifier
-from ..classification.fields import PreActivationField
 from ..classification.net import check_channels
+from .equilibrium_blocks import MonotoneBlock, ResidualBlock
 from .fixed_point import FixedPoint, Map, anderson, broyden
 from .stepping import Evaluator, require_variant
 
 RootFinder = Literal["anderson", "broyden"]
+Block = Literal["monotone", "residual"]
 
 
 class EquilibriumDynamics(Dynamics):
-    """z* = x + h f(z*): the fixed point of a residual block, which is one backward-Euler step of ż = f(z).
+    """z* = g(z*; x): the fixed point of a block into which the stem's output x is injected.
 
-    Its gradient is implicit: with J = h ∂f/∂z at z*, ∂L/∂x = u with u = ∂L/∂z* + Jᵀu, found by the same
+    Its gradient is implicit: with J = ∂g/∂z at z*, ∂L/∂x = uᵀ∂g/∂x with u = ∂L/∂z* + Jᵀu, found by the same
     method, so that memory does not depend on the number of iterations.
 
     Args:
         channels: Channels of the hidden state.
-        h: Step size.
+        block: What makes g.
         root_finder: How fixed points are found, forward and backward.
-        tol: Relative residual ‖x + h f(z) − z‖ / ‖x + h f(z)‖ at which a sample is done.
+        tol: Relative residual ‖g(z) − z‖ / ‖g(z)‖ at which a sample is done.
         max_iter: Most iterations of the forward and, separately, of the backward search.
 
     Raises:
         UsageError: A number is out of its range, or there is no such root finder.
     """
 
-    def __init__(self, channels: int, h: float, root_finder: RootFinder, tol: float, max_iter: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        block: MonotoneBlock | ResidualBlock,
+        root_finder: RootFinder,
+        tol: float,
+        max_iter: int,
+    ) -> None:
         super().__init__()
         require_variant("root_finder", root_finder, RootFinder)
-        if not h > 0:
-            raise UsageError(f"h must be positive, got {h}", "set model.h, the step size")
         if not 0 < tol < 1:
             raise UsageError(f"tol must lie between 0 and 1, got {tol}", "set model.tol to 1e-4")
         if max_iter < 1:
             raise UsageError(f"max_iter must be at least 1, got {max_iter}", "set model.max_iter to 40")
         self.out_channels = channels
-        self.field: nn.Module = PreActivationField(channels)
-        self.h, self.root_finder, self.tol, self.max_iter = h, root_finder, tol, max_iter
+        self.block = block
+        self.root_finder, self.tol, self.max_iter = root_finder, tol, max_iter
         self.backward_failures = 0
         """Samples whose gradient used up max_iter since the last reading."""
 
     def residuals(self) -> list[nn.Module]:
-        """The residual function."""
-        return [self.field]
+        """The field of the block."""
+        return [self.block.field]
 
     def describe(self) -> str:
         """Root finder and tolerance in a few words."""
@@ -68,23 +74,19 @@ class EquilibriumDynamics(Dynamics):
         search = anderson if self.root_finder == "anderson" else broyden
         return search(g, z, self.tol, self.max_iter, keep=keep)
 
-    def block(self, f: Any, x: Tensor, z: Tensor) -> Tensor:
-        """The state x + h f(z), where `f(field, z)` evaluates the residual function."""
-        return torch.add(x, f(self.field, z), alpha=self.h)
-
     def forward(self, h: Tensor, num_times: int = 2) -> Solution:
         """Search from the stem's output; with num_times above 2 every iterate. See `Dynamics.forward`."""
-        problem = prepare(self, h, [0.0, self.h])
+        problem = prepare(self, h, [0.0, self.block.length])
         x = problem.y0
         stats = SolveStats(solver=self.describe(), gradient="implicit")
         if problem.trivial:
             return problem.still(stats)
-        f = Evaluator([self.field], stats, x)
-        f.t = torch.full_like(f.t, self.h)
+        f = Evaluator(self.residuals(), stats, x)
+        f.t = torch.full_like(f.t, self.block.length)
         with problem.context():
             if num_times > 2:
-                with torch.no_grad():
-                    found = self.find(lambda z: self.block(f, x, z), x, keep=True)
+                with torch.no_grad(), self.block.bind(f, x) as g:
+                    found = self.find(g, x, keep=True)
                 states = found.iterates
             else:
                 found, z = self._equilibrium(f, x)
@@ -99,11 +101,11 @@ class EquilibriumDynamics(Dynamics):
         )
 
     def _equilibrium(self, f: Evaluator, x: Tensor) -> tuple[FixedPoint, Tensor]:
-        with torch.no_grad():
-            found = self.find(lambda z: self.block(f, x, z), x)
+        with torch.no_grad(), self.block.bind(f, x) as g:
+            found = self.find(g, x)
         if not torch.is_grad_enabled():
             return found, found.z
-        parameters = [p for p in self.field.parameters() if p.requires_grad]
+        parameters = [p for p in self.block.parameters() if p.requires_grad]
         z: Tensor = _Implicit.apply(self, f, found.z, x, *parameters)  # type: ignore[no-untyped-call]  # torch
         return found, z
 
@@ -126,9 +128,10 @@ class _Implicit(torch.autograd.Function):
         net: EquilibriumDynamics = ctx.net
         f: Evaluator = ctx.f
         (gradient,), (z, x) = gradients, ctx.saved_tensors
-        with torch.enable_grad():
+        with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
             z, x = z.detach().requires_grad_(), x.detach().requires_grad_()
-            value = net.block(f.recompute, x, z)
+            with net.block.bind(f.recompute, x) as g:
+                value = g(z)
 
         def pull_back(u: Tensor) -> Tensor:
             f.stats.vjps += 1
@@ -141,35 +144,56 @@ class _Implicit(torch.autograd.Function):
 
 
 class DeepEquilibrium(ImageClassifier):
-    """Deep equilibrium network: the state at which a residual block no longer changes it.
+    """Deep equilibrium network: the state at which a block no longer changes it.
 
     Args:
         spec: What the data set publishes; the command line fills it in.
         channels: Channels of the hidden state.
-        h: Step size in front of the residual function; smaller is easier to solve.
+        block: `monotone`, which has one fixed point whatever the weights, or `residual`, the residual block
+            of the other families, z* = x + h f(z*), which training may leave without one.
+        margin: Margin m of the monotone block, above 0 and at most 1; default 1.
+        h: Step size of the residual block; smaller is easier to solve; default 1.
         root_finder: `anderson` or `broyden`, for the forward and the backward search.
         tol: Relative residual at which a sample is done.
         max_iter: Most iterations of each search; samples that need more count as failures of the solve.
         **kwargs: See `ImageClassifier`.
+
+    Raises:
+        UsageError: There is no such block, or an option belongs to the other one.
     """
 
     family = "deep-equilibrium"
     title = "Deep equilibrium net"
     group = "discrete"
-    equation = "z* = x + h f(z*; θ)"
-    reference = "Bai et al. 2019, Deep Equilibrium Models"
+    equation = "z* = ReLU(W z* + U x + b), W = (1 − m)I − AᵀA + B − Bᵀ"
+    reference = "Winston & Kolter 2020, Monotone Operator Equilibrium Networks; Bai et al. 2019"
 
     def __init__(
         self,
         spec: DataSpec,
         channels: int = 32,
-        h: float = 1.0,
+        block: Block = "monotone",
+        margin: float | None = None,
+        h: float | None = None,
         root_finder: RootFinder = "anderson",
         tol: float = 1e-4,
         max_iter: int = 40,
         **kwargs: Any,
     ) -> None:
-        dynamics = EquilibriumDynamics(check_channels(channels), h, root_finder, tol, max_iter)
+        require_variant("block", block, Block)
+        width = check_channels(channels)
+        made: MonotoneBlock | ResidualBlock
+        if block == "monotone":
+            if h is not None:
+                raise UsageError(
+                    "h belongs to the residual block", "leave model.h out, or set model.block to residual"
+                )
+            made = MonotoneBlock(width, 1.0 if margin is None else margin)
+        else:
+            if margin is not None:
+                raise UsageError("margin belongs to the monotone block", "leave model.margin out")
+            made = ResidualBlock(width, 1.0 if h is None else h)
+        dynamics = EquilibriumDynamics(width, made, root_finder, tol, max_iter)
         super().__init__(spec, dynamics, channels=channels, **kwargs)
 
     def on_after_backward(self) -> None:

@@ -76,7 +76,7 @@ class _Search:
         if not bool(torch.isfinite(self.residual).all()):
             raise NonFiniteStateError(
                 f"the fixed-point iteration is not finite after {self.evaluations} evaluations",
-                "lower the learning rate, or the step model.h",
+                "lower the learning rate, or take the monotone block of the deep equilibrium net",
             )
         best = self.best.view(self.shape)
         return FixedPoint(best, self.residual, self.done, self.evaluations, self.iterates)
