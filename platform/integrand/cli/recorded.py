@@ -24,8 +24,8 @@ def recorded_run(which: str, checkpoint: Literal["best", "last"]) -> RecordedRun
         TrackingError: There is no such run, or it has no configuration or checkpoint.
     """
     run = runs.find_run(which)
-    if names.PARENT_RUN in run.tags:
-        run = runs.find_run(run.tags[names.PARENT_RUN])
+    if (parent := run.tags.get(names.PARENT_RUN)) and names.RUN_KEY not in run.tags:
+        run = runs.find_run(parent)
     return RecordedRun(run.run_id, runs.config_path(run), runs.checkpoint(run, checkpoint), run.experiment)
 
 

@@ -111,6 +111,15 @@ class Delivery:
         for start in range(0, len(items), MAX_PARAMS):
             self._client.log_batch(self._run_id, tags=items[start : start + MAX_PARAMS])
 
+    def _do_untag(self, operation: Operation) -> None:
+        for key in operation["v"]:
+            try:
+                self._client.delete_tag(self._run_id, key)
+            except Exception as error:
+                # gone already: the operation was sent before a crash that came before the note of it
+                if getattr(error, "error_code", None) != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+
     def _do_name(self, operation: Operation) -> None:
         self._client.update_run(self._run_id, name=operation["v"])
 

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..errors import IntegrandError
 
 SIGINT_CODE = 130
 SIGTERM_CODE = 143
+
+
+class Pruned(SystemExit):
+    """A sweep gives its trial up: the run ends at once, and the process well.
+
+    Args:
+        reason: Why, in words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(0)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def status_word(status: str, stopped: Mapping[str, str]) -> str:
+    """MLflow's status in the words of the tag `status`, which knows two more: `over budget` and `pruned`."""
+    stopped_by = stopped.get("by", "")
+    if status == "KILLED" and stopped_by == "pruner":
+        return "pruned"
+    return "over budget" if status == "FINISHED" and stopped_by in ("time", "nfe") else status.lower()
 
 
 def exit_code(exception: BaseException) -> int | None:

@@ -9,12 +9,21 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
+from . import names
+
 MAX_VALUE = 6000
 MAX_KEY = 250
 _BAD_KEY = re.compile(r"[^\w\-. :/]")
 
 # arguments of the logger that name one particular run
-_RUN_ARGUMENTS = {"run_id": None, "run_name": None, "parent_run_id": None, "suite": "", "run_key": ""}
+_RUN_ARGUMENTS = {
+    "run_id": None, "run_name": None, "parent_run_id": None, "suite": "", "run_key": "", "resume": False,
+}  # fmt: skip
+# tags of the logger and callbacks of the trainer that belong to one trial of a sweep
+_RUN_TAGS = {names.CELL, names.SWEEP, names.TRIAL}
+_RUN_CALLBACK = "integrand.suites.pruning."
+# a budget decides how far a run gets, not what it computes
+_BUDGET = "integrand.tracking.callbacks.budget.Budget"
 # what may differ between runs of one experiment without making them different experiments
 _NOT_IN_DIGEST = {
     "seed", "seed_everything", "ckpt_path", "logger", "default_root_dir", "dirpath", "root", "data_dir",
@@ -34,7 +43,21 @@ def reproducible(config: dict[str, Any]) -> dict[str, Any]:
         if isinstance(logger, dict):
             arguments = logger.get("init_args") or {}
             arguments.update({key: value for key, value in _RUN_ARGUMENTS.items() if key in arguments})
+            tags = arguments.get("tags") or {}
+            kept = {k: v for k, v in tags.items() if not (k in _RUN_TAGS or k.startswith(names.TRIAL_PARAM))}
+            if len(kept) < len(tags):
+                arguments["tags"] = kept or None
+    _drop_callbacks(config, _RUN_CALLBACK)
     return config
+
+
+def _drop_callbacks(config: dict[str, Any], class_path: str) -> None:
+    """Take out the callbacks whose class path begins like that, in place."""
+    trainer = config.get("trainer") or {}
+    callbacks = trainer.get("callbacks")
+    if isinstance(callbacks, list):
+        kept = [c for c in callbacks if not str((c or {}).get("class_path", "")).startswith(class_path)]
+        trainer["callbacks"] = kept or None
 
 
 def as_params(config: dict[str, Any]) -> dict[str, str]:
@@ -55,6 +78,8 @@ def as_params(config: dict[str, Any]) -> dict[str, str]:
 
 def config_digest(config: dict[str, Any]) -> str:
     """sha256 of the configuration without seed, paths, names and run ids."""
+    config = deepcopy(config)
+    _drop_callbacks(config, _BUDGET)
     text = json.dumps(_essential(config), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 MAX_POINTS = 500
 
@@ -35,6 +38,28 @@ class History:
         series.append([step, epoch, round(seconds, 3), value])
         if len(series) > 2 * MAX_POINTS:
             series[1:-1] = series[2:-1:2]
+
+    def complete(self, recorded: Mapping[str, Sequence[Any]], started: float) -> None:
+        """Take up points that the store has and this history lacks: a killed process wrote no record.
+
+        Args:
+            recorded: Points by metric name, with `step`, `timestamp` in milliseconds and `value`.
+            started: Start of the run, seconds since the epoch.
+        """
+        # one point of this series ends every epoch
+        ends = sorted({p.step for p in recorded.get("cost/epoch_seconds", ())})
+        for name, points in recorded.items():
+            known = self.series(name)
+            newest = known[-1][0] if known else -1
+            for point in sorted(points, key=lambda p: (p.step, p.timestamp)):
+                if point.step > newest:
+                    epoch = bisect_left(ends, point.step)
+                    self.add(name, point.step, epoch, point.timestamp / 1000 - started, point.value)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start of the run at the newest point of any series."""
+        return max((points[-1][2] for points in self._series.values() if points), default=0.0)
 
     def series(self, name: str) -> list[Point]:
         """The points of one series, empty where there is none."""

@@ -9,7 +9,7 @@ import os
 import re
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from lightning.pytorch.loggers.logger import Logger
 
 from ..record import RunRecord
 from . import folders, names, operations
+from .exits import status_word
 from .history import History
 from .session import RunRequest, Session
+from .unfinished import last_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ class MLflowTracker(Logger):
         suite: Name of the suite that the run belongs to.
         run_key: Digest of the cell of that suite.
         parent_run_id: Run under which MLflow shows this one.
+        resume: Go on with the unfinished run of this `run_key`, if there is one; with `--ckpt_path last` from
+            its last checkpoint.
         step_interval: Record values of single steps every so many steps; by default the trainer's
             `log_every_n_steps`.
         flush_every: Seconds between batches.
@@ -69,6 +73,7 @@ class MLflowTracker(Logger):
         suite: str = "",
         run_key: str = "",
         parent_run_id: str | None = None,
+        resume: bool = False,
         step_interval: int | None = None,
         flush_every: float = 10.0,
         flush_points: int = 1000,
@@ -84,6 +89,7 @@ class MLflowTracker(Logger):
             artifact_dir=artifact_dir,
             tags={**(tags or {}), **{key: value for key, value in own.items() if value}},
             flush_every=flush_every,
+            resume=resume,
         )
         self.step_interval = step_interval
         self.suite = suite
@@ -104,6 +110,7 @@ class MLflowTracker(Logger):
         self.status = ""
         self.history = History()
         self.record = RunRecord(run_id="")
+        self._clock = 0.0
 
     # ---------------------------------------------------------------- identity
 
@@ -141,6 +148,10 @@ class MLflowTracker(Logger):
         session = self.session
         return session.checkpoint_dir if session else None
 
+    def last_checkpoint(self) -> Path | None:
+        """Where a continued run goes on from; every process finds it for itself."""
+        return last_checkpoint(self._request, self.session)
+
     @property
     def experiment(self) -> Any:
         """The `MlflowClient`, None on other processes than the first. Access opens the run."""
@@ -160,7 +171,7 @@ class MLflowTracker(Logger):
     @property
     def resumed(self) -> bool:
         """Whether this continues an earlier run."""
-        return self._request.run_id is not None
+        return self._session.resumed if self._session else self._request.run_id is not None
 
     def adopt(self, identity: tuple[str, str, str] | None) -> None:
         """Take over (run id, folder, checkpoint folder) that the first process has broadcast."""
@@ -193,7 +204,7 @@ class MLflowTracker(Logger):
             return
         now = time.time()
         step = 0 if step is None else int(step)
-        seconds = now - self.record.started
+        seconds = now - self._clock
         values: dict[str, float] = {}
         for key, raw in metrics.items():
             name = self._names.get(key) or self._clean(key)
@@ -237,6 +248,12 @@ class MLflowTracker(Logger):
             self._append(session, operations.tags({key: str(value)[:5000] for key, value in tags.items()}))
 
     @rank_zero_only
+    def drop_tags(self, keys: Iterable[str]) -> None:
+        """Take away tags that a continued run has from before."""
+        if (session := self.session) and (gone := [key for key in keys if key in session.tags]):
+            self._append(session, operations.untag(gone))
+
+    @rank_zero_only
     def log_text(self, text: str, path: str) -> None:
         """Store `text` as artifact `path`."""
         self.log_bytes(text.encode(), path)
@@ -269,7 +286,7 @@ class MLflowTracker(Logger):
     @rank_zero_only
     def suggest_name(self, run_name: str) -> None:
         """Name the run, unless the user named it or it is an older run continued."""
-        if self._wants_name and (session := self.session):
+        if self._wants_name and (session := self.session) and not session.resumed:
             self._wants_name = False
             session.run_name = self.record.run_name = run_name
             self._append(session, operations.name(run_name))
@@ -283,6 +300,7 @@ class MLflowTracker(Logger):
             self.status = ""
             self.record.status, self.record.ended, self.record.error = "RUNNING", None, None
             atexit.register(self._at_exit, os.getpid())
+            self._append(session, operations.tags({names.STATUS: "running"}))
             self._append(session, operations.status("RUNNING"))
 
     @rank_zero_only
@@ -295,6 +313,7 @@ class MLflowTracker(Logger):
         if session is None or self.status:
             return
         self.status = status
+        self._append(session, operations.tags({names.STATUS: status_word(status, self.record.stopped)}))
         self._append(session, operations.status(status))
         directory = session.spool.directory
         if not session.flush(self._exit_seconds if timeout is None else timeout):
@@ -339,9 +358,13 @@ class MLflowTracker(Logger):
             # what the earlier process left in the spool belongs to what is already recorded
             session.flush(self._exit_seconds)
             record = read_record(session.client, session.run_id) or record
+            recorded = {k: v for k, v in session.recorded().items() if v and not k.startswith(_SINGLE)}
             self.history = History(record.history)
-            self.history.last.update(record.metrics)
-            self.floor = {key: step for key, step in session.steps().items() if not key.startswith(_SINGLE)}
+            self.history.complete(recorded, session.started)
+            self.history.last = {**record.metrics, **self.history.last}
+            self.floor = {key: max(p.step for p in points) for key, points in recorded.items()}
+        # the time between the end of the earlier process and now is nobody's
+        self._clock = time.time() - self.history.seconds if session.resumed else session.started
         record.run_name, record.experiment = session.run_name, session.experiment
         record.status, record.started, record.ended, record.error = "RUNNING", session.started, None, None
         record.suite = self.suite or record.suite

@@ -13,9 +13,31 @@ MODEL_CLASS = "model_class"
 CONFIG_DIGEST = "config_digest"
 SUITE = "suite"
 RUN_KEY = "run_key"
+CELL = "cell"
+"""What a suite calls the runs that differ only by seed."""
+SWEEP = "sweep"
+TRIAL = "trial"
+TRIAL_PARAM = "param."
+"""Prefix of the sampled options of a sweep's trial."""
 
 ERROR_TYPE = "error_type"
 ERROR_MESSAGE = "error"
+
+STATUS = "status"
+"""`running`, `finished`, `over budget`, `pruned`, `killed` or `failed`: MLflow's own has no word for two."""
+STOPPED_BY = "stopped_by"
+"""`time`, `nfe` or `pruner`, where one of them ended a run before its last epoch."""
+STOP_REASON = "stop_reason"
+RESUMED = "resumed"
+"""How often the run was gone on with after an interruption."""
+ENDINGS = (ERROR_TYPE, ERROR_MESSAGE, STOPPED_BY, STOP_REASON)
+"""What says how a run ended, besides its status."""
+
+ROLE = "role"
+ROLE_PARENT = "suite-parent"
+"""Role of a run that trains nothing and only collects the seeds of one cell of a suite."""
+NOTE = "mlflow.note.content"
+"""What MLflow's UI shows as the description of a run or an experiment, in Markdown."""
 
 # Who runs it: lets a later process see that the writer is dead (tracking/process.py).
 PROCESS_HOST = "process.host"

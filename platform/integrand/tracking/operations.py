@@ -23,6 +23,11 @@ def tags(values: dict[str, str]) -> Operation:
     return {"op": "tags", "v": values}
 
 
+def untag(keys: list[str]) -> Operation:
+    """Tags that no longer hold."""
+    return {"op": "untag", "v": keys}
+
+
 def name(run_name: str) -> Operation:
     """A new name of the run."""
     return {"op": "name", "v": run_name}

@@ -9,6 +9,7 @@ from . import names
 from .process import host, is_dead
 
 DIED = {
+    names.STATUS: "killed",
     names.ERROR_TYPE: "ProcessDied",
     names.ERROR_MESSAGE: "the process ended without a word (SIGKILL or out of memory)",
 }

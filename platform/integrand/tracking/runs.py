@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -63,7 +64,9 @@ def find_run(
     uri = resolve_uri(tracking_uri)
     client = client or open_store(uri)
     experiments = {e.experiment_id: e.name for e in _experiments(client, uri, experiment)}
-    runs = _matching(client, list(experiments), which)
+    runs = [r for r in _matching(client, list(experiments), which) if not is_parent(r.data.tags)]
+    if which == "latest":
+        runs = runs[:1]
     where = f"experiment {experiment!r} of {redact(uri)}" if experiment else redact(uri)
     if not runs:
         newest = _search(client, list(experiments), "", 3)
@@ -82,6 +85,11 @@ def find_run(
         uri,
         dict(runs[0].data.tags),
     )
+
+
+def is_parent(tags: Mapping[str, str]) -> bool:
+    """Whether a run with these tags trains nothing and only collects others in the UI."""
+    return tags.get(names.ROLE) == names.ROLE_PARENT
 
 
 def config_path(run: RunHandle) -> Path:
@@ -106,11 +114,11 @@ def checkpoint(run: RunHandle, which: Literal["best", "last"] = "best") -> Path:
     Raises:
         TrackingError: The run has none.
     """
-    path = _artifact(run, f"{names.CHECKPOINT_DIR}/{which}.ckpt")
-    if path is None:
-        # written locally while the artifacts go to a server, which may not have it yet
-        path = folders.checkpoint_dir(run.run_id) / f"{which}.ckpt"
-    if not path.exists():
+    # written locally while the artifacts go to a server, which may not have the newest yet
+    path: Path | None = folders.checkpoint_dir(run.run_id) / f"{which}.ckpt"
+    if path is not None and not path.exists():
+        path = _artifact(run, f"{names.CHECKPOINT_DIR}/{which}.ckpt")
+    if path is None or not path.exists():
         raise TrackingError(
             f"run {run.name} ({run.run_id[:8]}) has no {which} checkpoint",
             "it may have ended before its first epoch did, or ran with --trainer.enable_checkpointing false",
@@ -149,7 +157,8 @@ def _experiments(client: Any, uri: str, experiment: str | None) -> list[Any]:
 
 def _matching(client: Any, experiment_ids: list[str], which: str) -> list[Any]:
     if which == "latest":
-        return _search(client, experiment_ids, "", 1)
+        # the newest that is a run and not the parent of some
+        return _search(client, experiment_ids, "", 50)
     text = json.dumps(which)[1:-1].replace("'", "")
     if text and all(c in "0123456789abcdef" for c in text):
         runs = _search(client, experiment_ids, f"attributes.run_id LIKE '{text}%'", 10)

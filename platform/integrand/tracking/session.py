@@ -34,6 +34,7 @@ class RunRequest:
         artifact_dir: Artifact folder of a new experiment; None for `./mlartifacts`.
         tags: Tags of the run.
         flush_every: Seconds between batches.
+        resume: Continue the unfinished run of the same run key instead of a new one, if there is one.
     """
 
     experiment: str
@@ -43,6 +44,7 @@ class RunRequest:
     artifact_dir: str | None
     tags: dict[str, str]
     flush_every: float
+    resume: bool = False
 
 
 class Session:
@@ -58,8 +60,9 @@ class Session:
     def __init__(self, request: RunRequest) -> None:
         self.uri = resolve_uri(request.tracking_uri)
         self.client = open_store(self.uri)
-        self.resumed = request.run_id is not None
-        run = self._continue_run(request) if request.run_id else self._create_run(request)
+        which = request.run_id or self._unfinished(request)
+        self.resumed = which is not None
+        run = self._create_run(request) if which is None else self._continue_run(request, which)
         self.run_id: str = run.info.run_id
         self.run_name: str = run.info.run_name
         self.experiment_id: str = run.info.experiment_id
@@ -77,6 +80,7 @@ class Session:
             if not self.resumed:
                 self.client.set_tag(self.run_id, names.ERROR_TYPE, "TrackingError")
                 self.client.set_tag(self.run_id, names.ERROR_MESSAGE, str(error))
+                self.client.set_tag(self.run_id, names.STATUS, "failed")
                 self.client.set_terminated(self.run_id, "FAILED")
             raise
 
@@ -125,14 +129,10 @@ class Session:
             log.warning("tracking: the artifacts of run %s cannot be listed (%s)", self.run_id, error)
             return set()
 
-    def steps(self) -> dict[str, int]:
-        """Newest recorded step of every metric of a continued run."""
+    def recorded(self) -> dict[str, list[Any]]:
+        """The points that the store has of every metric of a continued run."""
         run = self.client.get_run(self.run_id)
-        latest = {}
-        for key in run.data.metrics:
-            history = self.client.get_metric_history(self.run_id, key)
-            latest[key] = max((point.step for point in history), default=-1)
-        return latest
+        return {key: list(self.client.get_metric_history(self.run_id, key)) for key in run.data.metrics}
 
     def _create_run(self, request: RunRequest) -> Any:
         artifact_dir = Path(request.artifact_dir or "mlartifacts")
@@ -140,21 +140,29 @@ class Session:
         # MLflow draws names from the global generator, which is seeded: every run would have the same
         name = request.run_name or f"run-{uuid.uuid4().hex[:6]}"
         try:
-            return self.client.create_run(
-                experiment.experiment_id, tags={**request.tags, **identity()}, run_name=name
-            )
+            tags = {**request.tags, **identity(), names.STATUS: "running"}
+            return self.client.create_run(experiment.experiment_id, tags=tags, run_name=name)
         except Exception as error:
             raise TrackingError(
                 f"the tracking store {redact(self.uri)} does not create a run ({error})",
                 "see `integrand doctor`",
             ) from error
 
-    def _continue_run(self, request: RunRequest) -> Any:
+    def _unfinished(self, request: RunRequest) -> str | None:
+        key = request.tags.get(names.RUN_KEY)
+        if not (request.resume and key):
+            return None
+        from .unfinished import unfinished_run
+
+        run = unfinished_run(self.client, request.experiment, key)
+        return None if run is None else str(run.info.run_id)
+
+    def _continue_run(self, request: RunRequest, which: str) -> Any:
         from .runs import find_run
 
         # a prefix or `latest` is welcome here too
-        run_id = find_run(str(request.run_id), self.uri, None, client=self.client).run_id
-        for key, value in {**request.tags, **identity()}.items():
+        run_id = find_run(which, self.uri, None, client=self.client).run_id
+        for key, value in {**request.tags, **identity(), names.STATUS: "running"}.items():
             self.client.set_tag(run_id, key, value)
         self.client.update_run(run_id, status="RUNNING")
         return self.client.get_run(run_id)

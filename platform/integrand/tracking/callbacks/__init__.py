@@ -5,10 +5,12 @@ from __future__ import annotations
 from lightning.pytorch.callbacks import Callback
 
 from .best_final import BestFinal
+from .budget import Budget
 from .checkpoints import BestCheckpoint, CheckpointContents, LastCheckpoint
 from .cost_monitor import CostMonitor
 from .dataset_input import DatasetInput
 from .figures import Figures
+from .headline import Headline
 from .lifecycle import FinalStatus, Lifecycle
 from .nonfinite_guard import NonFiniteGuard
 from .provenance import Provenance
@@ -19,11 +21,13 @@ from .step_recorder import StepRecorder
 __all__ = [
     "BestCheckpoint",
     "BestFinal",
+    "Budget",
     "CheckpointContents",
     "CostMonitor",
     "DatasetInput",
     "Figures",
     "FinalStatus",
+    "Headline",
     "LastCheckpoint",
     "Lifecycle",
     "NonFiniteGuard",
@@ -53,6 +57,7 @@ def default_callbacks(*, checkpointing: bool = True) -> list[Callback]:
         SolverMonitor(),
         StepRecorder(),
         CostMonitor(),
+        Headline(),
         BestFinal(),
         Figures(),
         CheckpointContents(),

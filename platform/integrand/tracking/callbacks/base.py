@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from .. import names
 from ..logger import MLflowTracker
 
 
@@ -24,6 +25,12 @@ class TrackingCallback(Callback):
 def tracker_of(trainer: Trainer) -> MLflowTracker | None:
     """The first `MLflowTracker` among the trainer's loggers."""
     return next((logger for logger in trainer.loggers if isinstance(logger, MLflowTracker)), None)
+
+
+def say_stopped(tracker: MLflowTracker, by: str, reason: str) -> None:
+    """Record why a run ends before its last epoch; see `RunRecord.stopped`."""
+    tracker.record.stopped = {"by": by, "reason": reason}
+    tracker.set_tags({names.STOPPED_BY: by, names.STOP_REASON: reason})
 
 
 def stage_name(stage: Any) -> str:

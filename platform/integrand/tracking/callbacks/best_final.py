@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from .base import TrackingCallback, step_of
+from .budget import ends_in_mid_epoch
 
 # a metric is minimised if its name says so
 _LOSSES = ("loss", "nll", "error", "mse", "mae", "rmse", "bpd", "nfe", "fid", "perplexity")
@@ -34,6 +35,8 @@ class BestFinal(TrackingCallback):
         name, mode = monitor_of(pl_module)
         score = metrics.get(name, math.nan)
         better = self._score is None or (score > self._score if mode == "max" else score < self._score)
+        if self._score is not None and ends_in_mid_epoch(trainer):
+            return  # the best checkpoint stays that of a whole epoch, and so do these values
         if better and not math.isnan(score):
             self._score = score
             self._best = {_flat(k): v for k, v in metrics.items() if k.startswith("val/")}

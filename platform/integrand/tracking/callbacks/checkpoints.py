@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from .. import names
 from .base import TrackingCallback, spec_dict, tracker_of
 from .best_final import monitor_of
+from .budget import ends_in_mid_epoch
 
 
 class _RunCheckpoint(ModelCheckpoint):
@@ -30,8 +31,11 @@ class _RunCheckpoint(ModelCheckpoint):
             self.dirpath = str(tracker.checkpoint_dir)
 
     def _find_last_checkpoints(self, trainer: Trainer) -> set[str]:
-        # `ckpt_path="last"` is resolved before `setup`, and only the first process can ask the store
+        # `ckpt_path="last"` is resolved before `setup`, so before processes can talk to each other
         self._choose_folder(trainer)
+        tracker = tracker_of(trainer)
+        if tracker is not None and (last := tracker.last_checkpoint()) is not None:
+            return {str(last)}
         return super()._find_last_checkpoints(trainer) if self.dirpath is not None else set()
 
     # Lightning warns that the folder of a resumed run is not empty; here it never is
@@ -69,12 +73,16 @@ class BestCheckpoint(_RunCheckpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save if the monitor improved; a module that does not log it keeps its last checkpoint only."""
-        if self.monitor in trainer.callback_metrics:
+        if self.monitor in trainer.callback_metrics and not (
+            self.best_model_path and ends_in_mid_epoch(trainer)
+        ):
             super().on_validation_end(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Likewise, without validation."""
-        if self.monitor in trainer.callback_metrics:
+        if self.monitor in trainer.callback_metrics and not (
+            self.best_model_path and ends_in_mid_epoch(trainer)
+        ):
             super().on_train_epoch_end(trainer, pl_module)
 
 
@@ -97,6 +105,11 @@ class LastCheckpoint(_RunCheckpoint):
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, unless a budget ends the fit in mid-epoch: one resumes from whole epochs only."""
+        if not ends_in_mid_epoch(trainer):
+            super().on_train_epoch_end(trainer, pl_module)
 
     @property
     def state_key(self) -> str:

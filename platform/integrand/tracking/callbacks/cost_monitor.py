@@ -44,11 +44,19 @@ class CostMonitor(TrackingCallback):
         self._rates: list[float] = []
         self._example: Tensor | None = None
         self._baseline_mb = 0.0
+        self._restored: dict[str, Any] | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count parameters and start the clock."""
         self._fit_started = time.perf_counter()
         self._seconds, self._per_step, self._rates = [], [], []
+        if self._restored is not None:
+            # a resumed fit: its cost includes that of the processes before, up to their checkpoint
+            self._fit_started -= self._restored["fit_seconds"]
+            self._seconds, self._per_step, self._rates = (
+                list(self._restored[name]) for name in ("seconds", "per_step", "rates")
+            )
+            self._restored = None
         self._example = None
         self._baseline_mb = _resident_mb()
         device = trainer.strategy.root_device
@@ -107,6 +115,19 @@ class CostMonitor(TrackingCallback):
         if self.tracker is not None:
             self.tracker.epoch = trainer.current_epoch
             self.tracker.log_metrics(values, step_of(trainer))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The times so far, so that a resumed fit goes on counting."""
+        return {
+            "fit_seconds": time.perf_counter() - self._fit_started,
+            "seconds": list(self._seconds),
+            "per_step": list(self._per_step),
+            "rates": list(self._rates),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the times so far, at the start of the fit."""
+        self._restored = state_dict
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record what holds for the whole fit."""

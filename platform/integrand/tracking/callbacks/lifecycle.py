@@ -17,9 +17,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from .. import folders, names
-from ..exits import exit_code
-from ..logger import SIGNAL_SECONDS
-from .base import TrackingCallback, spec_dict, stage_name, tracker_of
+from ..exits import Pruned, exit_code
+from ..logger import SIGNAL_SECONDS, MLflowTracker
+from ..notes import run_note
+from .base import TrackingCallback, say_stopped, spec_dict, stage_name, tracker_of
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,18 @@ class Lifecycle(TrackingCallback):
             tracker.adopt(trainer.strategy.broadcast(tracker.identity()))
         self._arm(trainer)
         tracker.reopen()
+        if stage == "fit" and tracker.resumed:
+            self._go_on(tracker)
         tracker.stage = stage
         self._describe(trainer, pl_module)
+
+    @staticmethod
+    def _go_on(tracker: MLflowTracker) -> None:
+        """A fit is gone on with: count that, and forget what ended it last time."""
+        tracker.record.stopped = {}
+        if tracker.session is not None:
+            tracker.set_tags({names.RESUMED: str(int(tracker.session.tags.get(names.RESUMED, "0")) + 1)})
+            tracker.drop_tags(names.ENDINGS)
 
     def _describe(self, trainer: Trainer, pl_module: LightningModule) -> None:
         tracker = self.tracker
@@ -99,6 +110,9 @@ class Lifecycle(TrackingCallback):
             names.SEED: "" if record.seed is None else str(record.seed),
         }
         tracker.set_tags({key: value for key, value in tags.items() if value})
+        if names.NOTE not in tracker.session.tags:
+            # a description that the user wrote stays
+            tracker.set_tags({names.NOTE: run_note(record, tracker.session.experiment_id)})
         parts = [record.family, record.data["name"], "" if record.seed is None else f"s{record.seed}"]
         tracker.suggest_name("-".join([*filter(None, parts), uuid.uuid4().hex[:6]]))
 
@@ -189,6 +203,8 @@ class Lifecycle(TrackingCallback):
                     "type": kind.rpartition(".")[2],
                     "message": f"{message or kind} (process {rank})",
                 }
+        if isinstance(exception, Pruned):
+            say_stopped(tracker, "pruner", str(exception))
         tracker.set_tags(
             {names.ERROR_TYPE: record.error["type"], names.ERROR_MESSAGE: record.error["message"]}
         )
@@ -238,7 +254,7 @@ def _words_left(run_id: str) -> list[tuple[int, str]]:
 
 def is_interrupt(exception: BaseException) -> bool:
     """Whether the user or the system ended the run, rather than an error."""
-    if isinstance(exception, KeyboardInterrupt | SIGTERMException):
+    if isinstance(exception, KeyboardInterrupt | SIGTERMException | Pruned):
         return True
     return isinstance(exception, SystemExit) and (exit_code(exception) or 0) > 128
 

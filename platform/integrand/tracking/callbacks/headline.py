@@ -1,0 +1,60 @@
+"""The few series that MLflow's UI shows first: quality, evaluations, cost."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+
+from .base import TrackingCallback, step_of
+from .best_final import monitor_of
+
+QUALITY = "quality"
+NFE = "nfe"
+NFE_TOTAL = "nfe_total"
+SECONDS = "train_seconds"
+
+
+class Headline(TrackingCallback):
+    """Records `quality`, `nfe`, `nfe_total` and `train_seconds` at the end of every epoch.
+
+    Names without a `/` stand above all groups in the UI, whatever the family calls its own metrics:
+
+    - `quality`: the module's `monitor`.
+    - `nfe`: forward evaluations of the field per training batch.
+    - `nfe_total`: forward and backward evaluations in training so far; as the x axis of a chart of
+      `quality` it shows quality against NFE.
+    - `train_seconds`: seconds of training so far, without validation.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the epoch; `SolverMonitor` and `CostMonitor` have recorded theirs."""
+        tracker = self.tracker
+        if tracker is None:
+            return
+        last = tracker.history.last
+        self._seconds += last.get("cost/epoch_seconds", 0.0)
+        values = {SECONDS: self._seconds}
+        monitored = trainer.callback_metrics.get(monitor_of(pl_module)[0])
+        if isinstance(monitored, torch.Tensor) and math.isfinite(quality := float(monitored)):
+            values[QUALITY] = quality
+        if "solver/nfe_forward" in last:
+            values[NFE] = last["solver/nfe_forward"]
+            values[NFE_TOTAL] = sum(
+                last.get(f"solver/nfe_{way}_total", 0.0) for way in ("forward", "backward")
+            )
+        tracker.epoch = trainer.current_epoch
+        tracker.log_metrics(values, step_of(trainer))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The seconds so far, so that a resumed fit goes on counting."""
+        return {"seconds": self._seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self._seconds = float(state_dict["seconds"])

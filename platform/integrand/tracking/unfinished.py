@@ -1,0 +1,88 @@
+"""Which recorded run of a suite's cell can be gone on with."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import TrackingError
+from . import names, process, runs
+from .store import open_store
+from .uris import resolve_uri
+
+if TYPE_CHECKING:
+    from .session import RunRequest, Session
+
+
+def unfinished_run(client: Any, experiment: str, run_key: str) -> Any | None:
+    """The newest run with this key that was interrupted, None where there is none.
+
+    Interrupted are a run that a signal ended, one whose process vanished, and one that ended because its
+    budget was used up (whoever starts it again has given it a larger one). A failed run is none: it would
+    fail again. Neither is a run on which a process works, except the first of the processes to which the
+    caller itself belongs.
+
+    Args:
+        client: An `MlflowClient`.
+        experiment: Name of the experiment.
+        run_key: Digest that identifies the cell.
+    """
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return None
+    runs = client.search_runs(
+        [found.experiment_id],
+        filter_string=f"tags.{names.RUN_KEY} = '{run_key}'",
+        order_by=["attributes.start_time DESC"],
+        max_results=100,
+    )
+    return next((run for run in runs if is_resumable(run.info.status, run.data.tags)), None)
+
+
+def last_checkpoint(request: RunRequest, session: Session | None) -> Path | None:
+    """The last checkpoint of the run that is gone on with, None where there is none.
+
+    Args:
+        request: Which run is wanted.
+        session: The open run, None on other processes than the first.
+
+    Raises:
+        TrackingError: The store cannot be used.
+    """
+    if session is not None:
+        run_id = session.run_id if session.resumed else None
+        client = session.client
+    else:
+        client = open_store(request.tracking_uri)
+        key = request.tags.get(names.RUN_KEY) if request.resume else None
+        run = unfinished_run(client, request.experiment, key) if key else None
+        run_id = request.run_id if run is None else run.info.run_id
+    if run_id is None:
+        if request.resume:
+            # asked for "in case there is one": Lightning need not warn that there is none
+            warnings.filterwarnings("ignore", ".*no last checkpoint available.*")
+        return None
+    handle = runs.find_run(run_id, resolve_uri(request.tracking_uri), client=client)
+    try:
+        return runs.checkpoint(handle, "last")
+    except TrackingError:
+        warnings.filterwarnings("ignore", ".*no last checkpoint available.*")
+        return None  # it ended before its first epoch did
+
+
+def is_resumable(status: str, tags: dict[str, str]) -> bool:
+    """Whether a run with this MLflow status and these tags was interrupted."""
+    stopped_by = tags.get(names.STOPPED_BY, "")
+    if status == "KILLED":
+        return stopped_by != "pruner"
+    if status == "FINISHED":
+        return stopped_by in ("time", "nfe")
+    return status == "RUNNING" and (process.is_dead(tags) or _is_first_process_of_ours(tags))
+
+
+def _is_first_process_of_ours(tags: dict[str, str]) -> bool:
+    """Whether Lightning's first process, which started this one, works on the run."""
+    mine = tags.get(names.PROCESS_HOST) == process.host()
+    return mine and tags.get(names.PROCESS_ID) == str(os.getppid())
