@@ -130,7 +130,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "digits": {
         "data": {"class_path": "Digits", "init_args": {"batch_size": 64, "augment": None}},
         "channels": 8,
-        "epochs": 15,
+        "epochs": 40,
         "lr": 0.01,
     },
     "fashion_mini": {
