@@ -11,6 +11,13 @@ from .card import DataCard, PackagedFile, Source
 from .registry import builtin_cards, cards, find_card, load_all, load_class
 
 if TYPE_CHECKING:
+    from .densities.base import DensityDataModule
+    from .densities.checkerboard import Checkerboard
+    from .densities.circles import Circles
+    from .densities.eight_gaussians import EightGaussians
+    from .densities.pinwheel import Pinwheel
+    from .densities.swiss_roll import SwissRoll
+    from .densities.two_moons import TwoMoons
     from .images.augment import Augmentation, Cutout, HorizontalFlip, RandomCrop
     from .images.base import ImageDataModule
     from .images.cifar10 import CIFAR10
@@ -25,16 +32,23 @@ __all__ = [
     "CIFAR100",
     "MNIST",
     "Augmentation",
+    "Checkerboard",
+    "Circles",
     "Cutout",
     "DataCard",
+    "DensityDataModule",
     "Digits",
+    "EightGaussians",
     "FashionMNIST",
     "FashionMini",
     "HorizontalFlip",
     "ImageDataModule",
     "PackagedFile",
+    "Pinwheel",
     "RandomCrop",
     "Source",
+    "SwissRoll",
+    "TwoMoons",
     "cards",
     "find_card",
     "load_all",
@@ -47,6 +61,7 @@ _SHARED = {
     "Cutout": ".images.augment",
     "HorizontalFlip": ".images.augment",
     "RandomCrop": ".images.augment",
+    "DensityDataModule": ".densities.base",
     "ImageDataModule": ".images.base",
 }
 

@@ -99,6 +99,7 @@ class DataCard:
         sources: Ways to fetch the data, preferred first.
         megabytes: Size in the cache.
         note: What a reader of results must know.
+        generated: Whether the points are computed, so that there are no files and no digests.
     """
 
     name: str
@@ -123,6 +124,7 @@ class DataCard:
     sources: tuple[Source, ...] = ()
     megabytes: float = 0.0
     note: str = ""
+    generated: bool = False
 
     @property
     def task(self) -> str:
@@ -152,6 +154,7 @@ class DataCard:
                 "class_names": list(self.spec.class_names),
                 "counts": dict(self.counts),
                 "megabytes": self.megabytes,
+                "generated": self.generated,
                 "embedded": any(p.package == "integrand" for p in self.packaged),
             },
             "licence": self.licence,

@@ -21,8 +21,9 @@ from ..acquire import progress
 from ..acquire.fetch import ensure
 from ..acquire.lookup import Place, load
 from ..card import DataCard
+from ..loader import EpochLoader
 from .augment import Augmentation
-from .loading import EpochShuffle, ImageLoader, ImageSet, generator, identity
+from .loading import EpochShuffle, ImageSet, generator, identity
 from .split import stratified
 
 Scaling = Literal["standard", "unit", "symmetric"]
@@ -146,11 +147,11 @@ class ImageDataModule(L.LightningDataModule):
         device = self._device()
         self._splits = {name: (x.to(device), y.to(device)) for name, (x, y) in self._splits.items()}
 
-    def train_dataloader(self) -> ImageLoader:
+    def train_dataloader(self) -> EpochLoader:
         """Shuffled and augmented, both by seed and epoch alone."""
         seed = self._seed()
         data = self._set("train", self.augment, seed)
-        return ImageLoader(
+        return EpochLoader(
             data,
             batch_size=self.batch_size,
             sampler=EpochShuffle(data, seed),
@@ -160,15 +161,15 @@ class ImageDataModule(L.LightningDataModule):
             generator=generator("loader", seed, 0),
         )
 
-    def val_dataloader(self) -> ImageLoader | list[Any]:
+    def val_dataloader(self) -> EpochLoader | list[Any]:
         """The held-out part in order; an empty list if there is none."""
         return self._in_order("val") if self.n_val else []
 
-    def test_dataloader(self) -> ImageLoader:
+    def test_dataloader(self) -> EpochLoader:
         """The test set in order."""
         return self._in_order("test")
 
-    def predict_dataloader(self) -> ImageLoader:
+    def predict_dataloader(self) -> EpochLoader:
         """The test set in order, labels included."""
         return self._in_order("test")
 
@@ -184,9 +185,9 @@ class ImageDataModule(L.LightningDataModule):
         scale, shift = self._scaling()
         return ImageSet(*self._splits[split], scale, shift, augment, seed)
 
-    def _in_order(self, split: str) -> ImageLoader:
+    def _in_order(self, split: str) -> EpochLoader:
         # a generator of its own keeps the loader from drawing from torch's global one
-        return ImageLoader(
+        return EpochLoader(
             self._set(split, (), 0),
             batch_size=self.eval_batch_size,
             num_workers=0,

@@ -1,15 +1,14 @@
-"""From one uint8 tensor to ready batches: the dataset, the sampler and the loader."""
+"""From one uint8 tensor to ready batches: the dataset and the sampler."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torch.utils.data import Dataset, RandomSampler
 
 from .augment import Augmentation
 
@@ -106,34 +105,3 @@ class EpochShuffle(RandomSampler):
     def __iter__(self) -> Iterator[int]:
         epoch, self.epoch = self.epoch, self.epoch + 1
         yield from torch.randperm(self.num_samples, generator=generator("shuffle", self.seed, epoch)).tolist()
-
-
-class ImageLoader(DataLoader[Batch]):
-    """A loader whose dataset knows the epoch, and that a checkpoint can resume in the middle of one.
-
-    The epoch is read from whatever sampler is in place: ours, or the distributed one that Lightning prefers.
-    """
-
-    _epoch = 0
-    _served = 0
-    _resume: tuple[int, int] | None = None
-
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator serves Lightning as well
-        # Runs at the first `next`, not at `iter`: Lightning sets the sampler's epoch between the two.
-        self._epoch = int(getattr(self.sampler, "epoch", 0))
-        if isinstance(self.dataset, ImageSet):
-            self.dataset.epoch = self._epoch
-        done = self._resume[1] if self._resume is not None and self._resume[0] == self._epoch else 0
-        self._resume = None
-        self._served = done
-        for batch in islice(super().__iter__(), done, None):
-            self._served += 1
-            yield batch
-
-    def state_dict(self) -> dict[str, int]:
-        """The epoch and the number of batches served in it."""
-        return {"epoch": self._epoch, "served": self._served}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Skip what was served, if the next pass is of the same epoch."""
-        self._resume = state["epoch"], state["served"]

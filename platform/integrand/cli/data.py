@@ -15,7 +15,7 @@ from integrand.datamodules import DataCard, cards, find_card
 from integrand.datamodules.acquire import progress
 from integrand.datamodules.acquire.fetch import fetch, ways
 from integrand.datamodules.acquire.lookup import Place, load, locate
-from integrand.errors import DataError, IntegrandError
+from integrand.errors import DataError, IntegrandError, UsageError
 
 from .parser import Parser
 
@@ -66,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def state(card: DataCard) -> dict[str, Any]:
     """Where a data set is: `{"found", "kind", "path"}`; a wrong INTEGRAND_DATA does not stop a listing."""
+    if card.generated:
+        return {"found": True, "kind": "formula", "path": None}
     place = locate(card)
     if place is None:
         return {"found": False, "kind": None, "path": None}
@@ -117,7 +119,7 @@ def _table(title: str, entries: list[dict[str, Any]]) -> Table:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    wanted = [find_card(name) for name in options.names]
+    wanted = [_with_files(name) for name in options.names]
     for card in wanted:
         before = None if options.force else _cached(card)
         if before is None:
@@ -137,14 +139,16 @@ def _cached(card: DataCard) -> Place | None:
 
 
 def _path(options: argparse.Namespace) -> int:
-    for card in [find_card(name) for name in options.names]:
+    for card in [_with_files(name) for name in options.names]:
         print(_found(card, options.data_dir).path)
     return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
-    named = [find_card(name) for name in options.names]
-    wanted = named or [card for card in cards().values() if locate(card, options.data_dir) is not None]
+    named = [_with_files(name) for name in options.names]
+    wanted = named or [
+        card for card in cards().values() if not card.generated and locate(card, options.data_dir) is not None
+    ]
     failures: list[IntegrandError] = []
     for card in wanted:
         try:
@@ -161,6 +165,21 @@ def _verify(options: argparse.Namespace) -> int:
     if failures:
         raise DataError("; ".join(f.message for f in failures), "; ".join(f.remedy for f in failures))
     return 0
+
+
+def _with_files(name: str) -> DataCard:
+    """The card of a data set that is kept in files.
+
+    Raises:
+        UsageError: It is unknown, or computed by a formula.
+    """
+    card = find_card(name)
+    if card.generated:
+        raise UsageError(
+            f"{card.name} is computed as it is used: it has no files",
+            f"integrand fit --data {card.class_name} uses it",
+        )
+    return card
 
 
 def _found(card: DataCard, data_dir: str | None) -> Place:

@@ -1,0 +1,1 @@
+"""Distributions in the plane, drawn anew in every epoch."""
