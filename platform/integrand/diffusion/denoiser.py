@@ -1,0 +1,85 @@
+"""What samplers evaluate: a network with its process and parametrisation."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from .parametrisations import NoisePrediction, Parametrisation
+from .processes import Process
+
+
+@runtime_checkable
+class Denoising(Protocol):
+    """Anything samplers can evaluate.
+
+    `condition` is passed only where one was given to the sampler. A conditional model also has `null`, the
+    condition that stands for "none" and was trained with.
+    """
+
+    parametrisation: Parametrisation
+    conditional: bool
+
+    def __call__(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The output at x, shape (batch, ...), for times t, shape (batch,), in its parametrisation."""
+
+
+class Denoiser(nn.Module):
+    """A network read as a denoiser: scales its input, labels the time, states what it predicts.
+
+    Args:
+        network: Called as `network(c_in x, label)`, with a third argument `condition`, shape (batch,), where
+            `conditional`; returns the shape of x.
+        process: The process it is trained on.
+        parametrisation: What it predicts; the noise where not given.
+        conditional: Whether it takes a condition.
+        null: The condition that means "none", needed for guidance; such as the number of classes.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        process: Process,
+        parametrisation: Parametrisation | None = None,
+        conditional: bool = False,
+        null: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.process = network, process
+        self.parametrisation = parametrisation or NoisePrediction()
+        self.conditional, self.null = conditional, null
+
+    def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The network's output at x, shape (batch, ...), for times t, shape (batch,)."""
+        alpha, sigma = self.levels(x, t)
+        scaled = self.parametrisation.input_scale(alpha, sigma) * x
+        label = self.parametrisation.label(self.process, _wide(t)).to(x.dtype)
+        output: Tensor = (
+            self.network(scaled, label, condition) if self.conditional else self.network(scaled, label)
+        )
+        return output
+
+    def levels(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """α and σ at t, shape (batch, 1, ...) and dtype of x; computed in float64."""
+        wide = _wide(t)
+        shape = (-1, *[1] * (x.ndim - 1))
+        alpha, sigma = self.process.alpha(wide), self.process.sigma(wide)
+        return alpha.to(x.dtype).view(shape), sigma.to(x.dtype).view(shape)
+
+    def target(self, x0: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The noisy state α x_0 + σ noise at times t, shape (batch,), and what to predict there."""
+        alpha, sigma = self.levels(x0, t)
+        return alpha * x0 + sigma * noise, self.parametrisation.target(x0, noise, alpha, sigma)
+
+
+def expand_time(t: float, x: Tensor) -> Tensor:
+    """T for every sample of x, shape (batch,); float32 where x is narrower."""
+    dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
+    return torch.full((len(x),), t, dtype=dtype, device=x.device)
+
+
+def _wide(t: Tensor) -> Tensor:
+    """T in float64 where the device has it: α and 1 − α² lose half their digits in float32."""
+    return t if t.device.type == "mps" else t.double()

@@ -1,0 +1,21 @@
+"""Time grids: where a sampler's steps lie."""
+
+from .base import TimeGrid
+from .discrete import DiscreteGrid
+from .edm import EDMGrid
+from .explicit import ExplicitGrid
+from .karras import KarrasGrid
+from .log_snr import LogSNRGrid
+from .quadratic import QuadraticGrid
+from .uniform import UniformGrid
+
+__all__ = [
+    "DiscreteGrid",
+    "EDMGrid",
+    "ExplicitGrid",
+    "KarrasGrid",
+    "LogSNRGrid",
+    "QuadraticGrid",
+    "TimeGrid",
+    "UniformGrid",
+]

@@ -1,0 +1,21 @@
+"""Equal steps in λ."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..processes import Process
+from .base import TimeGrid
+
+
+class LogSNRGrid(TimeGrid):
+    """Equal steps in λ = log(α/σ) (Lu et al. 2022, DPM-Solver, Sec. 3.4)."""
+
+    def spaced(self, process: Process, start: float, end: float, steps: int) -> Tensor:
+        """See `TimeGrid`."""
+        return process.time(
+            torch.linspace(
+                process.node(start).log_snr, process.node(end).log_snr, steps + 1, dtype=torch.float64
+            )
+        )

@@ -1,0 +1,84 @@
+"""Random numbers of samplers: a sample's numbers depend on the seed and its index only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from integrand.solvers import SeededBrownian
+
+_MASK = 2**63 - 1
+
+
+class Stream(IntEnum):
+    """Independent sequences of numbers of one seed."""
+
+    PRIOR = 0
+    STEP = 1
+    CORRECTOR = 2
+    CHURN = 3
+    PROBE = 4
+
+
+class Noise(Protocol):
+    """Standard normal numbers for a batch of samples."""
+
+    def normals(self, n: int, stream: Stream = Stream.STEP) -> Tensor:
+        """The n-th tensor of a stream, shape (batch, ...); the same at every call."""
+
+
+class SampleNoise:
+    """Normals keyed by (seed, stream, n, sample), the same whatever the batch size or number of devices.
+
+    Samples are drawn in blocks of fixed size with one CPU generator each, and a batch cuts its part out of
+    the blocks it touches, so that no numbers of earlier samples need to be skipped.
+
+    Args:
+        seed: Seed of all samples.
+        shape: Shape of the batch, (batch, ...).
+        first_sample: Index of the batch's first sample among all samples of the seed.
+        dtype: Dtype of the state.
+        device: Device of the state.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        shape: Sequence[int],
+        first_sample: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.seed, self.shape, self.first_sample = seed, tuple(shape), first_sample
+        self.dtype, self.device = dtype, torch.device(device)
+        batch, *rest = self.shape
+        self.block = block_size(rest)
+        first, last = first_sample // self.block, max(first_sample, first_sample + batch - 1) // self.block
+        self._blocks = range(first, last + 1)
+        self._start = first_sample - first * self.block
+        self._paths: dict[Stream, list[SeededBrownian]] = {}
+
+    def normals(self, n: int, stream: Stream = Stream.STEP) -> Tensor:
+        """See `Noise.normals`."""
+        paths = self._paths.get(stream)
+        if paths is None:
+            paths = self._paths[stream] = [self._path(b, stream) for b in self._blocks]
+        parts = [path.normals(n)[0] for path in paths]
+        drawn = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return drawn[self._start : self._start + self.shape[0]].to(self.device, non_blocking=True)
+
+    def _path(self, block: int, stream: Stream) -> SeededBrownian:
+        # odd multipliers scatter neighbouring seeds, blocks and streams over the generator's seeds
+        key = self.seed * 0x9E3779B97F4A7C15 + block * 0xD6E8FEB86659FD93 + (stream + 1) * 0xCA5A826395121157
+        shape = (self.block, *self.shape[1:])
+        return SeededBrownian(key & _MASK, 0, shape, self.dtype, torch.device("cpu"), area=False)
+
+
+def block_size(shape: Sequence[int]) -> int:
+    """Samples drawn together for samples of the given shape: many small ones, or few large ones."""
+    return max(16, 2 ** math.floor(math.log2(max(1, 4096 / max(1, math.prod(shape))))))
