@@ -151,7 +151,7 @@ class CIFARStages(Layout):
             if i:
                 transitions.append(self.transition(stages[-1].out_channels, here))
             stages.append(make(Stage(here, extra, self.field)))
-        if stages[0].solver is not None:
+        if any(stage.repeats for stage in stages):
             self._refuse_batch_norm()
         stem, entry = self.entrance(in_channels, channels)
         dynamics = StagedDynamics(stages, transitions, entry)
@@ -165,6 +165,6 @@ class CIFARStages(Layout):
     def _refuse_batch_norm(self) -> None:
         if self.norm == "batch":
             raise UsageError(
-                "batch statistics would be updated once per evaluation of the solver",
+                "batch statistics would be updated once per evaluation, of which one pass makes several",
                 "set model.layout.norm to group",
             )

@@ -29,6 +29,8 @@ class Dynamics(nn.Module):
             the attributes `blocks` and `h`, number and size of the steps.
         first_order: Whether a step is one of ẋ = f, x_{n+1} = … ± h f(x_n), so that noise in the state has a
             meaning; not so where a velocity or a second half is carried along.
+        repeats: Whether one pass evaluates a residual function more than once, as solvers do: batch
+            statistics would be updated as often.
         on_step: Called as `on_step(n, before, after)` after step n of `stages` dynamics; returns what takes
             the place of `after`.
     """
@@ -39,6 +41,7 @@ class Dynamics(nn.Module):
     blocks: int
     h: float
     first_order: bool = False
+    repeats: bool = False
     on_step: Callable[[int, Tensor, Tensor], Tensor] | None = None
 
     @abstractmethod

@@ -32,6 +32,7 @@ class ODEDynamics(Dynamics):
     """
 
     composition = "field"
+    repeats = True
 
     def __init__(
         self,

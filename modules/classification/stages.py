@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from integrand.solvers import Solution, SolveStats
+from integrand.solvers import Solution, SolveStats, Status
 
 from .dynamics import Dynamics
 
@@ -59,6 +59,8 @@ class StagedStats(SolveStats):
     nfe_forward = _Sum()
     nfe_backward = _Sum()
     vjps = _Sum()
+    nfe_diffusion = _Sum()
+    nfe_diffusion_backward = _Sum()
 
     def __init__(self, solver: str = "") -> None:
         self.own: dict[str, int] = {}
@@ -74,14 +76,26 @@ class StagedStats(SolveStats):
         self.rejected = _both(self.rejected, part.rejected)
         steps = [s for s in (self.min_step, part.min_step) if s is not None]
         self.min_step = min(steps, default=None)
-        self.max_step = max([s for s in (self.max_step, part.max_step) if s is not None], default=None)
-        for name in ("nfe_per_sample", "accepted_per_sample", "rejected_per_sample"):
+        self.max_step = _largest(self.max_step, part.max_step)
+        self.stiffness = _largest(self.stiffness, part.stiffness)
+        for name in ("nfe_per_sample", "accepted_per_sample", "rejected_per_sample", "step_sizes"):
             new, old = getattr(part, name), getattr(self, name)
             setattr(self, name, new if first else None if new is None or old is None else old + new)
 
 
 def _both(a: int | None, b: int | None) -> int | None:
     return None if a is None or b is None else a + b
+
+
+def _largest(a: float | None, b: float | None) -> float | None:
+    return max((v for v in (a, b) if v is not None), default=None)
+
+
+def stages_of(dynamics: Dynamics) -> list[Dynamics]:
+    """The dynamics of every stage; `dynamics` alone where there is one."""
+    if not isinstance(dynamics, StagedDynamics):
+        return [dynamics]
+    return [stage for stage in dynamics.stages if isinstance(stage, Dynamics)]
 
 
 class StagedDynamics(Dynamics):
@@ -118,17 +132,24 @@ class StagedDynamics(Dynamics):
         """Go through all stages; see `Dynamics.forward`."""
         stats = StagedStats()
         time = 0.0
+        outcomes: list[Solution] = []
         if self.entry is not None:
             h = self.entry(h, self._evaluate(stats, h))
         for stage, transition in zip(self.stages, self.transitions, strict=False):
             solution = stage(h)
             stats.add(solution.stats)
+            outcomes.append(solution)
             time += float(solution.ts[-1] - solution.ts[0])
             h = transition(solution.ys[-1], self._evaluate(stats, h))
         solution = self.stages[-1](h, num_times)
         stats.add(solution.stats)
         stats.solver = f"{solution.stats.solver}, {len(self.stages)} stages"
-        return Solution(solution.ts + time, solution.ys, stats, solution.status, solution.failed)
+        outcomes.append(solution)
+        # a sample that failed in one stage has failed, whatever became of it in the next
+        status = next((s.status for s in outcomes if s.status is not Status.SUCCESS), Status.SUCCESS)
+        masks = [s.failed for s in outcomes if s.failed is not None]
+        failed = torch.stack(masks).any(0) if masks else None
+        return Solution(solution.ts + time, solution.ys, stats, status, failed)
 
     @staticmethod
     def _evaluate(stats: StagedStats, h: Tensor) -> Evaluate:

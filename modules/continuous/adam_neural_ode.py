@@ -13,9 +13,9 @@ from integrand.solvers import ODESolver
 from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
-from ..classification.fields import PreActivationField
+from ..classification.layout import Stage
 from ..classification.net import check_channels
-from ..classification.ode import DEFAULT_SOLVER, MomentumLift, ODEDynamics
+from ..classification.ode import DEFAULT_SOLVER, ODEDynamics
 
 EPSILON = 1e-8
 
@@ -59,17 +59,21 @@ class AdamField(nn.Module):
         )
 
 
-class MomentsLift(MomentumLift):
-    """[h; m(0); v(0)] with m(0) from a small convolutional net on h and v(0) = m(0)², as the authors do.
+class MomentsLift(nn.Module):
+    """[h; m(0); v(0)] with v(0) = m(0)², as the authors do.
 
     Args:
-        channels: Channels of h.
+        momentum: Makes [h; m(0)].
     """
 
+    def __init__(self, momentum: nn.Module) -> None:
+        super().__init__()
+        self.momentum = momentum
+
     def forward(self, h: Tensor) -> Tensor:
-        """From (batch, channels, height, width) to (batch, 3 · channels, height, width)."""
-        m = self.net(h)
-        return torch.cat([h, m, m**2], dim=1)
+        """From (batch, ..., height, width) to (batch, 3 · channels of h, height, width)."""
+        y: Tensor = self.momentum(h)
+        return torch.cat([y, y.chunk(2, dim=1)[1] ** 2], dim=1)
 
 
 class AdamNeuralODE(ImageClassifier):
@@ -104,8 +108,9 @@ class AdamNeuralODE(ImageClassifier):
         time_dependent: bool = True,
         **kwargs: Any,
     ) -> None:
-        width = check_channels(channels)
-        f = PreActivationField(width, time_dependent=time_dependent)
-        field = AdamField(f, beta1_init, beta2_init)
-        dynamics = ODEDynamics(field, solver, t1, width, MomentsLift(width))
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        def make(stage: Stage) -> ODEDynamics:
+            width = stage.channels
+            field = AdamField(stage.field(width, time_dependent=time_dependent), beta1_init, beta2_init)
+            return ODEDynamics(field, solver, t1, width, MomentsLift(stage.momentum(width)))
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

@@ -12,7 +12,7 @@ from integrand.solvers.fractional import CaputoPECE
 from integrand.spec import DataSpec
 
 from ..classification import Dynamics, ImageClassifier
-from ..classification.fields import PreActivationField
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 
 
@@ -28,6 +28,8 @@ class FractionalDynamics(Dynamics):
     Raises:
         UsageError: t1 is not positive.
     """
+
+    repeats = True
 
     def __init__(self, field: nn.Module, scheme: CaputoPECE, t1: float, channels: int) -> None:
         super().__init__()
@@ -81,10 +83,13 @@ class FractionalNeuralODE(ImageClassifier):
         time_dependent: bool = True,
         **kwargs: Any,
     ) -> None:
-        field = PreActivationField(check_channels(channels), time_dependent=time_dependent)
         scheme = CaputoPECE(alpha, num_steps=num_steps)
-        dynamics = FractionalDynamics(field, scheme, t1, channels)
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+
+        def make(stage: Stage) -> FractionalDynamics:
+            field = stage.field(stage.channels, time_dependent=time_dependent)
+            return FractionalDynamics(field, scheme, t1, stage.channels)
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
         self._scheme = scheme
 
     def describe_solver(self) -> tuple[str, str]:

@@ -12,9 +12,9 @@ from integrand.solvers import ODESolver, Solution
 from integrand.spec import DataSpec
 
 from ..classification import Dynamics, ImageClassifier
-from ..classification.fields import PreActivationField
+from ..classification.layout import Stage
 from ..classification.net import check_channels
-from ..classification.ode import DEFAULT_SOLVER, MomentumLift
+from ..classification.ode import DEFAULT_SOLVER
 
 
 def scale(t: Tensor) -> Tensor:
@@ -69,15 +69,23 @@ class NesterovDynamics(Dynamics):
         t0: Start, positive: k(0) is infinite.
         length: Length of the interval, positive.
         channels: Channels of h.
+        lift: Hidden state to [h; ḣ] at t0.
 
     Raises:
         UsageError: t0 or length is not positive.
     """
 
     composition = "field"
+    repeats = True
 
     def __init__(
-        self, field: NesterovField, solver: ODESolver, t0: float, length: float, channels: int
+        self,
+        field: NesterovField,
+        solver: ODESolver,
+        t0: float,
+        length: float,
+        channels: int,
+        lift: nn.Module,
     ) -> None:
         super().__init__()
         if not t0 > 0:
@@ -91,7 +99,7 @@ class NesterovDynamics(Dynamics):
         self.solver: ODESolver = solver
         self.t0, self.length = t0, length
         self.out_channels = channels
-        self.lift = MomentumLift(channels)
+        self.lift = lift
 
     def residuals(self) -> list[nn.Module]:
         """The field."""
@@ -143,8 +151,9 @@ class NesterovNeuralODE(ImageClassifier):
         time_dependent: bool = True,
         **kwargs: Any,
     ) -> None:
-        width = check_channels(channels)
-        field = NesterovField(PreActivationField(width, time_dependent=time_dependent), folded)
-        super().__init__(
-            spec, NesterovDynamics(field, solver, t0, length, width), channels=channels, **kwargs
-        )
+        def make(stage: Stage) -> NesterovDynamics:
+            width = stage.channels
+            field = NesterovField(stage.field(width, time_dependent=time_dependent), folded)
+            return NesterovDynamics(field, solver, t0, length, width, stage.momentum(width))
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

@@ -13,7 +13,7 @@ from integrand.solvers.delay import MethodOfSteps
 from integrand.spec import DataSpec
 
 from ..classification import Dynamics, ImageClassifier
-from ..classification.fields import PreActivationField
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 
 
@@ -46,6 +46,8 @@ class DelayDynamics(Dynamics):
     Raises:
         UsageError: t1 is not positive, or the delay is so short that it needs too many steps.
     """
+
+    repeats = True
 
     def __init__(self, field: nn.Module, scheme: MethodOfSteps, t1: float, channels: int) -> None:
         super().__init__()
@@ -101,11 +103,14 @@ class NeuralDDE(ImageClassifier):
         time_dependent: bool = True,
         **kwargs: Any,
     ) -> None:
-        width = check_channels(channels)
-        f = PreActivationField(2 * width, out_channels=width, time_dependent=time_dependent)
         scheme = MethodOfSteps(delay, num_steps=num_steps)
-        dynamics = DelayDynamics(DelayField(f), scheme, t1, width)
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+
+        def make(stage: Stage) -> DelayDynamics:
+            width = stage.channels
+            f = stage.field(2 * width, out_channels=width, time_dependent=time_dependent)
+            return DelayDynamics(DelayField(f), scheme, t1, width)
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
         self._scheme = scheme
 
     def describe_solver(self) -> tuple[str, str]:

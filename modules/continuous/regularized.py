@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from integrand.errors import UsageError
 from integrand.solvers import ODESolver, Solution, SolveStats
 
+from ..classification import Dynamics
 from ..classification.ode import ODEDynamics
+from ..classification.stages import stages_of
 
 
 def simpson(intervals: int, length: float) -> list[float]:
@@ -120,6 +122,16 @@ class RegularizedDynamics(ODEDynamics):
             if getattr(self.solver, "autocast", False)
             else torch.autocast(device, enabled=False)
         )
+
+
+def take_terms(dynamics: Dynamics) -> dict[str, Tensor]:
+    """The weighted terms of the last training solve, summed over all stages; hands them out once."""
+    terms: dict[str, Tensor] = {}
+    for stage in stages_of(dynamics):
+        assert isinstance(stage, RegularizedDynamics)
+        for name, value in stage.take_terms().items():
+            terms[name] = terms[name] + value if name in terms else value
+    return terms
 
 
 def count_differentiation(value: Tensor, stats: SolveStats, evaluations: int) -> None:

@@ -11,10 +11,10 @@ from integrand.solvers import ODESolver, SolveStats
 from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
-from ..classification.fields import PreActivationField
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 from ..classification.ode import DEFAULT_SOLVER
-from .regularized import RegularizedDynamics, count_differentiation
+from .regularized import RegularizedDynamics, count_differentiation, take_terms
 
 
 def signs(y: Tensor) -> Tensor:
@@ -109,14 +109,14 @@ class RNODE(ImageClassifier):
         time_dependent: bool = True,
         **kwargs: Any,
     ) -> None:
-        width = check_channels(channels)
-        field = PreActivationField(width, time_dependent=time_dependent)
         weights = {"kinetic": kinetic, "jacobian": jacobian}
-        dynamics = KineticJacobianDynamics(field, solver, t1, width, weights, intervals)
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+
+        def make(stage: Stage) -> KineticJacobianDynamics:
+            field = stage.field(stage.channels, time_dependent=time_dependent)
+            return KineticJacobianDynamics(field, solver, t1, stage.channels, weights, intervals)
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
 
     def penalty(self) -> dict[str, Tensor]:
         """The two terms of the last training solve."""
-        dynamics = self.net.dynamics
-        assert isinstance(dynamics, RegularizedDynamics)
-        return dynamics.take_terms()
+        return take_terms(self.net.dynamics)

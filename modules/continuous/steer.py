@@ -12,13 +12,13 @@ from integrand.solvers import ODESolver, Solution
 from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
-from ..classification.fields import PreActivationField
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 from ..classification.ode import DEFAULT_SOLVER, ODEDynamics
 
 
 class RandomEndDynamics(ODEDynamics):
-    """Solves to T ~ U(t1 − b, t1 + b) while training, one draw for each batch, and to t1 in evaluation.
+    """Solves to T ~ U(t1 − b, t1 + b) while training, one draw for each batch and stage; else to t1.
 
     Args:
         field: Module called as `field(t, y)`.
@@ -81,6 +81,8 @@ class STEER(ImageClassifier):
         time_dependent: bool = True,
         **kwargs: Any,
     ) -> None:
-        width = check_channels(channels)
-        field = PreActivationField(width, time_dependent=time_dependent)
-        super().__init__(spec, RandomEndDynamics(field, solver, t1, width, b), channels=channels, **kwargs)
+        def make(stage: Stage) -> RandomEndDynamics:
+            field = stage.field(stage.channels, time_dependent=time_dependent)
+            return RandomEndDynamics(field, solver, t1, stage.channels, b)
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

@@ -13,10 +13,10 @@ from integrand.solvers import ODESolver, SolveStats
 from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
-from ..classification.fields import PreActivationField
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 from ..classification.ode import DEFAULT_SOLVER
-from .regularized import RegularizedDynamics, count_differentiation
+from .regularized import RegularizedDynamics, count_differentiation, take_terms
 
 ORDERS = (2, 3, 4)
 Field = Callable[[Tensor, Tensor], Tensor]
@@ -120,20 +120,19 @@ class TayNODE(ImageClassifier):
         time_dependent: bool = True,
         **kwargs: Any,
     ) -> None:
-        width = check_channels(channels)
-        dynamics = TaylorDynamics(
-            order,
-            field=PreActivationField(width, time_dependent=time_dependent),
-            solver=solver,
-            t1=t1,
-            channels=width,
-            weights={"taylor": taylor},
-            intervals=intervals,
-        )
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        def make(stage: Stage) -> TaylorDynamics:
+            return TaylorDynamics(
+                order,
+                field=stage.field(stage.channels, time_dependent=time_dependent),
+                solver=solver,
+                t1=t1,
+                channels=stage.channels,
+                weights={"taylor": taylor},
+                intervals=intervals,
+            )
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
 
     def penalty(self) -> dict[str, Tensor]:
         """The term of the last training solve."""
-        dynamics = self.net.dynamics
-        assert isinstance(dynamics, RegularizedDynamics)
-        return dynamics.take_terms()
+        return take_terms(self.net.dynamics)

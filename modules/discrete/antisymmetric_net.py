@@ -11,6 +11,7 @@ from integrand.errors import UsageError
 from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 from .layers import Activation, AntisymmetricLayer
 from .stepping import Evaluator, State, SteppedDynamics
@@ -79,5 +80,7 @@ class AntisymmetricNet(ImageClassifier):
         activation: Activation = "relu",
         **kwargs: Any,
     ) -> None:
-        dynamics = AntisymmetricDynamics(check_channels(channels), blocks, h, gamma, activation)
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        def make(stage: Stage) -> AntisymmetricDynamics:
+            return AntisymmetricDynamics(stage.channels, stage.blocks(blocks), h, gamma, activation)
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

@@ -15,6 +15,7 @@ from integrand.solvers.problem import prepare
 from integrand.spec import DataSpec
 
 from ..classification import Dynamics, ImageClassifier
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 from .equilibrium_blocks import MonotoneBlock, ResidualBlock
 from .fixed_point import FixedPoint, Map, anderson, broyden
@@ -57,6 +58,7 @@ class EquilibriumDynamics(Dynamics):
             raise UsageError(f"max_iter must be at least 1, got {max_iter}", "set model.max_iter to 40")
         self.out_channels = channels
         self.block = block
+        self.repeats = isinstance(block, ResidualBlock)
         self.root_finder, self.tol, self.max_iter = root_finder, tol, max_iter
         self.backward_failures = 0
         """Samples whose gradient used up max_iter since the last reading."""
@@ -181,32 +183,31 @@ class DeepEquilibrium(ImageClassifier):
         **kwargs: Any,
     ) -> None:
         require_variant("block", block, Block)
-        width = check_channels(channels)
-        made: MonotoneBlock | ResidualBlock
-        if block == "monotone":
-            if h is not None:
-                raise UsageError(
-                    "h belongs to the residual block", "leave model.h out, or set model.block to residual"
-                )
-            made = MonotoneBlock(width, 1.0 if margin is None else margin)
-        else:
-            if margin is not None:
-                raise UsageError("margin belongs to the monotone block", "leave model.margin out")
-            made = ResidualBlock(width, 1.0 if h is None else h)
-        dynamics = EquilibriumDynamics(width, made, root_finder, tol, max_iter)
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        if block == "monotone" and h is not None:
+            raise UsageError("h belongs to the residual block", "leave model.h out")
+        if block == "residual" and margin is not None:
+            raise UsageError("margin belongs to the monotone block", "leave model.margin out")
+
+        def make(stage: Stage) -> EquilibriumDynamics:
+            made = (
+                MonotoneBlock(stage.channels, 1.0 if margin is None else margin)
+                if block == "monotone"
+                else ResidualBlock(stage.channels, 1.0 if h is None else h, stage.field)
+            )
+            return EquilibriumDynamics(stage.channels, made, root_finder, tol, max_iter)
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
 
     def on_after_backward(self) -> None:
         """Count the samples whose gradient used up max_iter; the forward pass has counted its own."""
-        self.solve_failures += self._dynamics.backward_failures
-        self._dynamics.backward_failures = 0
+        for dynamics in self._dynamics:
+            self.solve_failures += dynamics.backward_failures
+            dynamics.backward_failures = 0
 
     def describe_solver(self) -> tuple[str, str]:
         """Root finder and gradient mode in a few words."""
-        return self._dynamics.describe(), "implicit"
+        return self._dynamics[0].describe(), "implicit"
 
     @property
-    def _dynamics(self) -> EquilibriumDynamics:
-        dynamics = self.net.dynamics
-        assert isinstance(dynamics, EquilibriumDynamics)
-        return dynamics
+    def _dynamics(self) -> list[EquilibriumDynamics]:
+        return [m for m in self.net.modules() if isinstance(m, EquilibriumDynamics)]

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from integrand.errors import UsageError
 
 from ..classification.fields import PreActivationField
+from ..classification.layout import FieldMaker
 from .fixed_point import Map
 from .layers import initial_kernel
 
@@ -132,16 +133,17 @@ class ResidualBlock(nn.Module):
     Args:
         channels: Channels of the hidden state.
         h: Step size.
+        field: Makes the residual function.
 
     Raises:
         UsageError: h is not positive.
     """
 
-    def __init__(self, channels: int, h: float) -> None:
+    def __init__(self, channels: int, h: float, field: FieldMaker = PreActivationField) -> None:
         super().__init__()
         if not h > 0:
             raise UsageError(f"h must be positive, got {h}", "set model.h, the step size")
-        self.field: nn.Module = PreActivationField(channels)
+        self.field: nn.Module = field(channels)
         self.length = h
 
     @contextmanager

@@ -12,6 +12,7 @@ from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
 from ..classification.fields import PreActivationField
+from ..classification.layout import FieldMaker, Stage
 from ..classification.net import check_channels
 from .stepping import Evaluator, State, SteppedDynamics, require_variant
 
@@ -39,6 +40,7 @@ class HigherOrderDynamics(SteppedDynamics):
         h: Step size.
         tied_stages: Whether the stages of a block share their weights: a block is then one usual step.
         tied: Whether the blocks share their weights.
+        field: Makes the residual functions.
 
     Raises:
         UsageError: There is no such method.
@@ -48,16 +50,22 @@ class HigherOrderDynamics(SteppedDynamics):
     first_order = True
 
     def __init__(
-        self, channels: int, blocks: int, method: Method, h: float, tied_stages: bool, tied: bool
+        self,
+        channels: int,
+        blocks: int,
+        method: Method,
+        h: float,
+        tied_stages: bool,
+        tied: bool,
+        field: FieldMaker = PreActivationField,
     ) -> None:
         super().__init__(channels, blocks, h)
         require_variant("method", method, Method)
         self.scheme = method
         self.tableau = TABLEAUX[method]
         self.per_block = 1 if tied_stages else self.tableau.stages
-        self.fields = nn.ModuleList(
-            PreActivationField(channels) for _ in range(self.per_block * (1 if tied else blocks))
-        )
+        self.fields = nn.ModuleList(field(channels) for _ in range(self.per_block * (1 if tied else blocks)))
+        self.repeats = len(self.fields) < self.tableau.stages * blocks
 
     def residuals(self) -> list[nn.Module]:
         """The residual function of every stage."""
@@ -105,5 +113,8 @@ class HOResNet(ImageClassifier):
         tied: bool = False,
         **kwargs: Any,
     ) -> None:
-        dynamics = HigherOrderDynamics(check_channels(channels), blocks, method, h, tied_stages, tied)
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        def make(stage: Stage) -> HigherOrderDynamics:
+            n = stage.blocks(blocks)
+            return HigherOrderDynamics(stage.channels, n, method, h, tied_stages, tied, stage.field)
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 from integrand.spec import DataSpec
 
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 from .hamiltonian_net import HamiltonianDynamics
 from .layers import Activation
 from .leapfrog_net import LeapfrogDynamics
 from .smoothness import SmoothInTime
-from .stepping import SteppedDynamics, require_variant
+from .stepping import require_variant
 
 Form = Literal["leapfrog", "hamiltonian"]
 
@@ -55,8 +56,10 @@ class HyperbolicCNN(SmoothInTime):
         **kwargs: Any,
     ) -> None:
         require_variant("form", form, Form)
-        make: Any = LeapfrogDynamics if form == "leapfrog" else HamiltonianDynamics
-        dynamics: SteppedDynamics = make(
-            check_channels(channels), blocks, h, activation, norm, reversible_backward
-        )
-        super().__init__(spec, dynamics, channels=channels, smoothness=smoothness, **kwargs)
+        kind = LeapfrogDynamics if form == "leapfrog" else HamiltonianDynamics
+
+        def make(stage: Stage) -> LeapfrogDynamics | HamiltonianDynamics:
+            n = stage.blocks(blocks)
+            return kind(stage.channels, n, h, activation, norm, reversible_backward)
+
+        super().__init__(spec, make, channels=check_channels(channels), smoothness=smoothness, **kwargs)

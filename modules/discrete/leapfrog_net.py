@@ -10,6 +10,7 @@ from torch import nn
 from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 from .layers import Activation, SymmetricLayer
 from .midpoint_net import TwoStepDynamics
@@ -84,7 +85,8 @@ class LeapfrogNet(ImageClassifier):
         reversible_backward: bool = True,
         **kwargs: Any,
     ) -> None:
-        dynamics = LeapfrogDynamics(
-            check_channels(channels), blocks, h, activation, False, reversible_backward
-        )
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        def make(stage: Stage) -> LeapfrogDynamics:
+            n = stage.blocks(blocks)
+            return LeapfrogDynamics(stage.channels, n, h, activation, False, reversible_backward)
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 from .layers import Activation, AntisymmetricLayer
 from .reversible import Coupling, ReversibleDynamics
@@ -90,5 +91,8 @@ class MidpointNet(ImageClassifier):
         reversible_backward: bool = True,
         **kwargs: Any,
     ) -> None:
-        dynamics = MidpointDynamics(check_channels(channels), blocks, h, activation, reversible_backward)
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        def make(stage: Stage) -> MidpointDynamics:
+            n = stage.blocks(blocks)
+            return MidpointDynamics(stage.channels, n, h, activation, reversible_backward)
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

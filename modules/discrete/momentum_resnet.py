@@ -13,6 +13,7 @@ from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
 from ..classification.fields import PreActivationField
+from ..classification.layout import FieldMaker, Stage
 from ..classification.net import check_channels
 from .reversible import Coupling, ReversibleDynamics
 from .stepping import State, require_variant
@@ -35,6 +36,7 @@ class MomentumDynamics(ReversibleDynamics):
         gamma: Momentum γ, 0 ≤ γ < 1.
         velocity: Where v₀ comes from: `zero`, or `learned` from x₀ by a 3×3 convolution.
         reversible_backward: See `ReversibleDynamics`.
+        field: Makes the residual functions.
 
     Raises:
         UsageError: gamma is outside its domain, or so small that the inverse would lose the state.
@@ -43,7 +45,13 @@ class MomentumDynamics(ReversibleDynamics):
     scheme = "momentum"
 
     def __init__(
-        self, channels: int, blocks: int, gamma: float, velocity: Velocity, reversible_backward: bool
+        self,
+        channels: int,
+        blocks: int,
+        gamma: float,
+        velocity: Velocity,
+        reversible_backward: bool,
+        field: FieldMaker = PreActivationField,
     ) -> None:
         super().__init__(channels, blocks, reversible_backward=reversible_backward)
         if not 0 <= gamma < 1:
@@ -60,7 +68,7 @@ class MomentumDynamics(ReversibleDynamics):
                 f"raise model.gamma to {2 ** (-MOST_BITS_LOST / blocks):.3f} or more, "
                 "or set model.reversible_backward to false",
             )
-        self.fields = nn.ModuleList(PreActivationField(channels) for _ in range(blocks))
+        self.fields = nn.ModuleList(field(channels) for _ in range(blocks))
         self.velocity = nn.Conv2d(channels, channels, 3, padding=1) if velocity == "learned" else None
         self.check_reversible()
 
@@ -114,5 +122,8 @@ class MomentumResNet(ImageClassifier):
         reversible_backward: bool = True,
         **kwargs: Any,
     ) -> None:
-        dynamics = MomentumDynamics(check_channels(channels), blocks, gamma, velocity, reversible_backward)
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        def make(stage: Stage) -> MomentumDynamics:
+            n = stage.blocks(blocks)
+            return MomentumDynamics(stage.channels, n, gamma, velocity, reversible_backward, stage.field)
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

@@ -9,6 +9,7 @@ from torch import nn
 
 from integrand.spec import DataSpec
 
+from ..classification.layout import Stage
 from ..classification.net import check_channels
 from .layers import Activation, SymmetricLayer
 from .smoothness import SmoothInTime
@@ -77,5 +78,7 @@ class ParabolicCNN(SmoothInTime):
         smoothness: float = 1e-4,
         **kwargs: Any,
     ) -> None:
-        dynamics = ParabolicDynamics(check_channels(channels), blocks, h, activation, norm)
-        super().__init__(spec, dynamics, channels=channels, smoothness=smoothness, **kwargs)
+        def make(stage: Stage) -> ParabolicDynamics:
+            return ParabolicDynamics(stage.channels, stage.blocks(blocks), h, activation, norm)
+
+        super().__init__(spec, make, channels=check_channels(channels), smoothness=smoothness, **kwargs)

@@ -11,6 +11,7 @@ from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
 from ..classification.fields import PreActivationField
+from ..classification.layout import FieldMaker, Stage
 from ..classification.net import check_channels
 from .stepping import Evaluator, State, SteppedDynamics, require_variant
 
@@ -31,6 +32,7 @@ class PolyNetDynamics(SteppedDynamics):
         blocks: Number of blocks, 1 or more.
         variant: Which polynomial.
         h: Step size h, the residual scaling of the paper.
+        field: Makes the residual functions.
 
     Raises:
         UsageError: There is no such variant.
@@ -39,15 +41,23 @@ class PolyNetDynamics(SteppedDynamics):
     composition = "stages"
     first_order = True
 
-    def __init__(self, channels: int, blocks: int, variant: Variant, h: float) -> None:
+    def __init__(
+        self,
+        channels: int,
+        blocks: int,
+        variant: Variant,
+        h: float,
+        field: FieldMaker = PreActivationField,
+    ) -> None:
         super().__init__(channels, blocks, h)
         require_variant("variant", variant, Variant)
         self.scheme = variant
         numbers = variant.removesuffix("-way").rpartition("-")
         self.kind, self.order = ("way" if variant.endswith("-way") else numbers[0]), int(numbers[2])
         count = 1 if self.kind == "poly" else self.order
+        self.repeats = count < self.order
         self.fields = nn.ModuleList(
-            nn.ModuleList(PreActivationField(channels) for _ in range(count)) for _ in range(blocks)
+            nn.ModuleList(field(channels) for _ in range(count)) for _ in range(blocks)
         )
 
     def residuals(self) -> list[nn.Module]:
@@ -98,5 +108,7 @@ class PolyNet(ImageClassifier):
         h: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        dynamics = PolyNetDynamics(check_channels(channels), blocks, variant, h)
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        def make(stage: Stage) -> PolyNetDynamics:
+            return PolyNetDynamics(stage.channels, stage.blocks(blocks), variant, h, stage.field)
+
+        super().__init__(spec, make, channels=check_channels(channels), **kwargs)

@@ -44,6 +44,7 @@ class ResidualDynamics(Dynamics):
         self.out_channels = channels
         self.blocks = blocks
         self.h = h
+        self.repeats = tied and blocks > 1
         self.fields = nn.ModuleList(field(channels) for _ in range(1 if tied else blocks))
         self.last_only, self.every_block = EulerScheme(h), EulerScheme(h, keep_all=True)
 

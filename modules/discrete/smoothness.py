@@ -13,6 +13,8 @@ from integrand.errors import UsageError
 from integrand.spec import DataSpec
 
 from ..classification import ImageClassifier
+from ..classification.layout import DynamicsMaker
+from ..classification.stages import stages_of
 from .stepping import SteppedDynamics
 
 
@@ -38,7 +40,7 @@ class SmoothInTime(ImageClassifier):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        dynamics: Steps; `residuals()` holds one layer of each kind per step, kind after kind.
+        make: Makes the steps; `residuals()` holds one layer of each kind per step, kind after kind.
         channels: Channels of the hidden state.
         smoothness: Weight α of the term, 0 or more.
         **kwargs: See `ImageClassifier`.
@@ -48,9 +50,9 @@ class SmoothInTime(ImageClassifier):
     """
 
     def __init__(
-        self, spec: DataSpec, dynamics: SteppedDynamics, channels: int, smoothness: float, **kwargs: Any
+        self, spec: DataSpec, make: DynamicsMaker, channels: int, smoothness: float, **kwargs: Any
     ) -> None:
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)
         if not smoothness >= 0:
             raise UsageError(
                 f"smoothness must be 0 or more, got {smoothness}", "set model.smoothness, a weight"
@@ -58,11 +60,12 @@ class SmoothInTime(ImageClassifier):
         self.smoothness = smoothness
 
     def penalty(self) -> dict[str, Tensor]:
-        """The weighted roughness of the weights in time."""
+        """The weighted roughness of the weights in time, over all stages."""
         if not self.smoothness:
             return {}
-        dynamics = self.net.dynamics
-        assert isinstance(dynamics, SteppedDynamics)
-        layers, n = dynamics.residuals(), dynamics.blocks
-        kinds = [roughness(layers[i : i + n], dynamics.h) for i in range(0, len(layers), n)]
+        kinds = []
+        for dynamics in stages_of(self.net.dynamics):
+            assert isinstance(dynamics, SteppedDynamics)
+            layers, n = dynamics.residuals(), dynamics.blocks
+            kinds += [roughness(layers[i : i + n], dynamics.h) for i in range(0, len(layers), n)]
         return {"smoothness": self.smoothness * torch.stack(kinds).sum()}

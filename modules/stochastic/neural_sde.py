@@ -86,6 +86,8 @@ class SDEDynamics(Dynamics):
         UsageError: A number is out of its domain, or the method does not take the diffusion.
     """
 
+    repeats = True
+
     def __init__(
         self,
         field: nn.Module,

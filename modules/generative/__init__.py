@@ -1,0 +1,1 @@
+"""Generative models as differential equations: flows and flow matching, on points and on images."""

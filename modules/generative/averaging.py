@@ -1,0 +1,39 @@
+"""The exponential moving average of a network's weights, which evaluation uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from integrand.errors import UsageError
+
+
+def averaged(net: nn.Module, decay: float) -> AveragedModel:
+    """A copy of `net` that follows it: θ̄ ← d θ̄ + (1 − d) θ with d = min(decay, (1 + n)/(10 + n)) at update n.
+
+    The smaller decay of the first updates lets the average forget where training began.
+
+    Args:
+        net: The network that is trained.
+        decay: The decay, 0 < decay < 1.
+
+    Raises:
+        UsageError: The decay is out of range.
+    """
+    if not 0 < decay < 1:
+        raise UsageError(f"ema must lie between 0 and 1, got {decay}", "set model.ema to 0.999, or to null")
+
+    def follow(averages: list[Tensor], weights: list[Tensor], number: Tensor | int) -> None:
+        n = int(number)
+        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + n) / (10 + n)))
+
+    # torch's annotation allows for other kinds of averages than this one
+    average = AveragedModel(net, multi_avg_fn=cast(Callable[..., None], torch.no_grad()(follow)))
+    average.requires_grad_(False)
+    return average
+
+

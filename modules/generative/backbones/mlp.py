@@ -1,0 +1,116 @@
+"""A multilayer perceptron on points, with its Jacobian products in the same pass."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from integrand.errors import UsageError
+
+from .base import Backbone, TimeNet, check_sizes, time_column
+
+Activation = Literal["silu", "tanh", "softplus"]
+
+
+class MLP(Backbone):
+    """Fully connected layers; features of t are added before every activation.
+
+    Args:
+        hidden: Width of the hidden layers.
+        layers: Number of hidden layers.
+        frequencies: The time enters as t, cos πkt and sin πkt with k up to this; 0 leaves t alone.
+        activation: Smooth, because a solver differentiates what it integrates.
+    """
+
+    def __init__(
+        self, hidden: int = 64, layers: int = 3, frequencies: int = 2, activation: Activation = "silu"
+    ) -> None:
+        check_sizes(hidden=hidden, layers=layers)
+        if frequencies < 0:
+            raise UsageError(f"frequencies must be 0 or more, got {frequencies}", "set model.backbone.frequencies")
+        if activation not in _ACTIVATIONS:
+            raise UsageError(f"no activation {activation!r}", f"choose from {', '.join(_ACTIVATIONS)}")
+        self.hidden, self.layers, self.frequencies, self.activation = hidden, layers, frequencies, activation
+
+    def build(self, shape: tuple[int, ...], num_classes: int = 0) -> TimeNet:
+        """See `Backbone.build`."""
+        if len(shape) != 1:
+            raise UsageError(f"an MLP takes points, not samples of shape {shape}", "choose Conv for images")
+        return MLPNet(shape[0], self.hidden, self.layers, self.frequencies, self.activation, num_classes)
+
+
+class MLPNet(TimeNet):
+    """The network of `MLP`.
+
+    Args:
+        dim: Length of a sample.
+        hidden: Width of the hidden layers.
+        layers: Number of hidden layers.
+        frequencies: See `MLP`.
+        activation: See `MLP`.
+        num_classes: Number of classes to condition on; label `num_classes` is the unconditional model.
+    """
+
+    def __init__(
+        self, dim: int, hidden: int, layers: int, frequencies: int, activation: Activation, num_classes: int
+    ) -> None:
+        super().__init__()
+        widths = [dim] + [hidden] * layers
+        # the bias of a hidden layer is part of the time's map
+        self.layers = nn.ModuleList(
+            nn.Linear(a, b, bias=False) for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.time = nn.Linear(1 + 2 * frequencies, hidden * layers)
+        self.classes = nn.Embedding(num_classes + 1, hidden * layers) if num_classes else None
+        self.last = nn.Linear(hidden, dim)
+        self.activation = activation
+        self.register_buffer("_angles", math.pi * torch.arange(1, frequencies + 1), persistent=False)
+
+    def forward(self, t: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Evaluate on points of shape (batch, dim); see `TimeNet.forward`."""
+        value, _ = _ACTIVATIONS[self.activation]
+        for layer, shift in zip(self.layers, self._shifts(t, y), strict=True):
+            x = value(torch.add(layer(x), shift))
+        result: Tensor = self.last(x)
+        return result
+
+    def linearise(self, t: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and Jacobian products, both through the same layers; see `TimeNet.linearise`."""
+        _, value_and_slope = _ACTIVATIONS[self.activation]
+        for layer, shift in zip(self.layers, self._shifts(t, None), strict=True):
+            x, slope = value_and_slope(torch.add(layer(x), shift))
+            v = layer(v) * slope
+        return self.last(x), F.linear(v, self.last.weight)
+
+    def _shifts(self, t: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+        """What is added before each activation: (1, hidden) or (batch, hidden) for every layer."""
+        column = time_column(t).to(self.last.weight.dtype)
+        angles = column * self._angles
+        shift = self.time(torch.cat([column, torch.cos(angles), torch.sin(angles)], dim=1))
+        if self.classes is not None:
+            label = torch.as_tensor(self.classes.num_embeddings - 1, device=shift.device) if y is None else y
+            shift = shift + self.classes(label)
+        parts: tuple[Tensor, ...] = shift.chunk(len(self.layers), dim=1)
+        return parts
+
+
+def _silu(a: Tensor) -> tuple[Tensor, Tensor]:
+    s = torch.sigmoid(a)
+    h = a * s
+    return h, torch.addcmul(s, h, 1 - s)
+
+
+def _tanh(a: Tensor) -> tuple[Tensor, Tensor]:
+    h = torch.tanh(a)
+    return h, 1 - h * h
+
+
+def _softplus(a: Tensor) -> tuple[Tensor, Tensor]:
+    return F.softplus(a), torch.sigmoid(a)
+
+
+_ACTIVATIONS = {"silu": (F.silu, _silu), "tanh": (torch.tanh, _tanh), "softplus": (F.softplus, _softplus)}
