@@ -25,16 +25,22 @@ def test_rows_are_ordered_best_first_and_compared_to_the_best(three_families):
     assert part.rows[0].difference is None
     assert [row.difference.verdict for row in part.rows[1:]] == ["tie", "worse"]
     assert [row.quality.n for row in part.rows] == [4, 4, 4]
-    # both differences and their Holm-corrected p, from the definition
+    # the reference was chosen by its mean, so all three pairs count as tests
     by = {
         f: [r.metrics["final/test_acc"] for r in three_families if r.family == f]
         for f in ("neural-ode", "resnet", "no-block")
     }
     raw = [
-        paired_t_p([a - b for a, b in zip(by[f], by["neural-ode"], strict=True)])
-        for f in ("resnet", "no-block")
+        paired_t_p([a - b for a, b in zip(by[f], by[g], strict=True)])
+        for f, g in (("resnet", "neural-ode"), ("no-block", "neural-ode"), ("no-block", "resnet"))
     ]
-    assert [row.difference.p_t for row in part.rows[1:]] == pytest.approx(holm(raw))
+    assert [row.difference.p_t for row in part.rows[1:]] == pytest.approx(holm(raw)[:2])
+    assert [(d.a, d.b) for d in part.pairs] == [
+        ("neural-ode", "resnet"),
+        ("neural-ode", "no-block"),
+        ("resnet", "no-block"),
+    ]
+    assert "all 3 pairs" in part.tests
     assert part.rows[2].difference.paired.estimate.mean == pytest.approx(-0.2, abs=1e-9)
 
 

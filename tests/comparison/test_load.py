@@ -6,7 +6,9 @@ import os
 import pytest
 
 from integrand.cli import compare as command
-from integrand.comparison.load import load_expected, load_folder, load_mlflow
+from integrand.comparison.load import load_expected, load_folder
+from integrand.comparison.store import load_mlflow
+from integrand.comparison.traces import Traces
 from integrand.errors import TrackingError, UsageError
 
 
@@ -21,7 +23,10 @@ def test_folder_at_any_depth_without_history(tmp_path, make_run):
     write(tmp_path / "a" / "b", run)
     (found,) = load_folder(tmp_path)
     assert (found.run_id, found.history, found.metrics) == (run.run_id, {}, run.metrics)
-    assert load_folder(tmp_path, keep_history=True)[0].history == run.history
+    traces = Traces()
+    load_folder(tmp_path, traces=traces)
+    # epoch from 1, seconds, value
+    assert traces.series(run.run_id, "train/loss").tolist() == [[1.0, 0.1, 2.0]]
 
 
 def test_folder_of_named_records_and_other_json(tmp_path, make_run):

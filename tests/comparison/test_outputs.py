@@ -10,10 +10,10 @@ import pytest
 from integrand.cli import compare as command
 from integrand.comparison import formatting
 from integrand.comparison.analysis import compare
-from integrand.comparison.figures import _quality_limits, quality_against_cost
+from integrand.comparison.cost_figure import _quality_limits, quality_against_cost
+from integrand.comparison.markdown import markdown
 from integrand.comparison.quantities import NFE_FORWARD, Metric
 from integrand.comparison.statistics import estimate
-from integrand.comparison.tables import markdown
 from integrand.comparison.write import write
 from integrand.errors import TrackingError, UsageError
 
@@ -101,7 +101,11 @@ def test_markdown_says_it_all(three_families, make_run):
 def test_figures_are_seven_by_five_and_one_per_recorded_cost(tmp_path, three_families):
     paths = write(compare(three_families, ACC), tmp_path)
     # only the ResNet recorded seconds: still a figure, with a remark; see the caption test
-    assert [p.name for p in paths if p.suffix == ".png"] == ["quality_nfe.png", "quality_seconds.png"]
+    assert [p.name for p in paths if p.suffix == ".png"] == [
+        "quality_nfe.png",
+        "quality_seconds.png",
+        "quality_parameters.png",
+    ]
     height, width, _ = matplotlib.image.imread(tmp_path / "quality_nfe.png").shape
     assert width / height == pytest.approx(7 / 5, rel=0.01)
 
@@ -115,7 +119,7 @@ def test_parts_get_figures_of_their_own(tmp_path, make_run):
 def test_figure_shows_every_seed_and_names_every_group(three_families):
     comparison = compare(three_families, ACC, title="t")
     (part,) = comparison.parts
-    figure = quality_against_cost(comparison, part, NFE_FORWARD, "NFE")
+    figure = quality_against_cost(comparison, part, NFE_FORWARD)
     (axes,) = figure.axes
     drawn = sorted(
         tuple(map(float, xy)) for c in axes.collections if hasattr(c, "get_offsets") for xy in c.get_offsets()
@@ -140,7 +144,7 @@ def test_wide_range_with_zero_gets_a_scale_that_has_zero(make_run):
         for s in range(2)
     ]
     comparison = compare(runs, ACC)
-    figure = quality_against_cost(comparison, comparison.parts[0], NFE_FORWARD, "NFE")
+    figure = quality_against_cost(comparison, comparison.parts[0], NFE_FORWARD)
     assert figure.axes[0].get_xscale() == "symlog"
     assert figure.axes[0].get_xlim()[0] < 0
 
@@ -167,14 +171,18 @@ def test_command_on_a_folder(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert command.run(["--records", str(folder), "--baseline", "resnet"]) == 0
     out = capsys.readouterr().out
-    assert "difference to resnet, paired by seed" in out
+    assert "Differences to resnet, paired by seed" in out
     assert "Every run is in the table." in out
     assert {p.name for p in (tmp_path / "compare" / "records").iterdir()} == {
         "table.csv",
         "runs.csv",
+        "pairs.csv",
         "table.md",
+        "table.tex",
+        "figures.json",
         "quality_nfe.png",
         "quality_seconds.png",
+        "quality_parameters.png",
     }
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import TrackingError, UsageError
+from ..errors import TrackingError
 from .parser import Parser
+
+if TYPE_CHECKING:
+    from ..comparison.load import Selection
+    from ..comparison.results import Comparison
 
 
 def parser() -> Parser:
@@ -14,8 +20,16 @@ def parser() -> Parser:
     p = Parser(
         prog="integrand compare",
         description="Compare recorded runs over seeds: mean and 95 %% interval of a metric, paired "
-        "differences, cost in evaluations, time and memory. Prints tables; writes CSV, Markdown, figures.",
+        "differences, cost in evaluations, time and memory. Prints tables; writes CSV, Markdown, LaTeX, "
+        "figures.",
     )
+    add_selection(p)
+    p.add_argument("--out", type=Path, metavar="DIR", help="where files go, default: compare/EXPERIMENT")
+    return p
+
+
+def add_selection(p: argparse.ArgumentParser) -> None:
+    """Add the options that say which runs are compared, and how."""
     source = p.add_argument_group("which runs")
     source.add_argument("--experiment", metavar="NAME", help="MLflow experiment, or the suite of that name")
     source.add_argument(
@@ -39,8 +53,45 @@ def parser() -> Parser:
     what.add_argument(
         "--baseline", metavar="GROUP", help="take differences to this group, default: the best mean"
     )
-    p.add_argument("--out", type=Path, metavar="DIR", help="where files go, default: compare/EXPERIMENT")
-    return p
+    what.add_argument(
+        "--target",
+        type=float,
+        metavar="VALUE",
+        help="validation quality to time, such as 0.85; default: the median of the groups' best",
+    )
+
+
+def selection(args: argparse.Namespace) -> Selection:
+    """The runs that the options of `add_selection` name."""
+    from ..comparison.load import Selection
+
+    return Selection(args.experiment, args.records, tuple(args.runs), args.filter, args.tracking_uri)
+
+
+def compared(args: argparse.Namespace) -> Comparison:
+    """Load and compare what the options of `add_selection` name.
+
+    Raises:
+        UsageError: The options name runs, metrics or groups that do not exist.
+        TrackingError: The store cannot be read.
+    """
+    # after the parser, so that --help does not wait for scipy
+    from ..comparison.analysis import compare
+    from ..comparison.load import load
+    from ..comparison.quantities import choose_metric
+
+    chosen = selection(args)
+    loaded = load(chosen)
+    return compare(
+        loaded.records,
+        choose_metric(loaded.records, args.metric, args.mode),
+        args.group_by,
+        args.baseline,
+        chosen.title,
+        loaded.expected,
+        loaded.traces,
+        args.target,
+    )
 
 
 def run(argv: Sequence[str]) -> int:
@@ -54,45 +105,17 @@ def run(argv: Sequence[str]) -> int:
         TrackingError: The store or the output folder cannot be used.
     """
     args = parser().parse_args(list(argv))
-    if not (args.experiment or args.records or args.runs or args.filter):
-        raise UsageError(
-            "which runs?", "name them with --experiment NAME, --records DIR, --runs ID or --filter EXPR"
-        )
-    if args.records and (args.filter or args.tracking_uri):
-        raise UsageError(
-            "--filter and --tracking-uri belong to an MLflow store, not to --records", "leave them out"
-        )
-    # after the parser, so that --help does not wait for scipy and matplotlib
+    comparison = compared(args)
     from rich.console import Console
 
-    from ..comparison.analysis import compare
-    from ..comparison.load import load_expected, load_folder, load_mlflow
-    from ..comparison.quantities import choose_metric
-    from ..comparison.tables import print_comparison
+    from ..comparison.terminal import print_comparison
     from ..comparison.write import write
 
-    if args.records:
-        records = load_folder(args.records, args.runs)
-        if args.experiment:
-            records = [r for r in records if r.experiment == args.experiment]
-    else:
-        records = load_mlflow(args.experiment, args.runs, args.filter, args.tracking_uri)
-    title = args.experiment or (args.records.name if args.records else "selection")
-    whole_suite = args.experiment and not (args.runs or args.filter or args.records)
-    metric = choose_metric(records, args.metric, args.mode)
-    comparison = compare(
-        records,
-        metric,
-        args.group_by,
-        args.baseline,
-        title,
-        load_expected(Path("integrand-runs") / "suites" / title / "plan.json") if whole_suite else (),
-    )
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=140)  # a log or a pipe has no width of its own
     print_comparison(comparison, console)
-    folder = args.out or Path("compare") / title.replace("/", "-")
+    folder = args.out or Path("compare") / comparison.title.replace("/", "-")
     try:
         paths = write(comparison, folder)
     except OSError as error:

@@ -1,20 +1,27 @@
-"""From sorted runs to what can be said about them: estimates, costs, paired differences and ties."""
+"""From recorded runs to what can be said about them; the pieces are computed next door."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from integrand.errors import UsageError
 from integrand.record import RunRecord
 
-from .groups import DataKey, Expected, Group, GroupBy, sort_runs
-from .probability import improvement
-from .quantities import COSTS, Cost, Metric
-from .results import Comparison, Difference, Part, Row, Verdict
-from .statistics import Estimate, PairedDifference, estimate, holm, paired_difference
-
-ALPHA = 0.05
+from .bootstrap import estimate_quality
+from .curves import curves
+from .groups import DataKey, Expected, Group, sort_runs
+from .naming import GroupBy
+from .notes import notes
+from .overall import overall
+from .pairs import compare_pairs, turned
+from .pareto import pareto_front
+from .quantities import COSTS, Cost, Metric, validation_series
+from .results import Comparison, Part, Row, Sensitivity
+from .sensitivity import sensitivities
+from .statistics import Estimate, estimate
+from .target import choose_target, reach
+from .traces import Traces
 
 
 def compare(
@@ -24,6 +31,8 @@ def compare(
     baseline: str | None = None,
     title: str = "",
     expected: Sequence[Expected] = (),
+    traces: Traces | None = None,
+    target: float | None = None,
 ) -> Comparison:
     """Compare recorded runs; the order of `records` does not change the result.
 
@@ -34,81 +43,67 @@ def compare(
         baseline: Label of the group to take differences to; None takes the best of each table.
         title: What is compared.
         expected: Runs that a suite planned.
+        traces: Series of the runs; None takes those that the records still hold.
+        target: Quality whose time is measured, in the metric's unit; None chooses one.
 
     Raises:
-        UsageError: There is no group `baseline`.
+        UsageError: There is no group `baseline`, or the target is out of range.
     """
+    traces = Traces.of(records) if traces is None else traces
     result = sort_runs(records, metric, by, expected)
     labels = sorted({group.label for groups in result.parts.values() for group in groups})
     if baseline is not None and baseline not in labels:
         close = difflib.get_close_matches(baseline, labels, n=3, cutoff=0.4) or labels
         raise UsageError(f"no group is called {baseline!r}", f"--baseline takes one of: {', '.join(close)}")
-    parts = tuple(_part(data, groups, metric, baseline) for data, groups in result.parts.items())
-    notes = [*result.notes, *_notes(parts, baseline)]
-    left_out = sorted(result.left_out, key=lambda o: o.order)
-    return Comparison(title, metric, parts, tuple(left_out), tuple(notes))
+    sensitive, unpaired = sensitivities(result.parts, result.evaluations, metric)
+    parts = tuple(
+        _part(data, groups, metric, baseline, traces, target, sensitive[data])
+        for data, groups in result.parts.items()
+    )
+    left_out = sorted([*result.left_out, *unpaired], key=lambda o: o.order)
+    return Comparison(
+        title,
+        metric,
+        parts,
+        tuple(left_out),
+        (*result.notes, *notes(parts, baseline, metric)),
+        overall(parts, metric, baseline),
+    )
 
 
-def _part(data: DataKey, groups: Sequence[Group], metric: Metric, baseline: str | None) -> Part:
-    """One table."""
+def _part(
+    data: DataKey,
+    groups: Sequence[Group],
+    metric: Metric,
+    baseline: str | None,
+    traces: Traces,
+    wanted: float | None,
+    sensitive: tuple[Sensitivity, ...],
+) -> Part:
+    """What is said about the groups of one data set."""
     sign = 1 if metric.mode == "min" else -1
-    quality = {group.label: estimate(group.values(metric)) for group in groups}
+    quality = {group.label: estimate_quality(group.values(metric)) for group in groups}
     ordered = sorted(groups, key=lambda g: (sign * quality[g.label].mean, g.label))
     chosen = baseline is not None and baseline in quality
     reference = next(g for g in ordered if g.label == baseline) if chosen else ordered[0]
-    differences = _differences([g for g in ordered if g is not reference], reference, metric)
+    costs = {g.label: {cost.key: _cost(g, cost) for cost in COSTS} for g in groups}
+    pairs, tests = compare_pairs(ordered, reference, chosen, metric, costs)
+    differences = {d.a: d for d in pairs if d.b == reference.label}
+    differences |= {d.b: turned(d, metric, costs) for d in pairs if d.a == reference.label}
+    series = validation_series(metric, [run for group in groups for run in group.runs])
+    target = choose_target(ordered, metric, series, traces, wanted)
     rows = tuple(
         Row(
             group,
             quality[group.label],
-            {cost.key: _cost(group, cost) for cost in COSTS},
+            costs[group.label],
             differences.get(group.label),
+            curves(group, traces, series),
+            reach(group, target, metric, traces) if target else None,
         )
         for group in ordered
     )
-    return Part(data, rows, reference.label, chosen)
-
-
-def _differences(groups: Sequence[Group], reference: Group, metric: Metric) -> dict[str, Difference]:
-    """Every group against the reference, the p values corrected over all of them."""
-    theirs = reference.by_seed(metric)
-    seeds: dict[str, tuple[int, ...]] = {}
-    paired: dict[str, PairedDifference] = {}
-    for group in groups:
-        own = group.by_seed(metric)
-        common = tuple(sorted(own.keys() & theirs.keys()))
-        seeds[group.label] = common
-        if common:
-            paired[group.label] = paired_difference([own[s] for s in common], [theirs[s] for s in common])
-    t_tested = {label: p.p_t for label, p in paired.items() if p.p_t is not None}
-    corrected_t = dict(zip(t_tested, holm(list(t_tested.values())), strict=True))
-    corrected_flip = dict(zip(paired, holm([p.p_flip for p in paired.values()]), strict=True))
-    return {
-        group.label: Difference(
-            group.label,
-            reference.label,
-            seeds[group.label],
-            paired.get(group.label),
-            corrected_t.get(group.label),
-            corrected_flip.get(group.label),
-            _verdict(
-                paired.get(group.label),
-                corrected_t.get(group.label, corrected_flip.get(group.label)),
-                metric,
-            ),
-            improvement(group.values(metric), reference.values(metric), metric.mode == "max"),
-        )
-        for group in groups
-    }
-
-
-def _verdict(paired: PairedDifference | None, p: float | None, metric: Metric) -> Verdict:
-    """Better, worse or tie, by the t test or, where it says nothing, by the sign-flip test."""
-    if paired is None or paired.estimate.n < 2 or p is None:
-        return "untested"
-    if p >= ALPHA:
-        return "tie"
-    return "better" if metric.better(paired.estimate.mean, 0.0) else "worse"
+    return Part(data, rows, reference.label, chosen, pairs, tests, _fronts(rows, metric), target, sensitive)
 
 
 def _cost(group: Group, cost: Cost) -> Estimate | None:
@@ -117,33 +112,11 @@ def _cost(group: Group, cost: Cost) -> Estimate | None:
     return estimate(values) if values else None
 
 
-def _device(run: RunRecord) -> str:
-    """The name of the run's device, empty where it is not recorded."""
-    device = run.provenance.get("device")
-    return str(device.get("name") or "") if isinstance(device, dict) else ""
-
-
-def _notes(parts: Sequence[Part], baseline: str | None) -> list[str]:
-    """How far the tests can be trusted."""
-    notes = []
-    for part in parts:
-        if baseline is not None and not part.chosen:
-            notes.append(
-                f"{part.data.name}: has no runs of {baseline}; the reference is the best, {part.reference}"
-            )
-        devices = {_device(run) for row in part.rows for run in row.group.runs} - {""}
-        if len(devices) > 1:
-            notes.append(
-                f"{part.data.name}: seconds come from different devices: {', '.join(sorted(devices))}"
-            )
-        pairs = [r.difference.paired for r in part.rows if r.difference and r.difference.paired]
-        few = [p for p in pairs if p.estimate.n >= 2 and p.p_floor >= ALPHA]
-        if few:
-            n, floor = max(p.estimate.n for p in few), min(p.p_floor for p in few)
-            notes.append(
-                f"{part.data.name}: with {n} common seeds the exact sign-flip test cannot go below "
-                f"p = {floor:g}, even uncorrected; the t test decides, and it assumes normal differences"
-            )
-        if any(r.quality.n == 1 for r in part.rows):
-            notes.append(f"{part.data.name}: groups with one seed have no interval and no test")
-    return notes
+def _fronts(rows: Sequence[Row], metric: Metric) -> Mapping[str, tuple[str, ...]]:
+    """The Pareto front of mean quality against each mean cost that was recorded."""
+    fronts = {}
+    for cost in COSTS:
+        points = {row.label: (c.mean, row.quality.mean) for row in rows if (c := row.costs[cost.key])}
+        if points:
+            fronts[cost.key] = pareto_front(points, metric.mode == "max", cost.smaller_is_better)
+    return fronts

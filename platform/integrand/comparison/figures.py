@@ -1,181 +1,97 @@
-"""Quality against cost: every seed a point, every group its mean with interval, labelled where it stands."""
+"""The figures of a comparison as PNG files, each with its description."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-from .labels import Mark, place_labels, shifted
-from .quantities import NFE_FORWARD, SECONDS_PER_EPOCH, Cost
-from .results import Comparison, Part, Row
-
-# Okabe and Ito (2008), distinguishable with every common colour vision deficiency; yellow left out on white
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-SIZE = (7.0, 5.0)
-DPI = 160
-APART = 9.0
-"""Points between groups of equal cost."""
-LOG_RATIO = 20.0
-"""A cost axis is logarithmic where its largest value is this many times its smallest."""
-
-FIGURES = (
-    ("quality_nfe", NFE_FORWARD, "forward NFE per training batch (last epoch)"),
-    ("quality_seconds", SECONDS_PER_EPOCH, "training time per epoch (s)"),
+from .cost_figure import quality_against_cost
+from .curve_figure import curve_figure
+from .describe import alt_curves, alt_quality_against_cost
+from .quantities import (
+    ENERGY,
+    NFE_BACKWARD,
+    NFE_FORWARD,
+    PARAMETERS,
+    PEAK_MEMORY,
+    SECONDS_PER_EPOCH,
+    Cost,
 )
+from .results import Comparison, Part
+from .style import COLOURS, DPI, MARKERS, slug, title
+
+__all__ = ["COLOURS", "MARKERS", "FigureFile", "write_figures"]
+
+COST_FIGURES = (
+    ("nfe", NFE_FORWARD),
+    ("nfe_backward", NFE_BACKWARD),
+    ("seconds", SECONDS_PER_EPOCH),
+    ("memory", PEAK_MEMORY),
+    ("parameters", PARAMETERS),
+    ("energy", ENERGY),
+)
+"""Names of files and their costs."""
+CURVE_FIGURES = ("quality", "nfe_forward", "nfe_backward")
+DESCRIPTIONS = "figures.json"
 
 
-def write_figures(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write one PNG per part and cost; a cost that no run recorded has no figure.
+@dataclass(frozen=True)
+class FigureFile:
+    """A written figure.
+
+    Args:
+        path: The file.
+        title: What it is of.
+        alt: What it shows, in words.
+    """
+
+    path: Path
+    title: str
+    alt: str
+
+
+def write_figures(comparison: Comparison, folder: Path) -> list[FigureFile]:
+    """Write the figures and `figures.json`, which holds title and description by file name.
+
+    A cost that is the same for all groups, or that no run recorded, has no figure; nor has a curve that no
+    run recorded, or that is zero throughout.
 
     Returns:
-        The files written: `quality_nfe.png` and `quality_seconds.png`, with the data's name in between where
+        The figures: `quality_nfe.png`, `curve_quality.png` and so on, with the data's name at the end where
         there are several data sets.
     """
-    paths = []
+    files = []
     for number, part in enumerate(comparison.parts):
-        for name, cost, axis_label in FIGURES:
-            if any(row.costs.get(cost.key) for row in part.rows):
-                suffix = f"_{number + 1}_{_slug(part.data.name)}" if len(comparison.parts) > 1 else ""
-                paths.append(folder / f"{name}{suffix}.png")
-                quality_against_cost(comparison, part, cost, axis_label).savefig(paths[-1])
-    return paths
+        suffix = f"_{number + 1}_{slug(part.data.name)}" if len(comparison.parts) > 1 else ""
+        for name, cost in COST_FIGURES:
+            if _varies(part, cost):
+                path = folder / f"quality_{name}{suffix}.png"
+                quality_against_cost(comparison, part, cost).savefig(path, dpi=DPI)
+                alt = alt_quality_against_cost(comparison, part, cost)
+                files.append(FigureFile(path, f"{title(comparison, part)}, quality against {cost.axis}", alt))
+        for key in CURVE_FIGURES:
+            if _is_recorded(part, key):
+                path = folder / f"curve_{key}{suffix}.png"
+                curve_figure(comparison, part, key).savefig(path, dpi=DPI)
+                words = key.replace("_", " ").replace("nfe", "NFE")
+                files.append(
+                    FigureFile(
+                        path,
+                        f"{title(comparison, part)}, {words} over training",
+                        alt_curves(comparison, part, key),
+                    )
+                )
+    described = {file.path.name: {"title": file.title, "alt": file.alt} for file in files}
+    (folder / DESCRIPTIONS).write_text(json.dumps(described, indent=1, ensure_ascii=False), encoding="utf-8")
+    return files
 
 
-def quality_against_cost(comparison: Comparison, part: Part, cost: Cost, axis_label: str) -> Figure:
-    """One figure of one part; groups without the cost are named below the axes."""
-    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    metric, scale = comparison.metric, comparison.metric.scale
-    shown = [row for row in part.rows if row.costs.get(cost.key)]
-    axes.update_datalim([(x, scale * y) for row in shown for x, y in _points(comparison, row, cost)])
-    means = [cost_of.mean for row in shown if (cost_of := row.costs[cost.key])]
-    _scale(axes, means)
-    low, high = _quality_limits(comparison, shown)
-    axes.set_ylim(low, high)
-    axes.set_xlabel(axis_label)
-    axes.set_ylabel(metric.label)
-    name = part.data.name
-    axes.set_title(f"{comparison.title}: {name}" if comparison.title else name, loc="left")
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    cut = [row.label for row in shown if any(not low <= scale * y <= high for y in _bar(row))]
-    figure.text(0.01, 0.005, _caption(part, shown, cut), fontsize=7.5, color="#444444", va="bottom")
-    layout = figure.get_layout_engine()
-    if layout is not None:
-        layout.set(rect=(0, 0.06, 1, 0.94))  # type: ignore[call-arg]  # the constrained engine takes rect
-    figure.canvas.draw()  # now positions in pixels are final
-    marks: list[Mark] = []
-    for row, x, shift in zip(shown, means, _side_by_side(axes, means), strict=True):
-        marks += _draw(axes, comparison, row, cost, x, shift, part.rows.index(row))
-    place_labels(axes, [m for m in marks if low <= m.y <= high])
-    return figure
+def _varies(part: Part, cost: Cost) -> bool:
+    """Whether the groups differ in the cost, or there is only one."""
+    found = [c.mean for row in part.rows if (c := row.costs.get(cost.key))]
+    return bool(found) and (len(part.rows) == 1 or len(set(found)) > 1 or len(found) < len(part.rows))
 
 
-def _draw(
-    axes: Axes, comparison: Comparison, row: Row, cost: Cost, x: float, shift: float, index: int
-) -> list[Mark]:
-    """Draw seeds small and pale, the mean large with its interval.
-
-    Returns:
-        What labels should leave free; the mean with its label.
-    """
-    colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-    scale, moved = comparison.metric.scale, shifted(axes, shift)
-    seeds = [Mark(xs, scale * ys, shift) for xs, ys in _points(comparison, row, cost)]
-    axes.scatter(
-        [m.x for m in seeds], [m.y for m in seeds], transform=moved,
-        s=22, color=colour, marker=marker, alpha=0.4, linewidths=0,
-    )  # fmt: skip
-    y, bar = scale * row.quality.mean, [scale * end for end in _bar(row)]
-    axes.plot([x] * len(bar), bar, transform=moved, color=colour, linewidth=1.2, alpha=0.8)
-    axes.plot([x] * 2, bar[:1] + bar[-1:] or [y] * 2, transform=moved, ls="", marker="_", color=colour, ms=7)
-    axes.plot(
-        [x], [y], transform=moved, ls="", marker=marker, color=colour, ms=8, markeredgecolor="white", zorder=3
-    )
-    return [*seeds, *(Mark(x, end, shift) for end in bar), Mark(x, y, shift, row.label, colour)]
-
-
-def _side_by_side(axes: Axes, xs: Sequence[float]) -> list[float]:
-    """How far to shift each group, in points, so that those of (nearly) equal cost stand side by side."""
-    at = [72 / axes.figure.dpi * float(axes.transData.transform((x, 0.0))[0]) for x in xs]
-    order = sorted(range(len(at)), key=lambda i: at[i])
-    shifts = [0.0] * len(at)
-    start = 0
-    for end in range(1, len(order) + 1):
-        if end < len(order) and at[order[end]] - at[order[end - 1]] < APART:
-            continue
-        cluster = order[start:end]
-        centre = sum(at[i] for i in cluster) / len(cluster)
-        for place, i in enumerate(cluster):
-            wanted = centre + APART * (place - (len(cluster) - 1) / 2)
-            shifts[i] = wanted - at[i] if len(cluster) > 1 else 0.0
-        start = end
-    return shifts
-
-
-def _points(comparison: Comparison, row: Row, cost: Cost) -> list[tuple[float, float]]:
-    """Cost and quality of every run that has both."""
-    pairs = [(cost.of(run), comparison.metric.of(run)) for run in row.group.runs]
-    return [(x, y) for x, y in pairs if x is not None and y is not None]
-
-
-def _quality_limits(comparison: Comparison, rows: Sequence[Row]) -> tuple[float, float]:
-    """Room for every seed, and for intervals as far as they leave the seeds apart: with two seeds an interval
-    may be twenty times as wide as everything else.
-    """
-    scale = comparison.metric.scale
-    seeds = [scale * y for row in rows for y in row.group.values(comparison.metric)]
-    span = (max(seeds) - min(seeds)) or 0.02 * abs(max(seeds)) or 1.0
-    ends = [scale * y for row in rows for y in _bar(row)] + seeds
-    low, high = max(min(ends), min(seeds) - span), min(max(ends), max(seeds) + span)
-    margin = 0.06 * (high - low or span)
-    top = min(high + margin, 101.0) if comparison.metric.percent else high + margin
-    return low - margin, top
-
-
-def _bar(row: Row) -> list[float]:
-    """Places along an interval, which labels should leave free."""
-    low, high = row.quality.low, row.quality.high
-    return [] if low is None or high is None else [low + (high - low) * i / 24 for i in range(25)]
-
-
-def _scale(axes: Axes, xs: Sequence[float]) -> None:
-    """A logarithmic cost axis where a linear one would crowd the cheap groups; 0 keeps a place on it."""
-    positive = [x for x in xs if x > 0]
-    if positive and max(positive) / min(positive) > LOG_RATIO:
-        if len(positive) < len(xs):
-            axes.set_xscale("symlog", linthresh=min(positive), linscale=0.4)
-            axes.set_xlim(left=-0.15 * min(positive))
-        else:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.margins(x=0.18)
-    axes.autoscale_view()
-
-
-def _caption(part: Part, shown: Sequence[Row], cut: Sequence[str]) -> str:
-    """What the marks mean, and what is not in the picture."""
-    ns = sorted({row.quality.n for row in shown})
-    n = f"{ns[0]}" if len(ns) == 1 else f"{ns[0]}–{ns[-1]}"
-    text = (
-        f"Large marks: mean with 95 % confidence interval (Student t); small marks: seeds, n = {n}. "
-        "Equal costs stand side by side."
-    )
-    absent = [row.label for row in part.rows if row not in shown]
-    remarks = [f"Cost not recorded: {', '.join(absent)}."] if absent else []
-    remarks += [f"Interval leaves the picture: {', '.join(cut)}."] if cut else []
-    return "\n".join([text, " ".join(remarks)]).rstrip()
-
-
-def _slug(name: str) -> str:
-    """`name` as part of a file name."""
-    return "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
+def _is_recorded(part: Part, key: str) -> bool:
+    return any(any(curve.mean) for row in part.rows if (curve := row.curves.get(key)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from .statistics import Estimate
+from .probability import Improvement
+from .statistics import Estimate, Interval
 
 MISSING = "–"
 
@@ -20,10 +22,42 @@ def quality(value: Estimate, scale: float = 1.0) -> str:
     return f"{scale * value.mean:.{places}f} ± {scale * half:.{places}f}"
 
 
+def value(number: float, beside: Estimate, scale: float = 1.0) -> str:
+    """Another statistic of the same values, to the digits of the mean."""
+    return quality(replace(beside, mean=number), scale).partition(" ±")[0]
+
+
 def difference(value: Estimate, scale: float = 1.0) -> str:
     """`quality` with a sign."""
     text = quality(value, scale)
     return text if text.startswith("-") else f"+{text}"
+
+
+def probability(value: Improvement) -> str:
+    """`0.83 [0.45, 0.97]`."""
+    return f"{value.probability:.2f} [{value.low:.2f}, {value.high:.2f}]"
+
+
+def times(value: float) -> str:
+    """`2.3×`, `12×`, `0.45×`."""
+    return f"{value:.{0 if value >= 10 else 1 if value >= 1 else 2}f}×"
+
+
+def interval(value: Interval | None, scale: float = 1.0) -> str:
+    """`[82.1, 84.0]`, to the digits that its width supports."""
+    if value is None:
+        return MISSING
+    places = _decimals(scale * (value.high - value.low) / 2, 2) if value.high > value.low else 2
+    return f"[{scale * value.low:.{places}f}, {scale * value.high:.{places}f}]"
+
+
+def duration(seconds: float | None) -> str:
+    """`48 s`, `12.5 min`, `3.2 h`."""
+    if seconds is None:
+        return MISSING
+    if seconds < 120:
+        return f"{number(seconds)} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def p_value(p: float | None) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
 from integrand.record import RunRecord
 
+from .naming import GroupBy, group_labels
 from .quantities import Metric
-
-GroupBy = Literal["family", "config"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,8 @@ class LeftOut:
     """A run that is in no mean.
 
     Args:
-        kind: `failed` (in any way not finished), `unusable`, `missing`, `unplanned` or `superseded`.
+        kind: `failed` (in any way not finished), `pruned` by a sweep, `unusable`, `missing`, `unplanned`,
+            `evaluation` (of another run's checkpoint, without a counterpart) or `superseded`.
         run: The run; None for one that is missing.
         label: The group it belongs to.
         seed: Its seed.
@@ -58,7 +56,7 @@ class LeftOut:
     @property
     def order(self) -> tuple[int, str, bool, int, str]:
         """Where it stands in a list: what went wrong first, what was replaced last."""
-        kinds = ("failed", "unusable", "missing", "unplanned", "superseded")
+        kinds = ("failed", "pruned", "unusable", "missing", "unplanned", "evaluation", "superseded")
         run_id = self.run.run_id if self.run else ""
         return kinds.index(self.kind), self.label, self.seed is None, self.seed or 0, run_id
 
@@ -86,9 +84,10 @@ class DataKey:
 
 @dataclass
 class Sorted:
-    """Runs by data, then by group; and what is in no mean."""
+    """Runs by data, then by group; evaluations of other runs' checkpoints; and what is in no mean."""
 
     parts: dict[DataKey, list[Group]] = field(default_factory=dict)
+    evaluations: list[RunRecord] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -112,8 +111,12 @@ def sort_runs(
     seed that some group of the same data has and another lacks is missing, unless it is already listed.
     """
     result = Sorted()
-    runs = sorted(records, key=lambda r: (r.started, r.run_id))
-    label_of = _labels(runs, by)
+    everything = sorted(records, key=lambda r: (r.started, r.run_id))
+    result.evaluations = [run for run in everything if evaluated_run(run) is not None]
+    runs = [run for run in everything if evaluated_run(run) is None]
+    data = {run.run_id: DataKey.of(run) for run in runs}
+    label_of, notes = group_labels(runs, by, data)
+    result.notes += notes
     planned = {e.run_key for e in expected}
     members: dict[DataKey, dict[str, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
@@ -123,12 +126,15 @@ def sort_runs(
             result.left_out.append(LeftOut("unplanned", run, label, run.seed, reason))
         elif run.status != "FINISHED":
             result.left_out.append(LeftOut("failed", run, label, run.seed, _failure(run)))
+        elif run.stopped.get("by") == "pruner":
+            reason = f"pruned: {run.stopped.get('reason') or 'the sweep gave it up'}"
+            result.left_out.append(LeftOut("pruned", run, label, run.seed, reason))
         elif metric.of(run) is None:
             kept = "is not finite" if metric.name in run.metrics else "was not recorded"
             reason = f"finished, but {metric.name} {kept}"
             result.left_out.append(LeftOut("unusable", run, label, run.seed, reason))
         else:
-            members[DataKey.of(run)][label].append(run)
+            members[data[run.run_id]][label].append(run)
     for key in sorted(members, key=lambda k: (-sum(map(len, members[k].values())), str(k))):
         groups = []
         for label, group_runs in sorted(members[key].items()):
@@ -138,6 +144,10 @@ def sort_runs(
                 for r in older
             ]
             groups.append(Group(label, kept_runs))
+            stopped = sum(bool(run.stopped) for run in kept_runs)
+            if stopped:
+                early = f"{stopped} of {len(kept_runs)} runs ended early"
+                result.notes.append(f"{label}: {early} because their budget was used up")
             configs = len({r.config_digest for r in group_runs if r.config_digest})
             if configs > 1:
                 result.notes.append(
@@ -148,6 +158,22 @@ def sort_runs(
     _note_data(result)
     result.left_out += _missing(result, runs, expected)
     return result
+
+
+def evaluated_run(run: RunRecord) -> str | None:
+    """Id of the other run whose checkpoint this one evaluates; None for a run that trained.
+
+    Such a run is no further seed: it would stand in for the run that it evaluates. The id is empty where the
+    record, an older one or of a foreign checkpoint, does not name it.
+    """
+    if "parameters" in run.cost:
+        return None
+    source = str(run.evaluates.get("run_id") or "")
+    if source:
+        return source if source != run.run_id else None
+    evaluated = any(name.startswith(("test/", "validate/")) for name in run.metrics)
+    trained = run.history or any(name.startswith("train/") for name in run.metrics)
+    return "" if run.evaluates or (evaluated and not trained) else None
 
 
 def _latest_per_seed(runs: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...], list[RunRecord]]:
@@ -200,50 +226,3 @@ def _missing(result: Sorted, runs: Sequence[RunRecord], expected: Sequence[Expec
                 if (group.label, seed) not in listed
             ]
     return missing
-
-
-def _labels(runs: Sequence[RunRecord], by: GroupBy) -> dict[str, str]:
-    """The group label of every run by run id."""
-    family = {run.run_id: run.family or run.model_class or "unknown family" for run in runs}
-    if by == "family":
-        return family
-    settings: dict[tuple[str, str], dict[str, str]] = {}
-    for run in runs:
-        settings.setdefault((family[run.run_id], run.config_digest), _flatten(run.config))
-    names: dict[tuple[str, str], str] = {}
-    for (name, digest), own in settings.items():
-        siblings = [s for (other, _), s in settings.items() if other == name]
-        differing = [k for k in sorted(own) if len({s.get(k) for s in siblings}) > 1]
-        shown = " ".join(f"{k.rpartition('.')[2]}={own[k]}" for k in differing[:3])
-        names[name, digest] = name if len(siblings) == 1 else f"{name} {shown or digest[:8]}"
-    # two configurations may differ only behind the third setting: the digest then tells them apart
-    clashes = Counter(names.values())
-    for (name, digest), label in names.items():
-        if clashes[label] > 1:
-            names[name, digest] = f"{label} #{digest[:8]}"
-    return {run.run_id: names[family[run.run_id], run.config_digest] for run in runs}
-
-
-_IDENTITY = {
-    "seed_everything",
-    "run_id",
-    "run_name",
-    "experiment",
-    "suite",
-    "run_key",
-    "tracking_uri",
-    "save_dir",
-}
-
-
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted settings of a configuration without those that only name the run."""
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        if key in _IDENTITY:
-            continue
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, default=str)
-    return flat

@@ -94,9 +94,11 @@ def newcombe_interval(theta: float, m: int, n: int, level: float = LEVEL) -> tup
         variance = t * (1 - t) * (1 + extra * ((1 - t) / (2 - t) + t / (1 + t))) / (m * n)
         return (t - theta) ** 2 - z * z * variance
 
-    # at θ̂ the excess is at most zero, at 0 and 1 at least zero: one root on each side
-    low = 0.0 if theta <= 0 else float(brentq(excess, 0.0, theta, xtol=1e-12))
-    high = 1.0 if theta >= 1 else float(brentq(excess, theta, 1.0, xtol=1e-12))
+    # between the ends the excess is negative, beyond them positive; where θ̂ is 0 or 1 it is itself a root, of
+    # no interest, and the search begins beside it
+    beside = 1e-9
+    low = 0.0 if theta <= 0 else float(brentq(excess, 0.0, min(theta, 1 - beside), xtol=1e-12))
+    high = 1.0 if theta >= 1 else float(brentq(excess, max(theta, beside), 1.0, xtol=1e-12))
     return low, high
 
 

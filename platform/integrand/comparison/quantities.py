@@ -64,7 +64,7 @@ class Metric:
 
     def of(self, record: RunRecord) -> float | None:
         """The metric of a run, None where it is missing or not finite."""
-        return _number(record.metrics.get(self.name))
+        return number(record.metrics.get(self.name))
 
     def better(self, a: float, b: float) -> bool:
         """Whether a is strictly better than b."""
@@ -78,45 +78,94 @@ class Cost:
     Args:
         key: Column name in CSV files.
         label: Column heading.
+        axis: What it is, in words, with its unit.
         costs: Names to look for in `RunRecord.cost`, first found wins.
         metrics: Names to look for in `RunRecord.metrics` after that.
+        smaller_is_better: Whether less of it is better; not so for a rate.
+        shown: Whether the terminal's table has it; all others do.
     """
 
     key: str
     label: str
+    axis: str
     costs: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    smaller_is_better: bool = True
+    shown: bool = True
 
     def of(self, record: RunRecord) -> float | None:
         """The cost of a run, None where the record does not hold it."""
-        for name, source in [(n, record.cost) for n in self.costs] + [
-            (n, record.metrics) for n in self.metrics
-        ]:
-            found = _number(source.get(name))
-            if found is not None:
+        for name in self.costs:
+            if (found := number(record.cost.get(name))) is not None:
+                return found
+        for name in self.metrics:
+            if (found := number(record.metrics.get(name))) is not None:
                 return found
         return None
 
 
-PARAMETERS = Cost("parameters", "parameters", ("parameters",))
-# all three belong to one training step, so that they can be added; means over the last epoch
-NFE_FORWARD = Cost("nfe_forward", "NFE forward", metrics=("solver/nfe_forward",))
-NFE_BACKWARD = Cost("nfe_backward", "NFE backward", metrics=("solver/nfe_backward",))
-VJPS = Cost("vjps", "VJPs", metrics=("solver/vjps",))
-SECONDS_PER_EPOCH = Cost("seconds_per_epoch", "s/epoch", ("seconds_per_epoch",))
-PEAK_MEMORY = Cost("peak_memory_mb", "peak memory", ("peak_memory_mb",))
-
-COSTS = (PARAMETERS, NFE_FORWARD, NFE_BACKWARD, VJPS, SECONDS_PER_EPOCH, PEAK_MEMORY)
-"""The costs that tables show."""
-
-MORE_COSTS = (
-    Cost("nfe_test", "NFE test", metrics=("solver/test_nfe_forward",)),
-    Cost("samples_per_second", "samples/s", ("samples_per_second",)),
-    Cost("fit_seconds", "fit s", ("fit_seconds",)),
-    Cost("memory_growth_mb", "memory growth", ("memory_growth_mb",)),
-    Cost("flops_forward_per_sample", "FLOPs", ("flops_forward_per_sample",)),
+PARAMETERS = Cost("parameters", "parameters", "trainable parameters", ("parameters",))
+# these three belong to one training step, so that they can be added; means over the last epoch
+NFE_FORWARD = Cost(
+    "nfe_forward",
+    "NFE forward",
+    "forward NFE per training batch (last epoch)",
+    metrics=("solver/nfe_forward",),
 )
-"""Further costs of every run in CSV files."""
+NFE_BACKWARD = Cost(
+    "nfe_backward",
+    "NFE backward",
+    "backward NFE per training batch (last epoch)",
+    metrics=("solver/nfe_backward",),
+)
+VJPS = Cost(
+    "vjps",
+    "VJPs",
+    "vector-Jacobian products per training batch (last epoch)",
+    metrics=("solver/vjps",),
+)
+NFE_TEST = Cost(
+    "nfe_test", "NFE test", "NFE per test batch", metrics=("solver/test_nfe_forward",), shown=False
+)
+SECONDS_PER_EPOCH = Cost(
+    "seconds_per_epoch", "s/epoch", "training time per epoch (s)", ("seconds_per_epoch",)
+)
+SAMPLES_PER_SECOND = Cost(
+    "samples_per_second",
+    "samples/s",
+    "training samples per second",
+    ("samples_per_second",),
+    smaller_is_better=False,
+)
+FIT_SECONDS = Cost(
+    "fit_seconds",
+    "fit s",
+    "time of the whole fit with validation (s)",
+    ("fit_seconds",),
+    shown=False,
+)
+PEAK_MEMORY = Cost("peak_memory_mb", "peak memory", "peak memory (MiB)", ("peak_memory_mb",))
+MEMORY_GROWTH = Cost(
+    "memory_growth_mb",
+    "memory growth",
+    "peak memory less that before the first step (MiB)",
+    ("memory_growth_mb",),
+    shown=False,
+)
+FLOPS = Cost(
+    "flops_forward_per_sample",
+    "FLOPs",
+    "floating-point operations of one forward pass per sample",
+    ("flops_forward_per_sample",),
+    shown=False,
+)
+ENERGY = Cost("energy_joules", "energy (J)", "energy of the fit (J)", ("energy_joules",))
+
+COSTS = (
+    PARAMETERS, NFE_FORWARD, NFE_BACKWARD, VJPS, NFE_TEST, SECONDS_PER_EPOCH, SAMPLES_PER_SECOND, FIT_SECONDS,
+    PEAK_MEMORY, MEMORY_GROWTH, FLOPS, ENERGY,
+)  # fmt: skip
+"""The costs of a run; a table leaves out those that none of its runs recorded."""
 
 
 def choose_metric(records: Sequence[RunRecord], name: str | None = None, mode: Mode | None = None) -> Metric:
@@ -134,7 +183,7 @@ def choose_metric(records: Sequence[RunRecord], name: str | None = None, mode: M
         UsageError: No finished run has the metric, none can be chosen, or its direction is unknown.
     """
     finished = [r for r in records if r.status == "FINISHED"]
-    have = Counter(key for r in finished for key, value in r.metrics.items() if _number(value) is not None)
+    have = Counter(key for r in finished for key, value in r.metrics.items() if number(value) is not None)
     if name is None:
         monitors = Counter(f"best/{_flat(r.monitor['name'])}" for r in finished if r.monitor.get("name"))
         candidates = [*DEFAULT_METRICS, *(m for m, _ in monitors.most_common())]
@@ -172,12 +221,24 @@ def _direction(name: str, words: set[str], records: Sequence[RunRecord]) -> Mode
     )
 
 
+def validation_series(metric: Metric, records: Sequence[RunRecord]) -> str:
+    """The recorded series that follows the metric over training: `val/acc` for `final/test_acc`.
+
+    Where the metric is no test or validation value it is the series that most runs monitor; empty if none.
+    """
+    found = re.fullmatch(r"(?:best|final)/(?:test|val|validate)_(.+)|(?:test|val)/(.+)", metric.name)
+    if found:
+        return f"val/{found[1] or found[2]}"
+    monitors = Counter(str(r.monitor["name"]) for r in records if r.monitor.get("name"))
+    return min(monitors, key=lambda name: (-monitors[name], name)) if monitors else ""
+
+
 def _flat(name: str) -> str:
     """`val/acc` as it stands behind `best/`: `val_acc`."""
     return name.replace("/", "_")
 
 
-def _number(value: object) -> float | None:
+def number(value: object) -> float | None:
     """`value` as a finite float, None where it is none."""
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)

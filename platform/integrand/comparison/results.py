@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from integrand.record import RunRecord
+
 from .groups import DataKey, Group, LeftOut
 from .probability import Improvement
 from .quantities import Metric
@@ -99,7 +101,7 @@ class Reach:
     Args:
         runs: Every run with a recorded series.
         reached: How many reached it.
-        seconds: Kaplan-Meier median of the seconds; None where half of the runs never got there.
+        seconds: Seconds by which at least half of all runs had reached it; None where fewer ever did.
         evaluations: Likewise of the evaluations.
         epochs: Likewise of the epochs.
     """
@@ -171,6 +173,7 @@ class Sensitivity:
         nfe_trained: Evaluations per test batch with the training solver; None where not recorded.
         nfe_evaluated: Likewise with the other.
         sentence: The finding in words.
+        runs: The evaluations, in the order of the pairs.
     """
 
     label: str
@@ -185,6 +188,7 @@ class Sensitivity:
     nfe_trained: Estimate | None
     nfe_evaluated: Estimate | None
     sentence: str = ""
+    runs: tuple[RunRecord, ...] = ()
 
 
 @dataclass(frozen=True)

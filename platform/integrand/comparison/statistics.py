@@ -6,16 +6,18 @@ Pure functions on numbers; nothing here knows what a run is.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 LEVEL = 0.95
-EXACT_PAIRS = 16  # 2^16 sign patterns × 16 float64 = 8 MB
+EXACT_PAIRS = 16  # 2^16 sign patterns
 MONTE_CARLO_FLIPS = 99_999  # the p value is a multiple of 1e-5
+_PATTERNS = 2**12  # sign patterns at a time
+_SIGNS = 2_000_000  # drawn signs at a time
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,18 @@ class Estimate:
     iqm_interval: Interval | None = None
 
     @property
+    def negated(self) -> Estimate:
+        """The estimate of the values with the other sign; only for estimates without further intervals."""
+        return replace(
+            self,
+            mean=-self.mean,
+            low=None if self.high is None else -self.high,
+            high=None if self.low is None else -self.low,
+            median=-self.median,
+            iqm=-self.iqm,
+        )
+
+    @property
     def half_width(self) -> float | None:
         """Half the width of the interval, None where there is none."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
@@ -80,6 +94,11 @@ class PairedDifference:
     p_floor: float
     exact: bool
 
+    @property
+    def reversed(self) -> PairedDifference:
+        """The differences b - a."""
+        return replace(self, estimate=self.estimate.negated)
+
 
 def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
     """Mean with the Student t interval mean ± t(1-α/2; n-1)·s/√n (Student 1908).
@@ -91,15 +110,15 @@ def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
     Raises:
         ValueError: No values, or one that is not finite.
     """
-    x = _sorted(values)
+    x = finite_sorted(values)
     n = x.size
     mean = math.fsum(x) / n
-    middle = {"median": float(np.median(x)), "iqm": interquartile_mean(values)}
+    median, iqm = float(np.median(x)), interquartile_mean(values)
     if n == 1:
-        return Estimate(mean, None, None, 1, None, **middle, method="no interval: one value")
+        return Estimate(mean, None, None, 1, None, median, iqm, "no interval: one value")
     sd = float(np.std(x, ddof=1))
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * sd / math.sqrt(n)
-    return Estimate(mean, mean - half, mean + half, n, sd, **middle, method=f"Student t, {100 * level:g} %")
+    half = float(special.stdtrit(n - 1, (1 + level) / 2)) * sd / math.sqrt(n)
+    return Estimate(mean, mean - half, mean + half, n, sd, median, iqm, f"Student t, {100 * level:g} %")
 
 
 def interquartile_mean(values: Sequence[float]) -> float:
@@ -107,7 +126,7 @@ def interquartile_mean(values: Sequence[float]) -> float:
 
     Under four values nothing is cut, so it is the mean.
     """
-    x = _sorted(values)
+    x = finite_sorted(values)
     cut = x.size // 4
     middle = x[cut : x.size - cut]
     return math.fsum(middle) / middle.size
@@ -124,15 +143,34 @@ def paired_difference(a: Sequence[float], b: Sequence[float], seed: int = 0) -> 
     Raises:
         ValueError: Lengths differ, no pairs, or a value that is not finite.
     """
-    differences = [x - y for x, y in zip(a, b, strict=True)]
-    p_flip, exact = sign_flip_p(differences, seed=seed)
-    floor = 2.0 ** (1 - len(differences)) if exact else 1 / (MONTE_CARLO_FLIPS + 1)
-    return PairedDifference(estimate(differences), paired_t_p(differences), p_flip, floor, exact)
+    return paired_differences([[x - y for x, y in zip(a, b, strict=True)]], seed)[0]
+
+
+def paired_differences(rows: Sequence[Sequence[float]], seed: int = 0) -> list[PairedDifference]:
+    """What `paired_difference` says, of many pairs of groups at once.
+
+    Args:
+        rows: Differences by pair of groups, at least one each.
+        seed: Seed of the Monte Carlo test.
+
+    Raises:
+        ValueError: A row is empty or holds a value that is not finite.
+    """
+    return [
+        PairedDifference(
+            estimate(row),
+            paired_t_p(row),
+            p_flip,
+            2.0 ** (1 - len(row)) if exact else 1 / (MONTE_CARLO_FLIPS + 1),
+            exact,
+        )
+        for row, (p_flip, exact) in zip(rows, sign_flip_many(rows, seed), strict=True)
+    ]
 
 
 def paired_t_p(differences: Sequence[float]) -> float | None:
     """Two-sided p that normal differences have mean zero; None where the test says nothing."""
-    d = _sorted(differences)
+    d = finite_sorted(differences)
     if d.size < 2:
         return None
     mean = math.fsum(d) / d.size
@@ -140,7 +178,7 @@ def paired_t_p(differences: Sequence[float]) -> float | None:
     # equal differences differ by rounding only; their "spread" would make any t significant
     if error <= 1e-12 * float(np.max(np.abs(d))):
         return 1.0 if abs(mean) <= 1e-12 else None
-    return float(2 * stats.t.sf(abs(mean) / error, d.size - 1))
+    return float(2 * special.stdtr(d.size - 1, -abs(mean) / error))
 
 
 def sign_flip_p(differences: Sequence[float], seed: int = 0) -> tuple[float, bool]:
@@ -154,20 +192,49 @@ def sign_flip_p(differences: Sequence[float], seed: int = 0) -> tuple[float, boo
     Returns:
         p and whether it is exact.
     """
-    d = _sorted(differences)
-    observed = abs(math.fsum(d))
-    # sums of the same numbers in another order differ by rounding; a tie must count as one
-    threshold = observed - 1e-9 * float(np.sum(np.abs(d)))
-    if d.size <= EXACT_PAIRS:
-        patterns = (np.arange(2**d.size)[:, None] >> np.arange(d.size)) & 1
-        sums = np.abs((1 - 2 * patterns) @ d)
-        return float(np.mean(sums >= threshold)), True
+    return sign_flip_many([differences], seed)[0]
+
+
+def sign_flip_many(rows: Sequence[Sequence[float]], seed: int = 0) -> list[tuple[float, bool]]:
+    """`sign_flip_p` of many pairs of groups: those with equally many pairs share their sign patterns.
+
+    Args:
+        rows: Differences by pair of groups.
+        seed: Seed of the Monte Carlo test.
+
+    Returns:
+        p and whether it is exact, in the order given.
+    """
+    found: dict[int, tuple[float, bool]] = {}
+    ordered = [finite_sorted(row) for row in rows]
+    for n in sorted({d.size for d in ordered}):
+        members = [i for i, d in enumerate(ordered) if d.size == n]
+        d = np.stack([ordered[i] for i in members], axis=1)
+        # sums of the same numbers in another order differ by rounding; a tie must count as one
+        threshold = np.abs([math.fsum(column) for column in d.T]) - 1e-9 * np.sum(np.abs(d), axis=0)
+        exact = n <= EXACT_PAIRS
+        extreme, total = np.zeros(len(members)), 0
+        for signs in _all_signs(n) if exact else _drawn_signs(n, seed):
+            extreme += np.sum(np.abs(signs @ d) >= threshold, axis=0)
+            total += len(signs)
+        p = extreme / total if exact else (extreme + 1) / (total + 1)
+        found |= {i: (float(value), exact) for i, value in zip(members, p, strict=True)}
+    return [found[i] for i in range(len(ordered))]
+
+
+def _all_signs(n: int) -> Iterator[NDArray[np.float64]]:
+    """Half of the 2^n patterns, in parts: the others are their negatives, with the same |Σ|."""
+    total = 2 ** (n - 1)
+    for start in range(0, total, _PATTERNS):
+        patterns = (np.arange(start, min(start + _PATTERNS, total))[:, None] >> np.arange(n)) & 1
+        yield (1 - 2 * patterns).astype(np.float64)
+
+
+def _drawn_signs(n: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """`MONTE_CARLO_FLIPS` random patterns, in parts."""
     generator = np.random.default_rng(seed)
-    extreme = 0
-    for size in _chunks(MONTE_CARLO_FLIPS, 10_000):
-        signs = generator.choice(np.array([-1.0, 1.0]), size=(size, d.size))
-        extreme += int(np.sum(np.abs(signs @ d) >= threshold))
-    return (extreme + 1) / (MONTE_CARLO_FLIPS + 1), False
+    for size in _chunks(MONTE_CARLO_FLIPS, max(1, _SIGNS // n)):
+        yield (1 - 2 * generator.integers(0, 2, (size, n), dtype=np.int8)).astype(np.float64)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -185,7 +252,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _sorted(values: Sequence[float]) -> NDArray[np.float64]:
+def finite_sorted(values: Sequence[float]) -> NDArray[np.float64]:
     """The values in ascending order, so that no result depends on the order of runs."""
     x = np.sort(np.asarray(values, dtype=np.float64))
     if x.ndim != 1 or x.size == 0 or not np.all(np.isfinite(x)):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from .export import write_csv
-from .figures import write_figures
+from .figures import DESCRIPTIONS, write_figures
+from .latex import latex
+from .markdown import markdown
 from .results import Comparison
-from .tables import markdown
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write table.csv, runs.csv, table.md and the figures, creating the folder.
+    """Write CSV files, table.md, table.tex, the figures and their descriptions, creating the folder.
 
     Returns:
         The files written.
@@ -20,6 +21,8 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
         OSError: The folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = folder / "table.md"
-    text.write_text(markdown(comparison), encoding="utf-8")
-    return [*write_csv(comparison, folder), text, *write_figures(comparison, folder)]
+    texts = {folder / "table.md": markdown(comparison), folder / "table.tex": latex(comparison)}
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+    figures = [file.path for file in write_figures(comparison, folder)]
+    return [*write_csv(comparison, folder), *texts, folder / DESCRIPTIONS, *figures]
