@@ -1,0 +1,28 @@
+"""Writes the page beside the tables of the comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from integrand.comparison.results import Comparison
+from integrand.comparison.write import write as write_comparison
+
+from .page import Page
+from .render import render
+
+PAGE = "report.html"
+
+
+def write(comparison: Comparison, page: Page, folder: Path) -> list[Path]:
+    """Write `report.html`, and the Markdown, CSV, LaTeX and PNG files of `integrand compare`.
+
+    Returns:
+        The files written, the page first.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / PAGE
+    path.write_text(render(page), encoding="utf-8")
+    return [path, *write_comparison(comparison, folder)]
