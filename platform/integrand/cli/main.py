@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     "predict": Command("training", "write predictions", needs_name=True),
     "suite": Command("suite", "run many experiments over seeds, resumably"),
     "compare": Command("compare", "tables and figures over recorded runs"),
+    "report": Command("report", "one HTML file on recorded runs, for readers without the program"),
     "families": Command("families", "list the families of networks"),
     "data": Command("data", "list, fetch and verify data sets"),
     "verify-solve": Command("verify_solve", "check a checkpoint's solver tolerance against a reference"),
