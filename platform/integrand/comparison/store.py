@@ -22,8 +22,8 @@ from .traces import Traces
 RECORD = "record.json"
 DEFAULT_URI = "sqlite:///mlflow.db"
 PARENT_RUN = "mlflow.parentRunId"
-ROLE, ROLE_PARENT = "role", "suite-parent"
-"""Tag of a run that trains nothing and only collects the seeds of one cell of a suite."""
+ROLE = "role"
+"""Tag of a run that trains nothing: a suite's parent run, or one that holds a report."""
 _PAGE = 1000
 
 
@@ -69,7 +69,7 @@ def load_mlflow(
     runs = [
         run
         for run in runs
-        if run.data.tags.get(ROLE) != ROLE_PARENT
+        if not run.data.tags.get(ROLE)
         and (not run_ids or any(run.info.run_id.startswith(i) for i in run_ids))
     ]
     with ThreadPoolExecutor(16) as pool:  # against a server each record is a request
