@@ -1,4 +1,4 @@
-"""What may be done to a predicted x_0 before a sampler uses it. Off unless asked for, because it changes results."""
+"""What may be done to a predicted x_0 before a sampler uses it; off unless asked for."""
 
 from __future__ import annotations
 

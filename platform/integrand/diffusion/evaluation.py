@@ -18,7 +18,7 @@ _DATA = DataPrediction()
 class Evaluator:
     """A model as samplers call it.
 
-    NFE counts network evaluations per sample: a guided evaluation is one call on twice the batch and counts 2.
+    NFE counts network evaluations per sample: a guided evaluation, one call on twice the batch, counts 2.
 
     Args:
         denoiser: The model.

@@ -6,7 +6,7 @@ from .karras import KarrasGrid
 
 
 class EDMGrid(KarrasGrid):
-    """`KarrasGrid` from σ = 80 to 0.002 with ρ = 7, and a last step to the data (Karras et al. 2022, Table 1).
+    """`KarrasGrid` from σ = 80 to 0.002, ρ = 7, and a last step to the data (Karras et al. 2022, Table 1).
 
     18 steps of Heun's method on it are 35 evaluations.
 

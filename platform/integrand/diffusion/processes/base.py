@@ -109,7 +109,8 @@ class Process(ABC):
         slack = 1e-9 * self.t_max
         if not bool(((t >= -slack) & (t <= self.last_time + slack)).all()):
             raise GridError(
-                f"times from {float(t.min()):g} to {float(t.max()):g} leave [0, {self.last_time:g}] of {self.describe()}",
+                f"times from {float(t.min()):g} to {float(t.max()):g} leave [0, {self.last_time:g}], "
+                f"where {self.describe()} is defined",
                 "keep t_start and t_end, or sigma_min and sigma_max, inside the process",
             )
         t = t.clamp(0.0, self.last_time)

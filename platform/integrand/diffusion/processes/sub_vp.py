@@ -10,7 +10,7 @@ from .linear_beta import LinearBeta
 
 
 class SubVP(Process):
-    """dx = −½β x dt + √(β(1 − e^{−2∫β})) dW, σ = 1 − e^{−∫β} (Song et al. 2021, Eq. 13 and 29).
+    """dx = −½β x dt + √(β(1 − e^{−2∫β})) dW, σ = 1 − e^{−∫β} (Song et al. 2021, Eq. 12 and 29).
 
     Args:
         beta_min: β(0).

@@ -13,7 +13,7 @@ from .base import Process
 
 
 class VE(Process):
-    """dx = s(t) √(2 ln(s_max/s_min)) dW with s(t) = s_min (s_max/s_min)^t (Song et al. 2021, Eq. 30–31).
+    """dx = s(t) √(2 ln(s_max/s_min)) dW with s(t) = s_min (s_max/s_min)^t (Song et al. 2021, App. C).
 
     Given x_0 the variance is exactly s(t)² − s_min², zero at t = 0; published code uses s(t)².
 

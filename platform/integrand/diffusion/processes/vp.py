@@ -9,7 +9,7 @@ from .linear_beta import LinearBeta
 
 
 class VP(VariancePreserving):
-    """dx = −½β(t) x dt + √β(t) dW with linear β (Song et al. 2021, Eq. 11 and 32).
+    """dx = −½β(t) x dt + √β(t) dW with linear β (Song et al. 2021, Eq. 11).
 
     Args:
         beta_min: β(0).

@@ -38,8 +38,11 @@ class Run:
         """What a multistep sampler keeps between steps."""
         self.failed: Tensor | None = None
         """Samples that a sampler froze, shape (batch,), bool."""
-        self.last = len(nodes) - 1 - (nodes[-1].sigma == 0)
-        """Index of the node after which only the step to the data is left."""
+
+    @property
+    def last(self) -> int:
+        """Index of the last node with σ > 0; after it at most the step to the data is left."""
+        return len(self.nodes) - 1 - (self.nodes[-1].sigma == 0)
 
     def normals(self, n: int, stream: Stream = Stream.STEP) -> Tensor:
         """Normals of the batch for the n-th draw of a stream, shape (batch, ...)."""
@@ -76,6 +79,9 @@ class Sampler(ABC):
     def examples(cls) -> tuple[Sampler, ...]:
         """Instances whose declarations the conformance test checks; without lowered orders at the end."""
         return (cls(),)
+
+    def prepare(self, run: Run) -> None:  # noqa: B027  # most samplers need nothing
+        """Before the first step: what depends on the times only; may drop nodes."""
 
     @abstractmethod
     def step(self, run: Run, i: int, x: Tensor) -> Tensor:
@@ -192,8 +198,7 @@ class Sampler(ABC):
                 f"{self.describe()} draws noise and got none", "pass noise=SampleNoise(seed, …)"
             )
         evaluate = Evaluator(denoiser, condition, guidance, constraint)
-        times = grid.times(process, self._steps(grid, nfe, steps, evaluate.per_call))
-        nodes = process.nodes(times)
+        nodes = process.nodes(grid.times(process, self._steps(grid, nfe, steps, evaluate.per_call)))
         if not nodes[0].alpha > 0:
             raise GridError(
                 f"α = 0 at the first time t={nodes[0].t:g} of {process.describe()}",
@@ -203,6 +208,7 @@ class Sampler(ABC):
         states = [x_T] if trajectory else None
         with torch.no_grad():
             x = x_T.float() if x_T.dtype in (torch.float16, torch.bfloat16) else x_T
+            self.prepare(run)
             x = self.run(run, x, states)
         status, failed = mark_failures(x)
         if run.failed is not None and bool(run.failed.any()):
@@ -211,7 +217,7 @@ class Sampler(ABC):
         return SampleResult(
             x.to(x_T.dtype),
             evaluate.nfe,
-            times,
+            torch.tensor([node.t for node in run.nodes], dtype=torch.float64),
             self.describe(),
             status,
             failed,

@@ -13,7 +13,7 @@ from .transfer import combine, posterior_std, with_noise
 
 
 class DDIM(Sampler):
-    """x_b = α_b x̂_0 + √(σ_b² − s²) ε + s z with s = η times the posterior's deviation (Song et al. 2020, Eq. 12, 16).
+    """x_b = α_b x̂_0 + √(σ_b² − s²) ε + s z, s = η times the posterior's deviation (Song et al. 2020, Eq. 12).
 
     η = 0 is deterministic, and is DPM-Solver-1 and exponential Euler; η = 1 is DDPM with posterior variance.
 

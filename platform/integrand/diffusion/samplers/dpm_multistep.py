@@ -1,0 +1,154 @@
+"""DPM-Solver and DPM-Solver++ as multistep methods."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from integrand.solvers.options import require_choice
+
+from ..prediction import Prediction
+from .base import Run, Sampler
+from .exponential import Form, Second, advance, differences
+
+SHORT = 15
+"""Below this number of steps the last ones are taken at lower order, as published."""
+
+
+class _Multistep(Sampler):
+    """Base: exponential Adams–Bashforth in λ.
+
+    Args:
+        order: 1, 2 or 3; the first steps have the order that the past allows.
+        second: Weight of the first derivative at order 2: `midpoint`, or exact (`heun`).
+        lower_order_final: Whether fewer than 15 steps end with order 2 and 1, which is more stable
+            (Lu et al. 2022, DPM-Solver++, Sec. 5).
+        curvature: At order 3, the second derivative (`exact`), or the half of it that published code takes
+            (`published`), which makes the method one of order 2.
+    """
+
+    multistep = True
+    form: Form
+    highest = 3
+
+    def __init__(
+        self,
+        order: int = 2,
+        second: Second = "midpoint",
+        lower_order_final: bool = True,
+        curvature: Literal["exact", "published"] = "exact",
+    ) -> None:
+        require_choice("curvature", curvature, ("exact", "published"))
+        require_choice("order", str(order), [str(k) for k in range(1, self.highest + 1)])
+        require_choice("second", second, ("midpoint", "heun"))
+        self.steps_used, self.curvature = order, curvature
+        self.order = order if curvature == "exact" else min(order, 2)
+        self.second, self.lower_order_final = second, lower_order_final
+
+    @classmethod
+    def examples(cls) -> tuple[_Multistep, ...]:
+        """Every order, and both weights of order 2."""
+        orders = tuple(cls(k, lower_order_final=False) for k in (1, 2, 3))
+        return (
+            *orders,
+            cls(2, "heun", lower_order_final=False),
+            cls(3, lower_order_final=False, curvature="published"),
+        )
+
+    def value(self, prediction: Prediction) -> Tensor:
+        """What is extrapolated."""
+        return prediction.noise() if self.form == "noise" else prediction.data()
+
+    def step(self, run: Run, i: int, x: Tensor) -> Tensor:
+        """See `Sampler.step`."""
+        past = run.memory.setdefault("past", [])
+        past.append((run.nodes[i], self.value(run.evaluate(x, run.nodes[i]))))
+        del past[: -self.steps_used]
+        a, b = run.nodes[i], run.nodes[i + 1]
+        used = past[-self._usable(run, i) :]
+        noise = run.normals(i) if self.form == "data-sde" else None
+        d1, d2 = differences(used, b, halved=self.curvature == "published")
+        return advance(x, a, b, self.form, used[-1][1], d1, d2, self.second, noise)
+
+    def _name(self) -> str:
+        options = [self.second] * (self.second != "midpoint") + [self.curvature] * (self.curvature != "exact")
+        return " ".join([f"{self.steps_used}M", *options])
+
+    def _usable(self, run: Run, i: int) -> int:
+        steps = len(run.nodes) - 1
+        return (
+            min(self.steps_used, steps - i) if self.lower_order_final and steps < SHORT else self.steps_used
+        )
+
+
+class DPMSolverMultistep(_Multistep):
+    """DPM-Solver-k by the noise, multistep (Lu et al. 2022, DPM-Solver, App. B with past derivatives).
+
+    Order 1 is DDIM. Prefer DPM-Solver++ with guidance.
+
+    Args:
+        order: 1, 2 or 3.
+        second: Weight of the first derivative at order 2.
+        lower_order_final: Whether fewer than 15 steps end with order 2 and 1.
+        curvature: At order 3, the second derivative (`exact`) or half of it (`published`).
+    """
+
+    form = "noise"
+    stochastic = False
+
+    def describe(self) -> str:
+        """Such as `dpm-solver 2M`."""
+        return f"dpm-solver {self._name()}"
+
+
+class DPMSolverPPMultistep(_Multistep):
+    """DPM-Solver++(kM) by the data (Lu et al. 2022, DPM-Solver++, Alg. 2; order 3 App. B).
+
+    Args:
+        order: 1, 2 or 3.
+        second: Weight of the first derivative at order 2.
+        lower_order_final: Whether fewer than 15 steps end with order 2 and 1.
+        curvature: At order 3, the second derivative (`exact`) or half of it (`published`).
+    """
+
+    form = "data"
+    stochastic = False
+
+    def describe(self) -> str:
+        """Such as `dpm-solver++ 2M`."""
+        return f"dpm-solver++ {self._name()}"
+
+
+class DPMSolverSDE(_Multistep):
+    """SDE-DPM-Solver++(kM), k = 1 or 2 (Lu et al. 2022, DPM-Solver++, Sec. 6).
+
+    The noise is integrated exactly; the weak order k is measured on Gaussian data.
+
+    Args:
+        order: k.
+        second: Weight of the first derivative at k = 2.
+        lower_order_final: Whether fewer than 15 steps end with order 1.
+    """
+
+    form = "data-sde"
+    stochastic = True
+    highest = 2
+
+    def __init__(
+        self, order: Literal[1, 2] = 2, second: Second = "midpoint", lower_order_final: bool = True
+    ) -> None:
+        super().__init__(order, second, lower_order_final)
+
+    @classmethod
+    def examples(cls) -> tuple[DPMSolverSDE, ...]:
+        """Both orders, and both weights of the second."""
+        return (
+            cls(1, lower_order_final=False),
+            cls(2, lower_order_final=False),
+            cls(2, "heun", lower_order_final=False),
+        )
+
+    def describe(self) -> str:
+        """Such as `dpm-solver++ sde 2M`."""
+        return f"dpm-solver++ sde {self._name()}"

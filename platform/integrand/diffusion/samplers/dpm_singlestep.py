@@ -1,0 +1,126 @@
+"""DPM-Solver and DPM-Solver++ as singlestep methods."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from integrand.solvers.options import require_choice
+
+from ..processes import Node
+from .base import Run, Sampler
+from .exponential import Form, Second, advance
+
+Stages = Literal["paper", "midpoint", "heun"]
+
+
+def orders(intervals: int, order: int, lower_order_final: bool) -> list[int]:
+    """Orders of the steps into which a grid's intervals are grouped; a step of order k spans k of them.
+
+    Args:
+        intervals: Number of intervals, which is the number of evaluations.
+        order: Highest order.
+        lower_order_final: Whether order 3 ends with 2 and 1 where the intervals divide by 3.
+    """
+    full, rest = divmod(intervals, order)
+    if order == 3 and rest == 0 and lower_order_final and full:
+        return [3] * (full - 1) + [2, 1]
+    return [order] * full + [rest] * (rest > 0)
+
+
+class _Singlestep(Sampler):
+    """Base: exponential Runge–Kutta in λ with stages at ½ of a step, or at ⅓ and ⅔.
+
+    A step of order k spans k intervals of the grid and costs k evaluations, so that steps are as long as they
+    are costly and NFE can be any number.
+
+    Args:
+        order: 1, 2 or 3.
+        stages: Weights of the first derivative: `paper`, or `midpoint` or `heun` throughout.
+        lower_order_final: Whether order 3 ends with steps of order 2 and 1 where NFE divides by 3.
+    """
+
+    form: Form
+    stochastic = False
+
+    def __init__(self, order: int = 3, stages: Stages = "paper", lower_order_final: bool = True) -> None:
+        require_choice("order", str(order), ("1", "2", "3"))
+        require_choice("stages", stages, ("paper", "midpoint", "heun"))
+        self.order, self.stages, self.lower_order_final = order, stages, lower_order_final
+        self.off_grid = order > 1
+
+    @classmethod
+    def examples(cls) -> tuple[_Singlestep, ...]:
+        """Every order, and all weights of order 3."""
+        variants: tuple[Stages, ...] = ("midpoint", "heun")
+        lowered = tuple(cls(k, lower_order_final=False) for k in (1, 2, 3))
+        return (*lowered, *(cls(3, stages, lower_order_final=False) for stages in variants))
+
+    def prepare(self, run: Run) -> None:
+        """Keep the nodes between the groups."""
+        chosen = orders(run.last, self.order, self.lower_order_final)
+        ends = [sum(chosen[:k]) for k in range(len(chosen) + 1)]
+        run.memory["orders"] = chosen
+        run.nodes = [run.nodes[k] for k in ends] + run.nodes[run.last + 1 :]
+
+    def step(self, run: Run, i: int, x: Tensor) -> Tensor:
+        """See `Sampler.step`."""
+        a, b, order = run.nodes[i], run.nodes[i + 1], run.memory["orders"][i]
+        m0 = self._value(run, x, a)
+        if order == 1:
+            return advance(x, a, b, self.form, m0)
+        first, h = 1 / order, b.log_snr - a.log_snr
+        s1 = run.process.node_at(a.log_snr + first * h)
+        m1 = self._value(run, advance(x, a, s1, self.form, m0), s1)
+        if order == 2:
+            second: Second = "heun" if self.stages == "heun" else "midpoint"
+            return advance(x, a, b, self.form, m0, (m1 - m0) / first, second=second)
+        s2 = run.process.node_at(a.log_snr + 2 / 3 * h)
+        inner: Second = "midpoint" if self.stages == "midpoint" else "heun"
+        # the derivative is scaled to the stage's own step, of which s1 is one half
+        u2 = advance(x, a, s2, self.form, m0, (m1 - m0) * 2, second=inner)
+        near, far = (m1 - m0) * 3, (self._value(run, u2, s2) - m0) * 1.5
+        if self.stages != "heun":
+            return advance(x, a, b, self.form, m0, far, second="heun")
+        # slope and curvature of the parabola through the three values
+        return advance(x, a, b, self.form, m0, 2 * near - far, 6 * (far - near))
+
+    def _value(self, run: Run, x: Tensor, node: Node) -> Tensor:
+        prediction = run.evaluate(x, node)
+        return prediction.noise() if self.form == "noise" else prediction.data()
+
+    def _name(self) -> str:
+        return f"{self.order}S" + ("" if self.stages == "paper" else f" {self.stages}")
+
+
+class DPMSolverSinglestep(_Singlestep):
+    """DPM-Solver-k by the noise (Lu et al. 2022, DPM-Solver, Alg. 1–2, and the `fast` grouping of App. D.3).
+
+    Args:
+        order: 1, 2 or 3; 1 is DDIM.
+        stages: Weights of the first derivative: `paper`, or `midpoint` or `heun` throughout.
+        lower_order_final: Whether order 3 ends with steps of order 2 and 1 where NFE divides by 3.
+    """
+
+    form = "noise"
+
+    def describe(self) -> str:
+        """Such as `dpm-solver 3S`."""
+        return f"dpm-solver {self._name()}"
+
+
+class DPMSolverPPSinglestep(_Singlestep):
+    """DPM-Solver++(kS) by the data (Lu et al. 2022, DPM-Solver++, Alg. 1).
+
+    Args:
+        order: 1, 2 or 3.
+        stages: Weights of the first derivative: `paper`, or `midpoint` or `heun` throughout.
+        lower_order_final: Whether order 3 ends with steps of order 2 and 1 where NFE divides by 3.
+    """
+
+    form = "data"
+
+    def describe(self) -> str:
+        """Such as `dpm-solver++ 2S`."""
+        return f"dpm-solver++ {self._name()}"

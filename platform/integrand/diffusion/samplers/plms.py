@@ -1,0 +1,38 @@
+"""PLMS: PNDM without its Runge–Kutta start."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .adams_bashforth import extrapolate
+from .base import Run, Sampler
+from .transfer import with_noise
+
+
+class PLMS(Sampler):
+    """Adams–Bashforth on the noise, the first step by the mean of both its ends (Liu et al. 2022; LDM).
+
+    The first step costs one evaluation more than the others. The order is 2, as for `IPNDM`.
+    """
+
+    order = 2
+    stochastic = False
+    multistep = True
+
+    def evaluations(self, steps: int, to_zero: bool = False) -> int:
+        """One more than steps, unless the only step goes to the data."""
+        return steps + (steps > to_zero)
+
+    def step(self, run: Run, i: int, x: Tensor) -> Tensor:
+        """See `Sampler.step`."""
+        a, b = run.nodes[i], run.nodes[i + 1]
+        past = run.memory.setdefault("past", [])
+        past.append(run.evaluate(x, a).noise())
+        if i > 0:
+            return with_noise(x, extrapolate(past), a, b)
+        ahead = run.evaluate(with_noise(x, past[0], a, b), b).noise()
+        return with_noise(x, 0.5 * (past[0] + ahead), a, b)
+
+    def describe(self) -> str:
+        """`plms`."""
+        return "plms"

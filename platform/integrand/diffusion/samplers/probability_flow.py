@@ -1,0 +1,119 @@
+"""The probability-flow ODE by any solver of the engine."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from integrand.solvers import Dopri5, ODESolver, RungeKutta
+from integrand.solvers.options import require_choice
+
+from ..evaluation import Evaluator
+from ..processes import Process
+from .base import Run, Sampler
+
+
+class FlowField(nn.Module):
+    """dx/dt = f x − ½ g² ∇log p (Song et al. 2021, Eq. 13), or dx/dλ = (f/λ̇) x − σ ε.
+
+    Rows that are not finite are replaced by zero and remembered, so that one sample does not end the solve of
+    all.
+
+    Args:
+        evaluate: The model.
+        process: Its process.
+        variable: Whether the field's time is t or λ.
+    """
+
+    def __init__(self, evaluate: Evaluator, process: Process, variable: str) -> None:
+        super().__init__()
+        self.evaluate, self.process, self.variable = evaluate, process, variable
+        self.failed: Tensor | None = None
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """The field at time t (0-d) and state y, shape (batch, ...)."""
+        value = float(t)
+        node = self.process.node_at(value) if self.variable == "log_snr" else self.process.node(value)
+        time = torch.tensor(node.t, dtype=torch.float64)
+        f, g2 = float(self.process.drift(time)), float(self.process.diffusion2(time))
+        # λ̇ = −g²/(2σ²) for every linear process
+        rate = -0.5 * g2 / node.sigma**2 if self.variable == "log_snr" else 1.0
+        noise = self.evaluate(y, node).noise()
+        slope = torch.add(y * (f / rate), noise, alpha=0.5 * g2 / node.sigma / rate)
+        finite = torch.isfinite(slope).flatten(1).all(1)
+        self.failed = ~finite if self.failed is None else self.failed | ~finite
+        return torch.where(finite.view(-1, *[1] * (y.ndim - 1)), slope, 0.0)
+
+
+class ProbabilityFlow(Sampler):
+    """Integrates the probability-flow ODE with an ODE solver.
+
+    A solver of fixed steps with `num_steps=1` takes one step for each step of the grid; more subdivide the
+    grid. A solver that chooses its steps uses the grid's ends only, and its NFE cannot be chosen.
+
+    Args:
+        solver: Any solver of the engine; Dopri5 at 1e-5 where not given.
+        variable: Integrate over t, or over λ = log(α/σ), in which smooth models vary evenly.
+    """
+
+    stochastic = False
+    off_grid = True
+
+    def __init__(self, solver: ODESolver | None = None, variable: Literal["t", "log_snr"] = "t") -> None:
+        require_choice("variable", variable, ("t", "log_snr"))
+        self.solver: ODESolver = solver or Dopri5()
+        self.variable = variable
+        self.adaptive = bool(getattr(self.solver, "is_adaptive", self.solver.adaptive))
+        self.order = None if self.adaptive else self.solver.order
+        fixed = isinstance(self.solver, RungeKutta) and self.solver.num_steps == 1
+        self.evaluations_per_step = self.solver.tableau.needed if fixed else None  # type: ignore[attr-defined]  # narrowed by `fixed`
+
+    @classmethod
+    def examples(cls) -> tuple[ProbabilityFlow, ...]:
+        """Fixed steps of orders 1, 2 and 4 in both variables, and an adaptive method."""
+        from integrand.solvers import RK4, Euler, Midpoint
+
+        return (
+            cls(Euler(num_steps=1)),
+            cls(Midpoint(num_steps=1)),
+            cls(RK4(num_steps=1)),
+            cls(Midpoint(num_steps=1), "log_snr"),
+            cls(Dopri5(rtol=1e-8, atol=1e-8)),
+        )
+
+    def prepare(self, run: Run) -> None:
+        """Keep the ends only where the solver chooses its steps."""
+        if self.adaptive:
+            run.nodes = [run.nodes[0], run.nodes[run.last], *run.nodes[run.last + 1 :]]
+
+    def run(self, run: Run, x: Tensor, states: list[Tensor] | None) -> Tensor:
+        """One solve over all nodes, then the step to the data."""
+        if run.last:
+            field = FlowField(run.evaluate, run.process, self.variable)
+            nodes = run.nodes[: run.last + 1]
+            times = [node.log_snr if self.variable == "log_snr" else node.t for node in nodes]
+            solution = self.solver.solve(field, x, times)
+            x = solution.ys[-1]
+            run.failed = field.failed
+            if solution.failed is not None:
+                run.failed = solution.failed if run.failed is None else run.failed | solution.failed
+            if states is not None:
+                states.extend(solution.ys[1:].unbind())
+        if run.last < len(run.nodes) - 1:
+            x = self.finish(run, x)
+            if states is not None:
+                states.append(x)
+        return x
+
+    def step(self, run: Run, i: int, x: Tensor) -> Tensor:
+        """One solve from node i to the next."""
+        field = FlowField(run.evaluate, run.process, self.variable)
+        ends = run.nodes[i], run.nodes[i + 1]
+        times = [node.log_snr if self.variable == "log_snr" else node.t for node in ends]
+        return self.solver.solve(field, x, times).ys[-1]
+
+    def describe(self) -> str:
+        """Such as `flow dopri5 rtol=1e-5 atol=1e-5`."""
+        return f"flow {self.solver.describe()}" + (" in λ" if self.variable == "log_snr" else "")
