@@ -148,6 +148,7 @@ def test_on_cifar_100_only_the_read_out_grows(build, name):
     width = model.net.dynamics.out_channels
     assert parameters(model) == DISCRETE[name][0] + 90 * (width + 1)
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 100)
+    assert model.solve_stats[-1].nfe_forward == DISCRETE[name][1]
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
