@@ -1,5 +1,6 @@
 """Cells: their order, their commands, and when two keys are equal."""
 
+import json
 import sys
 
 import pytest
@@ -26,12 +27,17 @@ def test_command(suite_file):
     command = cell.command("s")
     assert command[:4] == (sys.executable, "-m", "integrand", "fit")
     pairs = dict(zip(command[4:-6:2], command[5:-6:2], strict=True))
+    assert json.loads(pairs.pop("--trainer.logger.tags")) == {"cell": cell.experiment}
     assert pairs == {
         "--config": str(cell.config),
         "--seed_everything": "0",
         "--trainer.logger.experiment": "s",
         "--trainer.logger.suite": "s",
         "--trainer.logger.run_key": cell.key,
+        "--trainer.logger.run_name": "a s0",
+        # started again after an interruption, the same command goes on
+        "--trainer.logger.resume": "true",
+        "--ckpt_path": "last",
         "--test_after_fit": "true",
     }
     assert command[-6:] == (

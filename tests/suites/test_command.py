@@ -1,5 +1,7 @@
 """`integrand suite` as typed."""
 
+import json
+
 import pytest
 
 from integrand.cli import suite as command
@@ -41,6 +43,9 @@ def test_status(suite_file, capsys):
         (["run", "nowhere"], "no suite file nowhere"),
         (["run", "quickstart", "--jobs", "0"], "--jobs 0"),
         (["run", "quickstart", "--retries", "-1"], "--retries -1"),
+        (["run", "quickstart", "--max-seconds", "soon"], "seconds 'soon' is not a positive number"),
+        (["plan", "quickstart", "--max-nfe", "0"], "nfe '0' is not a positive number"),
+        (["plan", "quickstart", "--jobs", "0"], "--jobs 0"),
         (["run", "quickstart", "--launcher", "loca"], "did you mean local"),
         (["plan", "quickstart", "--tracking", "x"], "did you mean --tracking-uri"),
     ],
@@ -62,7 +67,46 @@ def test_run_reports_what_failed_and_how_to_go_on(suite_file, capsys, monkeypatc
     assert f"integrand suite run {path}" in out
 
 
+def test_status_for_programs(suite_file, capsys):
+    command.run(["status", str(suite_file()), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["suite"] == "s"
+    assert [(c["seed"], c["state"], c["quality"]) for c in found["cells"]] == [
+        (0, "waiting", None), (0, "waiting", None), (1, "waiting", None), (1, "waiting", None),
+    ]  # fmt: skip
+
+
+def test_watch_prints_changes_where_there_is_no_terminal(suite_file, capsys, monkeypatch):
+    """Two looks: nothing yet, then all done."""
+    from integrand.suites import store
+    from integrand.suites.store import StoredCell
+
+    path = suite_file()
+    keys = [c["key"] for c in json.loads(_status_json(path, capsys))["cells"]]
+    looks = iter([{}, {}, {k: StoredCell("finished", k, 2.0, "") for k in keys}])
+    monkeypatch.setattr(store, "stored_cells", lambda *a, **k: next(looks))
+    monkeypatch.setattr(command, "WATCH_SECONDS", 0.0)
+    assert command.run(["status", str(path), "--watch"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["4 waiting", "4 finished", "suite s: 4 of 4 cells finished (4 finished)"]
+
+
+def _status_json(path, capsys):
+    command.run(["status", str(path), "--json"])
+    return capsys.readouterr().out
+
+
+def test_budgets_of_file_and_command_line_reach_the_command(suite_file, capsys):
+    path = suite_file(budget={"seconds": 60, "nfe": "2e6"})
+    command.run(["plan", str(path), "--commands", "--max-seconds", "5"])
+    (line, *_) = capsys.readouterr().out.splitlines()
+    assert line.endswith(
+        "--trainer.callbacks+=integrand.tracking.callbacks.Budget "
+        "--trainer.callbacks.max_seconds=5 --trainer.callbacks.max_nfe=2e+06"
+    )
+
+
 def test_no_words_print_the_usage(capsys):
     assert command.run([]) == 2
     assert command.run(["--help"]) == 0
-    assert "integrand suite {run,plan,status}" in capsys.readouterr().out
+    assert "integrand suite {run,plan,status,sweep}" in capsys.readouterr().out

@@ -25,7 +25,7 @@ def states(outcomes):
 
 def test_a_failing_task_does_not_stop_the_others(task, watcher):
     tasks = [task("a", "print('fine')"), task("b", "raise ValueError('broken')"), task("c", "print('fine')")]
-    outcomes = launcher().launch(tasks, watcher)
+    outcomes = launcher(retries=0).launch(tasks, watcher)
     assert states(outcomes) == {"a": "finished", "b": "failed", "c": "finished"}
     (failed,) = [o for o in outcomes if o.state == "failed"]
     assert failed.error == "exit code 1: ValueError: broken"
@@ -34,19 +34,59 @@ def test_a_failing_task_does_not_stop_the_others(task, watcher):
     assert watcher.named("started") == ["a", "b", "c"]
 
 
-def test_an_exit_code_is_not_retried_but_a_kill_is(task, watcher, tmp_path):
-    die_once = f"""
-import os, pathlib, signal
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [("os.kill(os.getpid(), signal.SIGKILL)", "ended by SIGKILL"), ("sys.exit(1)", "exit code 1")],
+)
+def test_a_failure_is_retried_after_all_others(task, watcher, tmp_path, end, error):
+    fail_once = f"""
+import os, pathlib, signal, sys
 mark = pathlib.Path({str(tmp_path / "mark")!r})
 if not mark.exists():
-    mark.touch(); print("first", flush=True); os.kill(os.getpid(), signal.SIGKILL)
+    mark.touch(); print("first", flush=True); {end}
 print("second")
 """
-    outcomes = launcher(1, retries=1).launch([task("k", die_once), task("e", "raise SystemExit(3)")], watcher)
-    assert states(outcomes) == {"k": "finished", "e": "failed"}
-    assert {o.task.key: o.attempts for o in outcomes} == {"k": 2, "e": 1}
-    assert [e for e in watcher.events if e[0] == "retried"] == [("retried", "k", "ended by SIGKILL: first")]
+    tasks = [task("k", fail_once), task("a", "pass"), task("u", "raise SystemExit(2)")]
+    outcomes = launcher(1, retries=1).launch(tasks, watcher)
+    assert [(o.task.key, o.state, o.attempts) for o in outcomes] == [
+        ("a", "finished", 1),
+        ("u", "failed", 1),  # exit code 2: the command line itself is wrong
+        ("k", "finished", 2),
+    ]
+    assert [e for e in watcher.events if e[0] == "retried"] == [("retried", "k", f"{error}: first")]
     assert (tmp_path / "logs" / "k.log").read_text() == "first\n=== attempt 2 ===\nsecond\n"
+
+
+def test_tasks_are_taken_when_a_slot_is_free(task, watcher):
+    """A sweep's next trial depends on how the earlier ones ended."""
+    ended_before = []
+
+    def source():
+        for i in range(4):
+            ended_before.append(len(watcher.named("ended")))
+            yield task(str(i), "pass")
+
+    outcomes = launcher(1).launch(source(), watcher)
+    assert len(outcomes) == 4
+    assert ended_before == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("code", ["import time; time.sleep(60)", "STUBBORN"])
+def test_a_task_that_hangs_is_killed_and_the_others_run(task, watcher, code):
+    hanging = task("h", textwrap.dedent(STUBBORN) if code == "STUBBORN" else code)
+    hanging = Task(hanging.key, hanging.label, hanging.command, hanging.log, limit=0.5)
+    outcomes = launcher(1, retries=3, grace=0.3).launch([hanging, task("a", "pass")], watcher)
+    assert [(o.task.key, o.state, o.attempts) for o in outcomes] == [("h", "failed", 1), ("a", "finished", 1)]
+    assert outcomes[0].error.startswith("hung: ended by SIG")
+
+
+def test_children_compute_with_the_threads_of_their_slot(task, watcher):
+    """What torch makes of the environment, not only what stands in it."""
+    code = "import torch; print(torch.get_num_threads())"
+    tasks = [task("a", code), task("b", code)]
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    launcher(2, num_cores=2, environment=environment).launch(tasks, watcher)
+    assert {t.log.read_text() for t in tasks} == {"1\n"}
 
 
 def test_retries_end(task, watcher):

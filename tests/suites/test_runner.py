@@ -16,8 +16,9 @@ from integrand.suites.cells import expand
 from integrand.suites.estimate import expected_seconds, in_words, remaining_seconds
 from integrand.suites.journal import Journal
 from integrand.suites.local import LocalLauncher
-from integrand.suites.runner import cell_states, estimated_seconds, run_suite
-from integrand.suites.spec import read_suite
+from integrand.suites.runner import run_suite
+from integrand.suites.spec import BudgetSpec, read_suite
+from integrand.suites.states import cell_states, estimated_seconds, expected_times
 from integrand.suites.store import StoredCell
 
 
@@ -200,3 +201,85 @@ def test_cost_of_a_plan_from_the_store_where_there_is_no_journal(cells, journal)
     stored = {"k": StoredCell("finished", "x", 12.0, ""), "f": StoredCell("failed", "y", 1.0, "")}
     assert estimated_seconds(cells, journal, stored) == 48.0
     assert estimated_seconds(cells, journal, {}) is None
+
+
+def test_each_experiment_is_expected_to_take_what_its_own_runs_took(cells, journal):
+    names = sorted({c.experiment for c in cells})
+    stored = {n: StoredCell("finished", n, 10.0 * (i + 1), "", cell=n) for i, n in enumerate(names)}
+    assert expected_times(cells, journal, stored) == {names[0]: 10.0, names[1]: 20.0}
+
+
+def test_a_run_that_was_gone_on_with_does_not_say_how_long_one_takes(cells, store, journal):
+    class Interrupted(StubStore):
+        def __init__(self):
+            self.folder = store.folder
+
+        def __call__(self):
+            return {cells[0].key: StoredCell("interrupted", "x", 3.0, "killed")} | super().__call__()
+
+    _, printed = run(cells, Interrupted(), journal)
+    assert "4 to run (1 of them from their last checkpoint)" in printed
+    assert [e["whole"] for e in sorted(journal.entries(), key=lambda e: e["key"] != cells[0].key)] == [
+        False, True, True, True,
+    ]  # fmt: skip
+    assert len(journal.durations()[cells[0].experiment]) == 1
+
+
+def over(by="time", limit=60.0):
+    return StoredCell("over budget", "x", 60.0, "60.1 s of 60 s used in epoch 3 of 9, step 30", (by, limit))
+
+
+@pytest.mark.parametrize(
+    ("budget", "state"),
+    [
+        (BudgetSpec(seconds=60.0), "over budget"),
+        (BudgetSpec(seconds=30.0), "over budget"),
+        (BudgetSpec(seconds=60.0, nfe=1e9), "over budget"),
+        (BudgetSpec(seconds=61.0), "stopped"),
+        (BudgetSpec(nfe=1e9), "stopped"),
+        (BudgetSpec(), "stopped"),
+    ],
+)
+def test_a_used_up_budget_is_the_end_until_it_is_raised(cells, journal, budget, state):
+    (found,) = cell_states(cells[:1], {cells[0].key: over()}, journal, budget)
+    assert (found.state, found.run_id) == (state, "x")
+    assert "60.1 s of 60 s" in found.error
+
+
+def test_a_suite_whose_runs_used_up_their_budget_is_complete(cells, store, journal):
+    class Over(StubStore):
+        def __init__(self):
+            self.folder = store.folder
+
+        def __call__(self):
+            return {cells[0].key: over("nfe", 100.0)} | super().__call__()
+
+    console = Console(file=io.StringIO(), width=200)
+    launcher = LocalLauncher(2, retries=0, device_names=(), num_cores=2)
+    result = run_suite(
+        "s", cells, launcher, 2, Over(), journal, console, store.command, budget=BudgetSpec(nfe=100.0)
+    )
+    assert result.complete
+    assert result.skipped == 1
+    assert [s.state for s in result.states] == ["over budget"] + ["finished"] * 3
+    assert len(journal.entries()) == 3
+
+
+def test_parents_learn_of_every_end_and_get_the_states(cells, store, journal):
+    class Family:
+        updated, closed = [], None
+
+        def of(self, cell):
+            return f"parent of {cell.experiment}"
+
+        def update(self, cell):
+            self.updated.append(cell.key)
+
+        def close(self, states):
+            Family.closed = [s.state for s in states]
+
+    console = Console(file=io.StringIO(), width=200)
+    launcher = LocalLauncher(2, retries=0, device_names=(), num_cores=2)
+    run_suite("s", cells, launcher, 2, store, journal, console, store.command, parents=Family)
+    assert sorted(Family.updated) == sorted(c.key for c in cells)
+    assert Family.closed == ["finished"] * 4

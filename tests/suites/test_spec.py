@@ -4,7 +4,7 @@ import pytest
 
 from integrand.errors import UsageError
 from integrand.suites.cells import expand
-from integrand.suites.spec import PACKAGED, read_suite
+from integrand.suites.spec import PACKAGED, BudgetSpec, read_suite
 
 SUITES = sorted((PACKAGED / "suite").glob("*.yaml"))
 
@@ -39,6 +39,12 @@ def test_seeds_as_a_number(suite_file):
     assert read_suite(str(suite_file(seeds=3))).seeds == (0, 1, 2)
 
 
+def test_budget(suite_file):
+    # YAML reads 2e6, without a point, as text
+    assert read_suite(str(suite_file(budget={"seconds": 90, "nfe": "2e6"}))).budget == BudgetSpec(90.0, 2e6)
+    assert read_suite(str(suite_file())).budget == BudgetSpec()
+
+
 def test_name_defaults_to_the_file(suite_file):
     path = suite_file()
     path.write_text("experiments: [a.yaml]")
@@ -67,6 +73,11 @@ def test_name_defaults_to_the_file(suite_file):
         ({"overrides": {"seed_everything": 3}}, "list it under seeds"),
         ({"overrides": {"trainer.logger.run_key": "x"}}, "sets trainer.logger itself"),
         ({"args": "--x"}, "args"),
+        ({"budget": 60}, "budget 60 is none"),
+        ({"budget": {"second": 60}}, "budget {'second': 60} is none"),
+        ({"budget": {"seconds": -1}}, "seconds -1 is not a positive number"),
+        ({"budget": {"nfe": "many"}}, "nfe 'many' is not a positive number"),
+        ({"sweep": []}, "sweep is not a search"),
         ({"args": ["--trainer.logger=false"]}, "sets trainer.logger itself"),
     ],
 )

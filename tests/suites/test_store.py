@@ -11,7 +11,7 @@ from integrand.tracking import names, process
 def mlflow_run(key, status, start=0, seconds=5.0, **tags):
     end = None if status == "RUNNING" else start + 1000 * seconds
     info = SimpleNamespace(run_id=f"{key}-{status}-{start}", status=status, start_time=start, end_time=end)
-    return SimpleNamespace(info=info, data=SimpleNamespace(tags={names.RUN_KEY: key} | tags))
+    return SimpleNamespace(info=info, data=SimpleNamespace(tags={names.RUN_KEY: key} | tags, metrics={}))
 
 
 def test_a_finished_run_wins_over_later_failures():
@@ -27,7 +27,25 @@ def test_the_latest_failure_is_shown_with_its_message():
         mlflow_run("k", "FAILED", 10, **{names.ERROR_MESSAGE: "old"}),
     ]
     assert choose(runs)["k"].error == "failed: new"
-    assert choose([mlflow_run("k", "KILLED")])["k"].error == "killed"
+
+
+def test_interrupted_runs_can_go_on_and_pruned_ones_cannot():
+    interrupted = choose([mlflow_run("k", "FAILED", 20), mlflow_run("k", "KILLED", 10)])["k"]
+    assert (interrupted.state, interrupted.error) == ("interrupted", "killed")
+    pruned = mlflow_run("k", "KILLED", **{names.STOPPED_BY: "pruner"})
+    assert choose([pruned])["k"].state == "failed"
+
+
+def test_a_run_over_budget_says_how_much_it_was():
+    tags = {names.STOPPED_BY: "nfe", names.STOP_LIMIT: "2e+06", names.STOP_REASON: "all used"}
+    cell = choose([mlflow_run("k", "FINISHED", 10, **tags), mlflow_run("k", "KILLED", 20)])["k"]
+    assert (cell.state, cell.stopped, cell.error) == ("over budget", ("nfe", 2e6), "all used")
+
+
+def test_the_time_between_two_processes_of_a_run_is_not_its_own():
+    run = mlflow_run("k", "FINISHED", seconds=9000.0, **{names.RESUMED: "1"})
+    run.data.metrics = {"cost/fit_seconds": 12.0}
+    assert choose([run])["k"].seconds == 12.0
 
 
 def test_running_only_while_its_process_lives():
@@ -35,7 +53,7 @@ def test_running_only_while_its_process_lives():
     dead = mlflow_run("d", "RUNNING", 1, **process.identity() | {names.PROCESS_START: "1"})
     elsewhere = mlflow_run("e", "RUNNING", 1, **process.identity() | {names.PROCESS_HOST: "other"})
     states = {key: cell.state for key, cell in choose([alive, dead, elsewhere]).items()}
-    assert states == {"a": "running", "d": "failed", "e": "failed"}
+    assert states == {"a": "running", "d": "interrupted", "e": "failed"}
 
 
 def test_runs_outside_a_suite_do_not_count():

@@ -1,30 +1,36 @@
-"""`integrand suite run | plan | status`: many experiments over seeds, as one thing that can be resumed."""
+"""`integrand suite run | plan | status | sweep`: many experiments over seeds, as one resumable thing."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TrackingError, UsageError
 from .parser import Parser
+from .suite_tables import counts, make_console, print_note, print_reasons, state_table
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import RenderableType
 
-    from ..suites.runner import CellState
+    from ..suites.cells import Cell
+    from ..suites.spec import SuiteSpec
+    from ..suites.states import CellState
 
-_USAGE = """usage: integrand suite {run,plan,status} SUITE [options]
+_USAGE = """usage: integrand suite {run,plan,status,sweep} SUITE [options]
 
   run     run every cell of a suite that has no finished run yet
   plan    print what would run, and how long it may take
-  status  print where every cell stands
+  status  print where every cell stands; --watch keeps it up to date
+  sweep   search hyper-parameters: every trial an ordinary run
 
 SUITE is a suite file, or the name of a packaged one: integrand suite run quickstart
 integrand suite COMMAND --help lists the options."""
 
-_STYLES = {"finished": "green", "failed": "red", "running": "cyan", "stopped": "yellow", "waiting": "dim"}
+WATCH_SECONDS = 2.0
 
 
 def run(argv: Sequence[str]) -> int:
@@ -37,7 +43,12 @@ def run(argv: Sequence[str]) -> int:
         UsageError: The command, an option or the suite file is wrong, or the suite is already running.
         TrackingError: The store or the folder of logs cannot be used.
     """
-    commands = {"run": _run, "plan": _plan, "status": _status}
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "run": _run,
+        "plan": _plan,
+        "status": _status,
+        "sweep": _sweep,
+    }
     if not argv or argv[0] in ("-h", "--help"):
         print(_USAGE)
         return 0 if argv else 2
@@ -46,61 +57,118 @@ def run(argv: Sequence[str]) -> int:
 
         raise UsageError(
             f"unknown suite command {argv[0]!r}{did_you_mean(argv[0], commands)}",
-            "integrand suite run, plan or status SUITE",
+            "integrand suite run, plan, status or sweep SUITE",
         )
     return commands[argv[0]](list(argv[1:]))
 
 
-def _parser(command: str, description: str) -> Parser:
+def suite_parser(command: str, description: str) -> Parser:
+    """The options that all four commands have."""
     parser = Parser(prog=f"integrand suite {command}", description=description)
     parser.add_argument("suite", metavar="SUITE", help="suite file, or name of a packaged suite")
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="default: MLFLOW_TRACKING_URI or sqlite:///mlflow.db"
     )
+    parser.add_argument(
+        "--max-seconds", metavar="S", help="time budget of one run's training; default: the suite file's"
+    )
+    parser.add_argument(
+        "--max-nfe",
+        metavar="N",
+        help="evaluation budget of one run's training; default: the suite file's",
+    )
     return parser
 
 
-def _run(argv: list[str]) -> int:
-    """`suite run`."""
-    parser = _parser(
-        "run", "Run every cell of a suite that has no finished run yet; safe to stop and to repeat."
-    )
+def add_run_options(parser: Parser) -> None:
+    """The options of the commands that run something."""
     parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time, default: one per GPU or core")
     parser.add_argument(
-        "--retries", type=int, default=1, metavar="K", help="new tries after a kill, default: 1"
+        "--retries", type=int, default=1, metavar="N", help="new tries of a failed cell, default: 1"
     )
     parser.add_argument("--launcher", choices=("local",), default="local", help="engine that runs the cells")
-    args = parser.parse_args(argv)
+
+
+def number_of_jobs(args: Any, most: int) -> int:
+    """Runs at a time.
+
+    Raises:
+        UsageError: `--jobs` or `--retries` makes no sense.
+    """
     if args.jobs is not None and args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs} runs nothing", "take at least 1")
     if args.retries < 0:
         raise UsageError(f"--retries {args.retries} is negative", "take 0 for no second try")
-    suite, cells = _load(args)
     from ..suites import resources
+
+    jobs = args.jobs or resources.default_jobs(len(resources.devices()), resources.cores())
+    return int(min(jobs, most))
+
+
+def load_spec(args: Any) -> SuiteSpec:
+    """The suite with the budget of the command line; children inherit the store through the environment."""
+    from dataclasses import replace
+
+    from ..suites.spec import BudgetSpec, budget_of, read_suite
+
+    if args.tracking_uri:
+        os.environ["MLFLOW_TRACKING_URI"] = args.tracking_uri
+    spec = read_suite(args.suite)
+    given, own = budget_of(args.max_seconds, args.max_nfe, "command line"), spec.budget
+    return replace(spec, budget=BudgetSpec(given.seconds or own.seconds, given.nfe or own.nfe))
+
+
+def _cells(spec: SuiteSpec) -> list[Cell]:
+    from ..suites.cells import expand
+
+    if spec.sweep:
+        raise UsageError(f"{spec.name} is a sweep", "integrand suite sweep SUITE runs it")
+    return expand(spec)
+
+
+def _run(argv: list[str]) -> int:
+    """`suite run`."""
+    parser = suite_parser(
+        "run", "Run every cell of a suite that has no finished run yet; safe to stop and to repeat."
+    )
+    add_run_options(parser)
+    args = parser.parse_args(argv)
+    number_of_jobs(args, 1)
+    spec = load_spec(args)
+    cells = _cells(spec)
     from ..suites.journal import Journal
     from ..suites.local import LocalLauncher
+    from ..suites.parents import ParentRuns
     from ..suites.runner import run_suite
     from ..suites.store import stored_cells
 
-    jobs = args.jobs or resources.default_jobs(len(resources.devices()), resources.cores())
-    jobs = min(jobs, len(cells))
-    console = _console()
+    suite, jobs = spec.name, number_of_jobs(args, len(cells))
+    console = make_console()
     launcher = LocalLauncher(jobs, args.retries)
     try:
         result = run_suite(
-            suite, cells, launcher, jobs, lambda: stored_cells(suite, create=True), Journal.of(suite), console
+            suite,
+            cells,
+            launcher,
+            jobs,
+            lambda: stored_cells(suite, create=True),
+            Journal.of(suite),
+            console,
+            budget=spec.budget,
+            parents=lambda: ParentRuns(suite, cells),
         )
     except OSError as error:
         raise TrackingError(
             f"cannot write {error.filename}: {error.strerror}", "set INTEGRAND_RUNS to a writable folder"
         ) from error
+    if failed := sum(s.state == "failed" for s in result.states):
+        console.print(f"[red]{failed} failed[/red]")
+    print_reasons(console, result.states, Journal.of(suite))
     finished = sum(s.state == "finished" for s in result.states)
-    failed = [s for s in result.states if s.state == "failed"]
-    if failed:
-        console.print(f"[red]{len(failed)} failed[/red]")
-        _print_failed(console, failed, Journal.of(suite))
+    over = sum(s.state == "over budget" for s in result.states)
     colour = "green" if result.complete else "yellow"
-    console.print(f"[{colour}]{finished} of {len(cells)} cells are finished[/{colour}]")
+    more = f", {over} used up their budget" if over else ""
+    console.print(f"[{colour}]{finished} of {len(cells)} cells are finished{more}[/{colour}]")
     if result.complete:
         console.print(f"compare them: integrand compare --experiment {suite}", soft_wrap=True)
         return 0
@@ -110,102 +178,114 @@ def _run(argv: list[str]) -> int:
 
 def _plan(argv: list[str]) -> int:
     """`suite plan`."""
-    parser = _parser("plan", "Print what suite run would run and how long it may take; runs nothing.")
+    parser = suite_parser("plan", "Print what suite run would run and how long it may take; runs nothing.")
     parser.add_argument(
         "--commands", action="store_true", help="print the command of every cell to run instead"
     )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="estimate for N runs at a time")
     args = parser.parse_args(argv)
-    suite, cells = _load(args)
+    if args.jobs < 1:
+        raise UsageError(f"--jobs {args.jobs} runs nothing", "take at least 1")
+    spec = load_spec(args)
+    cells = _cells(spec)
     from ..suites.estimate import in_words
     from ..suites.journal import Journal
-    from ..suites.runner import cell_states, estimated_seconds, stale_note
+    from ..suites.states import DONE, cell_states, estimated_seconds, expected_times, stale_note
     from ..suites.store import stored_cells
 
+    suite = spec.name
     stored, journal = stored_cells(suite), Journal.of(suite)
-    states = cell_states(cells, stored, journal)
-    todo = [s.cell for s in states if s.state not in ("finished", "running")]
+    states = cell_states(cells, stored, journal, spec.budget)
+    todo = [s.cell for s in states if s.state not in (*DONE, "running")]
     if args.commands:
         for cell in todo:
-            print(shlex.join(cell.command(suite)))
+            print(shlex.join(cell.command(suite, budget=spec.budget)))
         return 0
-    console = _console()
-    _print_table(console, f"suite {suite}: would run {len(todo)} of {len(cells)} cells", states)
-    _print_note(console, stale_note(cells, stored))
+    console = make_console()
+    title = f"suite {suite}: would run {len(todo)} of {len(cells)} cells"
+    console.print(state_table(title, states, expected_times(cells, journal, stored)))
+    print_note(console, stale_note(cells, stored))
     if todo:
-        console.print(
-            f"computing time, one run after another: {in_words(estimated_seconds(todo, journal, stored))}"
-        )
+        seconds = estimated_seconds(todo, journal, stored)
+        console.print(f"computing time, one run after another: {in_words(seconds)}")
+        if args.jobs > 1 and seconds is not None:
+            console.print(f"at {args.jobs} at a time on cores of their own: {in_words(seconds / args.jobs)}")
     return 0
 
 
 def _status(argv: list[str]) -> int:
     """`suite status`."""
-    args = _parser("status", "Print where every cell of a suite stands.").parse_args(argv)
-    suite, cells = _load(args)
+    parser = suite_parser("status", "Print where every cell of a suite stands.")
+    parser.add_argument("--watch", action="store_true", help="keep the table up to date until all is done")
+    parser.add_argument("--json", action="store_true", help="for programs: one object per cell")
+    args = parser.parse_args(argv)
+    spec = load_spec(args)
+    if spec.sweep:
+        from .sweep import show_status
+
+        return show_status(spec, as_json=args.json)
+    cells = _cells(spec)
     from ..suites.journal import Journal
-    from ..suites.runner import cell_states, stale_note
+    from ..suites.states import cell_states, stale_note
     from ..suites.store import stored_cells
 
-    journal = Journal.of(suite)
-    stored = stored_cells(suite)
-    states = cell_states(cells, stored, journal)
-    finished = sum(s.state == "finished" for s in states)
-    console = _console()
-    _print_table(console, f"suite {suite}: {finished} of {len(cells)} cells finished", states)
-    _print_note(console, stale_note(cells, stored))
-    _print_failed(console, [s for s in states if s.state == "failed"], journal)
+    suite, journal = spec.name, Journal.of(spec.name)
+
+    def look() -> tuple[list[CellState], str]:
+        stored = stored_cells(suite)
+        return cell_states(cells, stored, journal, spec.budget), stale_note(cells, stored)
+
+    def table(states: Sequence[CellState]) -> RenderableType:
+        finished = sum(s.state == "finished" for s in states)
+        text = f"suite {suite}: {finished} of {len(cells)} cells finished ({counts(states)})"
+        return state_table(text, states)
+
+    states, note = look()
+    if args.json:
+        print(json.dumps({"suite": suite, "cells": [s.to_dict() for s in states]}, indent=1))
+        return 0
+    console = make_console()
+    if args.watch:
+        states = _watch(console, lambda: look()[0], table)
+    if not (args.watch and console.is_terminal):
+        console.print(table(states))
+    print_note(console, note)
+    print_reasons(console, states, journal)
     return 0
 
 
-def _load(args: Any) -> tuple[str, list[Any]]:
-    """The name and the cells of the suite; children inherit the store through the environment."""
-    from ..suites.cells import expand
-    from ..suites.spec import read_suite
+def _watch(
+    console: Any,
+    look: Callable[[], list[CellState]],
+    table: Callable[[Sequence[CellState]], RenderableType],
+) -> list[CellState]:
+    """Look until nothing is left to do, or Ctrl-C; on no terminal, print a line at every change."""
+    from contextlib import nullcontext
 
-    if args.tracking_uri:
-        os.environ["MLFLOW_TRACKING_URI"] = args.tracking_uri
-    spec = read_suite(args.suite)
-    return spec.name, expand(spec)
+    from rich.live import Live
 
+    from ..suites.states import DONE
 
-def _console() -> Console:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    # a log or a pipe has no width of its own
-    return console if console.is_terminal else Console(highlight=False, width=140)
-
-
-def _print_table(console: Console, title: str, states: Sequence[CellState]) -> None:
-    """Experiments down, seeds across."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    seeds = list(dict.fromkeys(s.cell.seed for s in states))
-    rows: dict[str, dict[int, CellState]] = {}
-    for state in states:
-        rows.setdefault(state.cell.experiment, {})[state.cell.seed] = state
-    table = Table("experiment", *(f"seed {seed}" for seed in seeds), title=title, title_justify="left")
-    for experiment, by_seed in rows.items():
-        table.add_row(escape(experiment), *(_cell_text(by_seed.get(seed)) for seed in seeds))
-    console.print(table)
+    states, said = look(), ""
+    live = Live(table(states), console=console, auto_refresh=False) if console.is_terminal else None
+    with live or nullcontext():
+        while True:
+            if live is not None:
+                live.update(table(states), refresh=True)
+            elif (line := counts(states)) != said:
+                said = line
+                console.print(line)
+            if all(s.state in DONE for s in states):
+                return states
+            try:
+                time.sleep(WATCH_SECONDS)
+                states = look()
+            except KeyboardInterrupt:
+                return states
 
 
-def _print_note(console: Console, note: str) -> None:
-    if note:
-        console.print(f"[dim]{note}[/dim]", soft_wrap=True)
+def _sweep(argv: list[str]) -> int:
+    """`suite sweep`."""
+    from .sweep import run as run_sweep
 
-
-def _cell_text(state: CellState | None) -> str:
-    if state is None:
-        return ""
-    seconds = f" {state.seconds:.0f} s" if state.state == "finished" and state.seconds is not None else ""
-    return f"[{_STYLES[state.state]}]{state.state}{seconds}[/]"
-
-
-def _print_failed(console: Console, failed: Sequence[CellState], journal: Any) -> None:
-    from rich.markup import escape
-
-    for state in failed:
-        console.print(f"  {escape(state.cell.label)}: {escape(state.error)}", soft_wrap=True)
-        console.print(f"    [dim]{escape(str(journal.log(state.cell)))}[/dim]", soft_wrap=True)
+    return run_sweep(argv)

@@ -14,12 +14,14 @@ from typing import Any
 
 import yaml
 
+from integrand.datamodules.registry import builtin_cards
 from integrand.errors import UsageError
+from integrand.tracking import names
 
-from .spec import PACKAGED, SuiteSpec, find_config
+from .spec import PACKAGED, BudgetSpec, SuiteSpec, find_config
 
 # code that cannot change what a run computes; of the command line only training.py can
-_BYSTANDERS = {"benchmarks", "cli", "comparison", "suites"}
+_BYSTANDERS = {"benchmarks", "cli", "comparison", "report", "suites"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Cell:
         seed: Its seed.
         overrides: Dotted option → value.
         args: Further words of its command line.
+        name: Name of its run: short, and what sets it apart comes first.
     """
 
     key: str
@@ -41,22 +44,44 @@ class Cell:
     seed: int
     overrides: Mapping[str, Any]
     args: tuple[str, ...]
+    name: str = ""
 
     @property
     def label(self) -> str:
         """The cell in words."""
         return f"{self.experiment} seed {self.seed}"
 
-    def command(self, suite: str) -> tuple[str, ...]:
-        """The process that runs the cell and records it under its key."""
+    def command(
+        self,
+        suite: str,
+        parent: str = "",
+        budget: BudgetSpec | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> tuple[str, ...]:
+        """The process that runs the cell and records it under its key.
+
+        Started again after an interruption, the same command goes on from the last checkpoint in the same
+        MLflow run.
+
+        Args:
+            suite: Name of the suite.
+            parent: MLflow run id of the parent run; empty for none.
+            budget: What the run may use; None sets no limit.
+            tags: Further tags of its run.
+        """
         logger = "--trainer.logger"
+        all_tags = {names.CELL: self.experiment, **(tags or {})}
         return (
             *(sys.executable, "-m", "integrand", "fit", "--config", str(self.config)),
             *("--seed_everything", str(self.seed)),
             *(f"{logger}.experiment", suite, f"{logger}.suite", suite, f"{logger}.run_key", self.key),
-            *("--test_after_fit", "true"),
+            *((f"{logger}.run_name", self.name) if self.name else ()),
+            *((f"{logger}.parent_run_id", parent) if parent else ()),
+            *(f"{logger}.tags", json.dumps(all_tags)),
+            *(f"{logger}.resume", "true", "--ckpt_path", "last", "--test_after_fit", "true"),
             *(f"--{name}={_word(value)}" for name, value in self.overrides.items()),
             *self.args,
+            *(budget.arguments() if budget else ()),
         )
 
 
@@ -68,6 +93,7 @@ def expand(spec: SuiteSpec) -> list[Cell]:
     Raises:
         UsageError: An experiment file cannot be read.
     """
+    short = _run_names(spec.experiments)
     common = {k for k in spec.variants[0] if all(v.get(k) == spec.variants[0][k] for v in spec.variants)}
     args = [_include(word, Path.cwd(), ()) for word in spec.args]
     cells = []
@@ -76,12 +102,14 @@ def expand(spec: SuiteSpec) -> list[Cell]:
             config = resolved_config(file)
             for variant in spec.variants:
                 content = {"config": config, "overrides": dict(variant), "args": args, "seed": seed}
-                content |= {"data": _data_name(config, variant), "code": code_digest()}
+                data = _data_name(config, variant)
+                content |= {"data": data, "data_digests": _data_digests(data), "code": code_digest()}
                 own = " ".join(
                     f"{k.rpartition('.')[2]}={_word(v)}" for k, v in variant.items() if k not in common
                 )
                 label = f"{_short_name(file)} {own}".strip()
-                cells.append(Cell(_digest(content), label, file, seed, variant, spec.args))
+                name = " ".join(filter(None, (short[file], own, f"s{seed}")))
+                cells.append(Cell(_digest(content), label, file, seed, variant, spec.args, name))
     return cells
 
 
@@ -124,10 +152,10 @@ def code_digest() -> str:
     root = PACKAGED.parent
     digest = hashlib.sha256()
     files = [root / "cli" / "training.py", PACKAGED / "base.yaml"]
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, found in os.walk(root, followlinks=True):
         if Path(folder) == root:
             subfolders[:] = [s for s in subfolders if s not in _BYSTANDERS]
-        files += [Path(folder) / name for name in names if name.endswith(".py")]
+        files += [Path(folder) / name for name in found if name.endswith(".py")]
     for file in sorted(f for f in files if f.is_file()):
         digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
@@ -144,6 +172,21 @@ def _data_name(config: Any, variant: Mapping[str, Any]) -> str:
     data = variant.get("data", config.get("data") if isinstance(config, dict) else None)
     name = data.get("class_path", "") if isinstance(data, dict) else data
     return str(variant.get("data.class_path", name) or "")
+
+
+@cache
+def _data_digests(data: str) -> dict[str, str]:
+    """The content digests that the package demands of the data set; those of other packages are not known."""
+    by_class = {card.class_name: card for card in builtin_cards().values()}
+    card = by_class.get(data.rpartition(".")[2])
+    return dict(card.digests) if card else {}
+
+
+def _run_names(experiments: Sequence[Path]) -> dict[Path, str]:
+    """File stems where they tell the experiments apart, short names elsewhere."""
+    stems = [file.stem for file in experiments]
+    unique = len(set(stems)) == len(stems)
+    return {file: file.stem if unique else _short_name(file) for file in experiments}
 
 
 def _short_name(file: Path) -> str:

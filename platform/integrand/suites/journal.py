@@ -69,8 +69,14 @@ class Journal:
         partial.write_text(json.dumps(plan, indent=1, default=str), encoding="utf-8")
         partial.replace(self.folder / "plan.json")
 
-    def append(self, cell: Cell, outcome: Outcome) -> None:
-        """Note how a cell ended."""
+    def append(self, cell: Cell, outcome: Outcome, whole: bool = True) -> None:
+        """Note how a cell ended.
+
+        Args:
+            cell: The cell.
+            outcome: How it ended.
+            whole: Whether its process did all of it, so that its time can be expected of others.
+        """
         line = {
             "key": cell.key,
             "experiment": cell.experiment,
@@ -80,6 +86,7 @@ class Journal:
             "attempts": outcome.attempts,
             "returncode": outcome.returncode,
             "error": outcome.error,
+            "whole": whole and outcome.attempts == 1,
             "time": time.time(),
         }
         with (self.folder / "journal.jsonl").open("a", encoding="utf-8") as file:
@@ -95,10 +102,10 @@ class Journal:
         return found
 
     def durations(self) -> dict[str, list[float]]:
-        """Seconds of the finished runs by experiment."""
+        """Seconds of the runs that finished without interruption, by experiment."""
         result: dict[str, list[float]] = {}
         for entry in self.entries():
-            if entry.get("state") == "finished":
+            if entry.get("state") == "finished" and entry.get("whole", True):
                 result.setdefault(str(entry["experiment"]), []).append(float(entry["seconds"]))
         return result
 

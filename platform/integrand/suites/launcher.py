@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,12 +19,14 @@ class Task:
         label: Names it to people.
         command: Program and arguments.
         log: Where its output goes.
+        limit: Seconds after which it hangs for certain and is killed; None waits for ever.
     """
 
     key: str
     label: str
     command: tuple[str, ...]
     log: Path
+    limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Observer(Protocol):
         """A process of the task was started."""
 
     def retried(self, task: Task, error: str) -> None:
-        """The task died and goes back into the queue."""
+        """The task failed or died and goes back to the end of the queue."""
 
     def ended(self, outcome: Outcome) -> None:
         """The task is over."""
@@ -70,8 +72,12 @@ class Observer(Protocol):
 class Launcher(Protocol):
     """An engine that runs tasks."""
 
-    def launch(self, tasks: Sequence[Task], observer: Observer) -> list[Outcome]:
+    def launch(self, tasks: Iterable[Task], observer: Observer) -> list[Outcome]:
         """Run every task; one that fails never stops the others.
+
+        Args:
+            tasks: Taken one by one as slots become free, so that a task may depend on how earlier ones ended.
+            observer: Sees what happens.
 
         Returns:
             The outcome of every task that was started, in the order in which they ended. Fewer outcomes than

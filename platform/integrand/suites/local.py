@@ -8,15 +8,17 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import IO
 
-from .launcher import Observer, Outcome, Task, describe_exit, died_of_signal, last_error
+from .launcher import Observer, Outcome, Task, describe_exit, last_error
 from .resources import cores, devices, slot_environment
 
 POLL_SECONDS = 0.05
+USAGE_ERROR = 2
+"""Exit code of a command that was typed wrong: it would be wrong again."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -30,6 +32,8 @@ class _Child:
     process: subprocess.Popen[bytes]
     log: IO[bytes]
     start: float = field(default_factory=time.monotonic)
+    told: float | None = None
+    """When it was told to end because its time was up."""
 
 
 class LocalLauncher:
@@ -40,8 +44,8 @@ class LocalLauncher:
 
     Args:
         jobs: Processes at a time.
-        retries: How often a task that a signal killed (out of memory, a lost node) is started again. One that
-            ended by itself with an exit code is not: it would end so again.
+        retries: How often a task that failed or was killed is started again, after all others. One that says
+            that its command line is wrong (exit code 2) is not, nor one that was killed because it hung.
         device_names: CUDA devices to share out, one per slot in turn; None finds them.
         num_cores: Cores to share out; None finds them.
         grace: Seconds that children have to end after SIGTERM.
@@ -71,13 +75,13 @@ class LocalLauncher:
         """The signal that stopped the last `launch`, None where nothing did."""
         return self._stop_signal
 
-    def launch(self, tasks: Sequence[Task], observer: Observer) -> list[Outcome]:
+    def launch(self, tasks: Iterable[Task], observer: Observer) -> list[Outcome]:
         """Run every task; see `Launcher.launch`."""
         self._reset()
-        slots = max(1, min(self.jobs, len(tasks)))
+        slots = max(1, min(self.jobs, len(tasks) if isinstance(tasks, Sized) else self.jobs))
         threads = max(1, self.num_cores // slots)
         free = list(range(slots))
-        waiting = deque((task, 1) for task in tasks)
+        waiting = _Queue(tasks)
         running: list[_Child] = []
         outcomes: list[Outcome] = []
 
@@ -87,9 +91,9 @@ class LocalLauncher:
 
         with self._signals():
             try:
-                while running or (waiting and not self._stop_count):
-                    while free and waiting and not self._stop_count:
-                        task, attempt = waiting.popleft()
+                while True:
+                    while free and not self._stop_count and (following := waiting.take()) is not None:
+                        task, attempt = following
                         try:
                             child = self._start(task, attempt, free[0], threads)
                         except OSError as error:
@@ -107,12 +111,15 @@ class LocalLauncher:
                         running.remove(child)
                         free.append(child.slot)
                         outcome = self._outcome(child)
-                        if self._retry(outcome):
+                        if self._retry(child, outcome):
                             observer.retried(child.task, outcome.error)
-                            waiting.appendleft((child.task, child.attempt + 1))
+                            waiting.put_back(child.task, child.attempt + 1)
                         else:
                             end(outcome)
+                    self._end_hanging(running)
                     observer.tick()
+                    if not running and waiting.is_empty():
+                        break
                     if running:
                         time.sleep(POLL_SECONDS)
             finally:
@@ -144,9 +151,22 @@ class LocalLauncher:
             raise
         return _Child(task, attempt, slot, process, log)
 
-    def _retry(self, outcome: Outcome) -> bool:
-        code = outcome.returncode
-        return code is not None and died_of_signal(code) is not None and outcome.attempts <= self.retries
+    def _retry(self, child: _Child, outcome: Outcome) -> bool:
+        if outcome.state != "failed" or child.told is not None:
+            return False
+        return outcome.returncode != USAGE_ERROR and outcome.attempts <= self.retries
+
+    def _end_hanging(self, running: Sequence[_Child]) -> None:
+        """SIGTERM to children whose time is up, SIGKILL to those that ignore it."""
+        now = time.monotonic()
+        for child in running:
+            if child.told is not None:
+                if now - child.told > self.grace and child.process.poll() is None:
+                    _kill(child)
+            elif child.task.limit is not None and now - child.start > child.task.limit:
+                child.told = now
+                with contextlib.suppress(ProcessLookupError):
+                    child.process.terminate()
 
     def _outcome(self, child: _Child, interrupted: bool = False) -> Outcome:
         child.log.close()
@@ -155,6 +175,10 @@ class LocalLauncher:
         if code == 0:  # also when it ended before the signal reached it
             return Outcome(child.task, "finished", seconds, child.attempt, code)
         error = describe_exit(code)
+        if child.told is not None:
+            return Outcome(
+                child.task, "failed", seconds, child.attempt, code, f"hung: {error} after {seconds:.0f} s"
+            )
         if not interrupted and (line := last_error(child.task.log)):
             error = f"{error}: {line}"
         return Outcome(
@@ -197,6 +221,32 @@ class LocalLauncher:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+class _Queue:
+    """Tasks with the number of their attempt: first those of a source, taken when wanted, then retries."""
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        self._source = iter(tasks)
+        self._next: Task | None = None
+        self._again: deque[tuple[Task, int]] = deque()
+
+    def take(self) -> tuple[Task, int] | None:
+        """The next task, None where there is none now."""
+        task, self._next = self._next or next(self._source, None), None
+        if task is not None:
+            return task, 1
+        return self._again.popleft() if self._again else None
+
+    def put_back(self, task: Task, attempt: int) -> None:
+        """A task that is to be tried once more."""
+        self._again.append((task, attempt))
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left; looks one task ahead."""
+        if self._next is None:
+            self._next = next(self._source, None)
+        return self._next is None and not self._again
 
 
 def _kill(child: _Child) -> None:

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 from rich.console import Console
 
 from .cells import Cell, by_key
-from .estimate import expected_seconds
 from .journal import Journal
 from .launcher import Launcher, Outcome, Task
 from .progress import Progress
+from .spec import BudgetSpec
+from .states import DONE, CellState, cell_states, is_done, stale_note
 from .store import StoredCell
+
+HANG_FACTOR, HANG_SECONDS = 2.0, 300.0
+"""A run with a time budget ends by itself; one that takes so much longer hangs."""
 
 Lookup = Callable[[], Mapping[str, StoredCell]]
 """Asks the tracking store for the recorded cells by run key."""
 
 
-@dataclass(frozen=True)
-class CellState:
-    """Where a cell stands.
+class Parents(Protocol):
+    """Runs that stand above the cells in MLflow's UI."""
 
-    Args:
-        cell: The cell.
-        state: `finished`, `running`, `failed`, `stopped` by the user, or `waiting`.
-        seconds: What its run took; None where it has not ended.
-        error: What went wrong, empty where nothing did.
-        run_id: Its MLflow run, empty without one.
-    """
+    def of(self, cell: Cell) -> str:
+        """The run id of a cell's parent, empty for none."""
 
-    cell: Cell
-    state: str
-    seconds: float | None = None
-    error: str = ""
-    run_id: str = ""
+    def update(self, cell: Cell) -> None:
+        """A run of the cell has ended."""
+
+    def close(self, states: Sequence[CellState]) -> None:
+        """The suite has ended, its cells in these states."""
 
 
 @dataclass(frozen=True)
@@ -54,33 +52,8 @@ class SuiteResult:
 
     @property
     def complete(self) -> bool:
-        """Whether every cell is finished."""
-        return all(s.state == "finished" for s in self.states)
-
-
-def stale_note(cells: Sequence[Cell], stored: Mapping[str, StoredCell]) -> str:
-    """Says how many finished runs of the suite are of no cell any more; empty where there is none."""
-    keys = {cell.key for cell in cells}
-    stale = sum(1 for key, run in stored.items() if run.state == "finished" and key not in keys)
-    return f"{stale} more finished runs in the store are of other code or configurations" if stale else ""
-
-
-def cell_states(cells: Sequence[Cell], stored: Mapping[str, StoredCell], journal: Journal) -> list[CellState]:
-    """Where every cell stands: the store says what is finished, the journal why something is not."""
-    ends = journal.last_ends()
-    return [_cell_state(cell, stored.get(cell.key), ends.get(cell.key)) for cell in cells]
-
-
-def _cell_state(cell: Cell, run: StoredCell | None, end: Mapping[str, Any] | None) -> CellState:
-    run_id = run.run_id if run else ""
-    if run and run.state in ("finished", "running"):
-        return CellState(cell, run.state, run.seconds, run_id=run_id)
-    if end and end.get("state") == "interrupted":
-        return CellState(cell, "stopped", run_id=run_id)
-    error = str(end.get("error", "")) if end else ""
-    if run or error:
-        return CellState(cell, "failed", error=error or (run.error if run else ""), run_id=run_id)
-    return CellState(cell, "waiting")
+        """Whether nothing is left to do: every cell is finished, or has used up its budget."""
+        return all(s.state in DONE for s in self.states)
 
 
 def run_suite(
@@ -92,6 +65,8 @@ def run_suite(
     journal: Journal,
     console: Console,
     command: Callable[[Cell], tuple[str, ...]] | None = None,
+    budget: BudgetSpec | None = None,
+    parents: Callable[[], Parents] | None = None,
 ) -> SuiteResult:
     """Run the cells that have no finished run yet.
 
@@ -107,28 +82,40 @@ def run_suite(
         journal: Where plan, logs and attempts go.
         console: Where progress is shown.
         command: The process of a cell; by default `integrand fit`.
+        budget: What one run may use; None sets no limit.
+        parents: Makes the runs that stand above the cells; called where something is to run.
 
     Raises:
         UsageError: Another process is running the suite, or two cells are the same.
         TrackingError: The store cannot be read.
     """
     known = by_key(cells)
+    budget = budget or BudgetSpec()
     with journal.lock():
         journal.write_plan(name, cells)
         before = lookup()
-        todo = {k: c for k, c in known.items() if k not in before or before[k].state == "failed"}
-        skipped = sum(1 for k in known if k in before and before[k].state == "finished")
-        console.print(_opening(name, cells, todo, skipped, journal, jobs), soft_wrap=True)
+        skipped = sum(is_done(before.get(k), budget) for k in known)
+        busy = {k for k in known if k in before and before[k].state == "running"}
+        todo = {k: c for k, c in known.items() if k not in busy and not is_done(before.get(k), budget)}
+        gone_on = sum(1 for k in todo if k in before and before[k].state in ("interrupted", "over budget"))
+        console.print(_opening(name, cells, todo, skipped, gone_on, journal, jobs), soft_wrap=True)
         if note := stale_note(cells, before):
             console.print(f"[dim]{note}[/dim]", soft_wrap=True)
-        make = command or (lambda cell: cell.command(name))
-        tasks = [Task(c.key, c.label, make(c), journal.log(c)) for c in todo.values()]
+        above = parents() if parents is not None and todo else None
+
+        def default(cell: Cell) -> tuple[str, ...]:
+            return cell.command(name, above.of(cell) if above else "", budget)
+
+        limit = None if budget.seconds is None else HANG_FACTOR * budget.seconds + HANG_SECONDS
+        make = command or default
+        tasks = [Task(c.key, c.label, make(c), journal.log(c), limit) for c in todo.values()]
+        whole = {k for k in todo if k not in before or before[k].state == "failed"}
         with Progress(console, todo, len(known), jobs, journal.durations()) as progress:
-            outcomes = launcher.launch(tasks, _Journalled(progress, todo, journal))
+            outcomes = launcher.launch(tasks, _Journalled(progress, todo, journal, whole, above))
         after = lookup()
         for outcome in outcomes:
             recorded = after.get(outcome.task.key)
-            if outcome.state == "finished" and (recorded is None or recorded.state != "finished"):
+            if outcome.state == "finished" and (recorded is None or recorded.state not in DONE):
                 error = (
                     "ended well, but the store has no finished run of it; integrand sync sends what was left"
                 )
@@ -136,14 +123,24 @@ def run_suite(
                     todo[outcome.task.key], Outcome(outcome.task, "failed", outcome.seconds, 1, 0, error)
                 )
         interrupted = len(outcomes) < len(tasks) or any(o.state == "interrupted" for o in outcomes)
-        return SuiteResult(tuple(cell_states(cells, after, journal)), skipped, interrupted)
+        states = cell_states(cells, after, journal, budget)
+        if above is not None:
+            above.close(states)
+        return SuiteResult(tuple(states), skipped, interrupted)
 
 
 def _opening(
-    name: str, cells: Sequence[Cell], todo: Mapping[str, Cell], skipped: int, journal: Journal, jobs: int
+    name: str,
+    cells: Sequence[Cell],
+    todo: Mapping[str, Cell],
+    skipped: int,
+    gone_on: int,
+    journal: Journal,
+    jobs: int,
 ) -> str:
     elsewhere = len(cells) - len(todo) - skipped
     text = f"suite {name}: {len(cells)} cells, {skipped} finished, {len(todo)} to run"
+    text += f" ({gone_on} of them from their last checkpoint)" if gone_on else ""
     text += f", {elsewhere} running in another process" if elsewhere else ""
     return text + (f"; {jobs} at a time, output in {journal.folder}/" if todo else "")
 
@@ -151,8 +148,17 @@ def _opening(
 class _Journalled:
     """Notes outcomes down before it shows them."""
 
-    def __init__(self, progress: Progress, cells: Mapping[str, Cell], journal: Journal) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        cells: Mapping[str, Cell],
+        journal: Journal,
+        whole: Collection[str],
+        parents: Parents | None,
+    ) -> None:
         self.progress = progress
+        self.whole = whole
+        self.parents = parents
         self.cells = cells
         self.journal = journal
         self.started = progress.started
@@ -162,22 +168,8 @@ class _Journalled:
 
     def ended(self, outcome: Outcome) -> None:
         """See `Observer`."""
-        self.journal.append(self.cells[outcome.task.key], outcome)
+        cell = self.cells[outcome.task.key]
+        self.journal.append(cell, outcome, cell.key in self.whole)
         self.progress.ended(outcome)
-
-
-def estimated_seconds(
-    cells: Sequence[Cell], journal: Journal, stored: Mapping[str, StoredCell]
-) -> float | None:
-    """Seconds of computing that the cells will take one after another, None where no run has ended yet.
-
-    Known are the journal's runs and, where there is no journal here, the store's runs of the same cells.
-    """
-    durations = journal.durations()
-    if not durations:
-        for cell in stored.values():
-            if cell.state == "finished" and cell.seconds is not None:
-                durations.setdefault("", []).append(cell.seconds)
-    expected = [expected_seconds(cell.experiment, durations) for cell in cells]
-    known = [seconds for seconds in expected if seconds is not None]
-    return sum(known) if len(known) == len(expected) else None
+        if self.parents is not None:
+            self.parents.update(cell)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,36 @@ from integrand.errors import UsageError
 PACKAGED = Path(__file__).resolve().parent.parent / "configs"
 """The configurations that ship with the package."""
 
-_KEYS = ("name", "experiments", "seeds", "overrides", "args")
+_KEYS = ("name", "experiments", "seeds", "overrides", "args", "budget", "sweep")
 # the suite sets these itself; a cell that had others would never be found again
 _RESERVED = ("seed_everything", "trainer.logger", "test_after_fit", "ckpt_path")
+
+
+@dataclass(frozen=True)
+class BudgetSpec:
+    """What one run may use.
+
+    Args:
+        seconds: Wall time of its fit; None sets no limit.
+        nfe: Evaluations of the field in training, forward and backward; None sets no limit.
+    """
+
+    seconds: float | None = None
+    nfe: float | None = None
+
+    def allows_more_than(self, by: str, limit: float) -> bool:
+        """Whether a run that the `time` or `nfe` budget of `limit` ended could go on under this one."""
+        own = {"time": self.seconds, "nfe": self.nfe}.get(by)
+        return own is None or own > limit
+
+    def arguments(self) -> tuple[str, ...]:
+        """Words of the command line that set the budget; none where there is none."""
+        limits = [("max_seconds", self.seconds), ("max_nfe", self.nfe)]
+        given = [f"--trainer.callbacks.{name}={limit:g}" for name, limit in limits if limit is not None]
+        return (f"--trainer.callbacks+={_BUDGET_CLASS}", *given) if given else ()
+
+
+_BUDGET_CLASS = "integrand.tracking.callbacks.Budget"
 
 
 @dataclass(frozen=True)
@@ -31,6 +58,8 @@ class SuiteSpec:
         seeds: One run each.
         variants: Sets of overrides, dotted option → value; every experiment runs with each of them.
         args: Further words for the command line of every run.
+        budget: What one run may use.
+        sweep: The search of `integrand suite sweep`, as the file states it; empty in a suite.
     """
 
     name: str
@@ -38,6 +67,8 @@ class SuiteSpec:
     seeds: tuple[int, ...]
     variants: tuple[Mapping[str, Any], ...] = ({},)
     args: tuple[str, ...] = ()
+    budget: BudgetSpec = BudgetSpec()
+    sweep: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_suite(name: str) -> SuiteSpec:
@@ -54,7 +85,7 @@ def read_suite(name: str) -> SuiteSpec:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{path} is not YAML: {' '.join(str(error).split())}", "see docs/comparison.md"
+            f"{path} is not YAML: {' '.join(str(error).split())}", "see docs/suites.md"
         ) from error
     if not isinstance(values, dict):
         raise UsageError(f"{path} is not a suite", f"a suite has the keys {', '.join(_KEYS)}")
@@ -74,6 +105,8 @@ def read_suite(name: str) -> SuiteSpec:
         _seeds(values.get("seeds", [0]), path),
         _variants(values.get("overrides"), path),
         _args(values.get("args", []), path),
+        _budget(values.get("budget"), path),
+        _sweep(values.get("sweep"), path),
     )
 
 
@@ -163,6 +196,45 @@ def _args(values: Any, path: Path) -> tuple[str, ...]:
         if word.startswith("--"):
             _refuse_reserved(word[2:], path)
     return words
+
+
+def _budget(values: Any, path: Path) -> BudgetSpec:
+    if values is None:
+        return BudgetSpec()
+    if not isinstance(values, dict) or not values or set(values) - {"seconds", "nfe"}:
+        raise UsageError(
+            f"{path}: budget {values!r} is none", "budget: {seconds: 600, nfe: 2e6}, or one of them"
+        )
+    return budget_of(values.get("seconds"), values.get("nfe"), f"{path}: budget")
+
+
+def budget_of(seconds: Any, nfe: Any, where: str) -> BudgetSpec:
+    """A budget from what a user wrote.
+
+    Raises:
+        UsageError: A limit is not a positive number.
+    """
+    limits = []
+    for name, value in (("seconds", seconds), ("nfe", nfe)):
+        try:
+            # YAML reads 2e6 as text
+            limit = None if value is None else float(value)
+        except (TypeError, ValueError):
+            limit = -1.0
+        if limit is not None and not 0 < limit < float("inf"):
+            raise UsageError(
+                f"{where}: {name} {value!r} is not a positive number", "leave it out for no limit"
+            )
+        limits.append(limit)
+    return BudgetSpec(*limits)
+
+
+def _sweep(values: Any, path: Path) -> Mapping[str, Any]:
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not values:
+        raise UsageError(f"{path}: sweep is not a search", "see docs/suites.md")
+    return values
 
 
 def _refuse_reserved(option: str, path: Path) -> None:

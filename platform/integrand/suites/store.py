@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from integrand.errors import TrackingError
 from integrand.tracking import names, process
 from integrand.tracking.store import open_store
+from integrand.tracking.unfinished import is_resumable
 from integrand.tracking.uris import redact, resolve_uri, sqlite_path
 
 _PAGE = 1000
+STATES = ("failed", "interrupted", "running", "over budget", "finished")
+"""States of recorded runs; where a cell has several runs, the later in this order counts."""
 
 
 @dataclass(frozen=True)
@@ -19,20 +22,27 @@ class StoredCell:
     """The run of a cell that counts.
 
     Args:
-        state: `finished`; `running` while a process of this machine works on it; else `failed`.
+        state: `finished`; `over budget` where that ended it; `running` while a process of this machine works
+            on it; `interrupted` where a signal or a crash ended it, so that it can go on; else `failed`.
         run_id: MLflow run id.
         seconds: How long it took, None while it runs.
         error: What ended it, empty where nothing is known.
+        stopped: `(by, limit)` of a run that its budget ended: `time` or `nfe`, and how much it was.
+        cell: What the suite calls the runs that differ only by seed.
+        metrics: Its newest values by MLflow's names.
     """
 
     state: str
     run_id: str
     seconds: float | None
     error: str
+    stopped: tuple[str, float] | None = None
+    cell: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def stored_cells(suite: str, tracking_uri: str | None = None, create: bool = False) -> dict[str, StoredCell]:
-    """The recorded runs of a suite by run key: a finished one wins over a running one over the latest failed.
+    """The recorded runs of a suite by run key; of several with one key the one that `choose` takes.
 
     Args:
         suite: Name of the suite and of its MLflow experiment.
@@ -59,8 +69,12 @@ def stored_cells(suite: str, tracking_uri: str | None = None, create: bool = Fal
 
 
 def choose(runs: Iterable[Any]) -> dict[str, StoredCell]:
-    """The run that counts for every run key, from MLflow runs in any order."""
-    order = {"failed": 0, "running": 1, "finished": 2}
+    """The run that counts for every run key, from MLflow runs in any order.
+
+    A finished one wins over one that its budget ended, that over a running one, that over an interrupted one,
+    that over a failed one; of equals the latest.
+    """
+    order = {state: i for i, state in enumerate(STATES)}
     chosen: dict[str, StoredCell] = {}
     for run in sorted(runs, key=lambda r: r.info.start_time or 0):
         key = run.data.tags.get(names.RUN_KEY)
@@ -75,18 +89,26 @@ def choose(runs: Iterable[Any]) -> dict[str, StoredCell]:
 def _cell(run: Any) -> StoredCell:
     tags, info = run.data.tags, run.info
     seconds = (info.end_time - info.start_time) / 1000 if info.end_time and info.start_time else None
+    metrics = dict(run.data.metrics)
+    if names.RESUMED in tags:
+        # the time between its processes is not its own
+        seconds = metrics.get("cost/fit_seconds", seconds)
+    cell = StoredCell("failed", info.run_id, seconds, "", cell=tags.get(names.CELL, ""), metrics=metrics)
+    by = tags.get(names.STOPPED_BY, "")
     if info.status == "FINISHED":
-        return StoredCell("finished", info.run_id, seconds, "")
-    if (
-        info.status == "RUNNING"
-        and tags.get(names.PROCESS_HOST) == process.host()
-        and not process.is_dead(tags)
-    ):
-        return StoredCell("running", info.run_id, None, "")
+        if by not in ("time", "nfe"):
+            return replace(cell, state="finished")
+        limit = float(tags.get(names.STOP_LIMIT, "inf"))
+        reason = tags.get(names.STOP_REASON, by)
+        return replace(cell, state="over budget", error=reason, stopped=(by, limit))
+    here = tags.get(names.PROCESS_HOST) == process.host()
+    if info.status == "RUNNING" and here and not process.is_dead(tags):
+        return replace(cell, state="running", seconds=None)
     # RUNNING without a living process was killed before it could say so
     status = "died" if info.status == "RUNNING" else info.status.lower()
     message = tags.get(names.ERROR_MESSAGE, "").strip()
-    return StoredCell("failed", info.run_id, seconds, f"{status}: {message}" if message else status)
+    state = "interrupted" if is_resumable(info.status, tags) else "failed"
+    return replace(cell, state=state, error=f"{status}: {message}" if message else status)
 
 
 def _search(client: Any, experiment_id: str) -> Iterable[Any]:

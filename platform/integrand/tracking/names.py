@@ -28,12 +28,15 @@ STATUS = "status"
 STOPPED_BY = "stopped_by"
 """`time`, `nfe` or `pruner`, where one of them ended a run before its last epoch."""
 STOP_REASON = "stop_reason"
+STOP_LIMIT = "stop_limit"
+"""The budget that was used up, a number."""
 RESUMED = "resumed"
 """How often the run was gone on with after an interruption."""
-ENDINGS = (ERROR_TYPE, ERROR_MESSAGE, STOPPED_BY, STOP_REASON)
+ENDINGS = (ERROR_TYPE, ERROR_MESSAGE, STOPPED_BY, STOP_REASON, STOP_LIMIT)
 """What says how a run ended, besides its status."""
 
 ROLE = "role"
+"""Of a run that is no experiment but a suite's parent or a report; experiments have none."""
 ROLE_PARENT = "suite-parent"
 """Role of a run that trains nothing and only collects the seeds of one cell of a suite."""
 NOTE = "mlflow.note.content"
@@ -49,6 +52,13 @@ PARENT_RUN = "mlflow.parentRunId"
 
 CHECKPOINT_KEY = "integrand"
 """Key of a checkpoint under which `config`, `spec`, `run_id`, `family` and `rng` stand."""
+
+# What MLflow's UI shows first: groups of charts, and charts in a group, stand in alphabetical order.
+QUALITY = "basics/quality"
+NFE = "basics/nfe"
+COST = "basics/cost_seconds"
+TOTAL_NFE = "basics/total_nfe"
+TOTAL_EPOCHS = "basics/total_epochs"
 
 RECORD = "record.json"
 PROVENANCE = "provenance.json"

@@ -16,16 +16,20 @@ def run_link(experiment_id: str, run_id: str, text: str) -> str:
     return f"[{text}](#/experiments/{experiment_id}/runs/{run_id})"
 
 
+def reports_link(experiment_id: str, text: str) -> str:
+    """A Markdown link to the reports that an experiment has, now or later."""
+    return f"[{text}](#/experiments/{experiment_id}/runs?searchFilter=tags.role%20%3D%20%27comparison%27)"
+
+
 def run_note(record: RunRecord, experiment_id: str) -> str:
     """The description of one run, from a record that has family, data, solver and seed."""
     data = record.data.get("name", "")
     what = f"**{record.family}** on **{data}**" if data else f"**{record.family}**"
-    lines = [
-        f"{what}, seed {record.seed}" if record.seed is not None else what,
-        f"solver {record.solver}" + (f", gradient {record.gradient}" if record.gradient else "")
-        if record.solver
-        else "",
-    ]
+    seed = f"seed {record.seed}" if record.seed is not None else ""
+    solver = f"solver {record.solver}" if record.solver else ""
+    gradient = f"gradient {record.gradient}" if record.gradient else ""
+    # the UI folds a description after a few lines: the links must stand above the fold
+    first = ", ".join(filter(None, (what, seed, solver, gradient)))
     files = (
         (f"{names.CONFIG_DIR}/fit.yaml", "configuration"),
         (f"{names.CHECKPOINT_DIR}/best.ckpt", "best checkpoint"),
@@ -35,10 +39,11 @@ def run_note(record: RunRecord, experiment_id: str) -> str:
         (names.PROVENANCE, "provenance"),
     )
     links = " · ".join(artifact_link(experiment_id, record.run_id, path, text) for path, text in files)
+    links += f" · {reports_link(experiment_id, 'reports')}"
     commands = "\n".join(
         f"- {text}: `{command}`"
         for text, command in (
-            ("report", f"integrand report --experiment {record.experiment}"),
+            ("make a report", f"integrand report --experiment {record.experiment}"),
             (
                 "test at another tolerance",
                 f"integrand test --run {record.run_id[:8]} --model.solver.rtol 1e-6",
@@ -47,4 +52,4 @@ def run_note(record: RunRecord, experiment_id: str) -> str:
         )
         if record.solver or "rtol" not in command
     )
-    return "\n\n".join([*filter(None, lines), links, commands])
+    return "\n\n".join([first, links, commands])

@@ -64,7 +64,7 @@ def find_run(
     uri = resolve_uri(tracking_uri)
     client = client or open_store(uri)
     experiments = {e.experiment_id: e.name for e in _experiments(client, uri, experiment)}
-    runs = [r for r in _matching(client, list(experiments), which) if not is_parent(r.data.tags)]
+    runs = [r for r in _matching(client, list(experiments), which) if is_experiment(r.data.tags)]
     if which == "latest":
         runs = runs[:1]
     where = f"experiment {experiment!r} of {redact(uri)}" if experiment else redact(uri)
@@ -87,9 +87,9 @@ def find_run(
     )
 
 
-def is_parent(tags: Mapping[str, str]) -> bool:
-    """Whether a run with these tags trains nothing and only collects others in the UI."""
-    return tags.get(names.ROLE) == names.ROLE_PARENT
+def is_experiment(tags: Mapping[str, str]) -> bool:
+    """Whether a run with these tags is one of a model on data, and not a suite's parent or a report."""
+    return names.ROLE not in tags
 
 
 def config_path(run: RunHandle) -> Path:
@@ -157,7 +157,7 @@ def _experiments(client: Any, uri: str, experiment: str | None) -> list[Any]:
 
 def _matching(client: Any, experiment_ids: list[str], which: str) -> list[Any]:
     if which == "latest":
-        # the newest that is a run and not the parent of some
+        # parents and reports are among them
         return _search(client, experiment_ids, "", 50)
     text = json.dumps(which)[1:-1].replace("'", "")
     if text and all(c in "0123456789abcdef" for c in text):

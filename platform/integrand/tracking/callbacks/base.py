@@ -27,10 +27,13 @@ def tracker_of(trainer: Trainer) -> MLflowTracker | None:
     return next((logger for logger in trainer.loggers if isinstance(logger, MLflowTracker)), None)
 
 
-def say_stopped(tracker: MLflowTracker, by: str, reason: str) -> None:
-    """Record why a run ends before its last epoch; see `RunRecord.stopped`."""
+def say_stopped(tracker: MLflowTracker, by: str, reason: str, limit: float | None = None) -> None:
+    """Record why a run ends before its last epoch, and the limit it reached; see `RunRecord.stopped`."""
     tracker.record.stopped = {"by": by, "reason": reason}
-    tracker.set_tags({names.STOPPED_BY: by, names.STOP_REASON: reason})
+    tags = {names.STOPPED_BY: by, names.STOP_REASON: reason}
+    if limit is not None:
+        tags[names.STOP_LIMIT] = tracker.record.stopped["limit"] = f"{limit:g}"
+    tracker.set_tags(tags)
 
 
 def stage_name(stage: Any) -> str:

@@ -82,16 +82,16 @@ class Budget(TrackingCallback):
         rows = gathered(trainer, [self._nfe, self._seconds()])
         nfe, seconds = sum(row[0] for row in rows), max(row[1] for row in rows)
         if self.max_seconds is not None and seconds >= self.max_seconds:
-            by, reason = "time", f"{seconds:.1f} s of {self.max_seconds:g} s used"
+            by, limit, reason = "time", self.max_seconds, f"{seconds:.1f} s of {self.max_seconds:g} s used"
         elif self.max_nfe is not None and nfe >= self.max_nfe:
-            by, reason = "nfe", f"{nfe:.0f} of {self.max_nfe:g} evaluations used"
+            by, limit, reason = "nfe", self.max_nfe, f"{nfe:.0f} of {self.max_nfe:g} evaluations used"
         else:
             return False
         trainer.should_stop = True
         if self.tracker is not None:
             epochs = "" if trainer.max_epochs in (None, -1) else f" of {trainer.max_epochs}"
             where = f"in epoch {trainer.current_epoch + 1}{epochs}, step {trainer.global_step}"
-            say_stopped(self.tracker, by, f"{reason} {where}")
+            say_stopped(self.tracker, by, f"{reason} {where}", limit)
         return True
 
 

@@ -8,25 +8,20 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
+from .. import names
 from .base import TrackingCallback, step_of
 from .best_final import monitor_of
 
-QUALITY = "quality"
-NFE = "nfe"
-NFE_TOTAL = "nfe_total"
-SECONDS = "train_seconds"
-
 
 class Headline(TrackingCallback):
-    """Records `quality`, `nfe`, `nfe_total` and `train_seconds` at the end of every epoch.
-
-    Names without a `/` stand above all groups in the UI, whatever the family calls its own metrics:
+    """Records `basics/…` at the end of every epoch, under names that are the same for all families.
 
     - `quality`: the module's `monitor`.
     - `nfe`: forward evaluations of the field per training batch.
-    - `nfe_total`: forward and backward evaluations in training so far; as the x axis of a chart of
+    - `cost_seconds`: seconds of training so far, without validation.
+    - `total_nfe`: forward and backward evaluations in training so far; as the x axis of a chart of
       `quality` it shows quality against NFE.
-    - `train_seconds`: seconds of training so far, without validation.
+    - `total_epochs`: epochs so far, for the x axis too.
     """
 
     def __init__(self) -> None:
@@ -39,13 +34,13 @@ class Headline(TrackingCallback):
             return
         last = tracker.history.last
         self._seconds += last.get("cost/epoch_seconds", 0.0)
-        values = {SECONDS: self._seconds}
+        values = {names.COST: self._seconds, names.TOTAL_EPOCHS: trainer.current_epoch + 1.0}
         monitored = trainer.callback_metrics.get(monitor_of(pl_module)[0])
         if isinstance(monitored, torch.Tensor) and math.isfinite(quality := float(monitored)):
-            values[QUALITY] = quality
+            values[names.QUALITY] = quality
         if "solver/nfe_forward" in last:
-            values[NFE] = last["solver/nfe_forward"]
-            values[NFE_TOTAL] = sum(
+            values[names.NFE] = last["solver/nfe_forward"]
+            values[names.TOTAL_NFE] = sum(
                 last.get(f"solver/nfe_{way}_total", 0.0) for way in ("forward", "backward")
             )
         tracker.epoch = trainer.current_epoch
