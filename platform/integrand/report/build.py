@@ -92,13 +92,15 @@ def _facts(comparison: Comparison, runs: Sequence[RunRecord], groups: int) -> tu
 
 def _part(number: int, part: Part, comparison: Comparison, ids: dict[str, Identity]) -> PartView:
     key = f"data-{number + 1}"
+    tables = {table.key: table for table in part_tables(comparison, part)}
+    table = tables.pop("differences", None)
     return PartView(
         key,
         str(part.data),
         part.data.name,
-        {table.key: table for table in part_tables(comparison, part)},
+        tables,
         cost_figures(f"{key}-cost", comparison, part, ids),
-        difference_figure(f"{key}-differences", comparison, part, ids),
+        difference_figure(f"{key}-differences", comparison, part, ids, table) if table else None,
         matrix(part),
         curve_figures(f"{key}-curve", comparison, part, ids, TRAINING),
         curve_figures(f"{key}-curve", comparison, part, ids, EVALUATIONS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from integrand.comparison import formatting
+from integrand.comparison import describe, formatting
 from integrand.comparison.quantities import COSTS, Cost, Metric
 from integrand.comparison.results import Comparison, Curve, Part, Row
 from integrand.comparison.tabular import Cell, Column, Table
@@ -15,6 +15,7 @@ from .figures.forest import forest
 from .figures.scatter import Point, scatter
 from .identity import Identity
 from .page import Figure
+from .summary import differs
 from .wording import enumeration, minus, plural
 
 Identities = Mapping[str, Identity]
@@ -31,8 +32,8 @@ _SAMPLED = 6
 
 
 def cost_figures(key: str, comparison: Comparison, part: Part, ids: Identities) -> tuple[Figure, ...]:
-    """Quality against every cost that any group recorded."""
-    shown = [cost for cost in COSTS if any(row.costs.get(cost.key) for row in part.rows)]
+    """Quality against every cost in which groups differ."""
+    shown = [cost for cost in COSTS if differs(part, cost)]
     return tuple(_cost_figure(f"{key}-{cost.key}", comparison, part, cost, ids) for cost in shown)
 
 
@@ -41,12 +42,8 @@ def _cost_figure(key: str, comparison: Comparison, part: Part, cost: Cost, ids: 
     rows = [row for row in part.rows if row.costs.get(cost.key)]
     points = [_point(row, metric, cost, ids[row.label], row.label in front) for row in rows]
     absent = [row.label for row in part.rows if row not in rows]
-    axis = getattr(cost, "axis", "") or cost.label
-    alt = f"Scatter plot of {metric.label} against {axis} for {plural(len(rows), 'group')}. " + " ".join(
-        f"{p.text}." for p in points[:8]
-    )
-    if front:
-        alt += f" Pareto front: {enumeration(front)}."
+    axis = cost.axis
+    alt = minus(describe.alt_quality_against_cost(comparison, part, cost))
     caption = "Large marks are means with their 95 % intervals, small marks single seeds."
     caption += " The line is the Pareto front of the means." if front else ""
     caption += f" Not recorded for {enumeration(absent)}." if absent else ""
@@ -100,58 +97,46 @@ def _mean(row: Row, cost: Cost) -> float | None:
     return found.mean if found else None
 
 
-def difference_figure(key: str, comparison: Comparison, part: Part, ids: Identities) -> Figure | None:
+def difference_figure(
+    key: str, comparison: Comparison, part: Part, ids: Identities, table: Table
+) -> Figure | None:
     """The forest plot; None where no group shares a seed with the reference."""
     metric = comparison.metric
-    lines, cells = [], []
-    for row in part.rows:
-        found = row.difference
-        if found is None or found.paired is None:
-            continue
-        e = found.paired.estimate
-        shown = minus(formatting.difference(e, metric.scale))
-        p = formatting.p_value(found.p_t)
-        verdict = "not told apart" if found.verdict == "tie" else found.verdict
-        lines.append(
-            ForestLine(
-                ids[row.label],
-                metric.scale * e.mean,
-                None if e.low is None else metric.scale * e.low,
-                None if e.high is None else metric.scale * e.high,
-                shown,
-                f"{row.label}: {shown}{' points' if metric.percent else ''} over {plural(e.n, 'seed')}, "
-                f"{verdict}, corrected p {p}",
-                found.verdict in {"better", "worse"},
-            )
-        )
-        cells.append(
-            (
-                Cell(row.label, row.label),
-                Cell(str(e.n), e.n),
-                Cell(shown, e.mean),
-                Cell(p, found.p_t),
-                Cell(verdict, verdict),
-            )
-        )
+    lines = [line for row in part.rows if (line := _difference(row, metric, ids)) is not None]
     if not lines:
         return None
     unit = "points" if metric.percent else metric.name
     better = "left" if metric.mode == "min" else "right"
     label = f"difference to {part.reference} ({unit})"
     alt = f"Forest plot of paired differences of {metric.label} to {part.reference}. " + " ".join(
-        f"{line.text}." for line in lines[:12]
+        f"{line.text}." for line in lines[: describe.MAX_NAMED]
     )
     caption = (
         f"Mean difference to {part.reference} over common seeds with its 95 % interval; better is to the "
         f"{better}. Filled marks are told apart from zero by the Holm-corrected test, hollow ones are not."
     )
-    table = Table(
-        key,
-        label,
-        (Column("group", False), Column("seeds"), Column("Δ"), Column("p (Holm)"), Column("verdict", False)),
-        tuple(cells),
-    )
     return Figure(key, "Paired differences", forest(lines, label, alt), caption, table)
+
+
+def _difference(row: Row, metric: Metric, ids: Identities) -> ForestLine | None:
+    """A line of the forest plot; None for the reference and for groups without common seeds."""
+    found = row.difference
+    if found is None or found.paired is None:
+        return None
+    e = found.paired.estimate
+    shown = minus(formatting.difference(e, metric.scale))
+    points = " points" if metric.percent else ""
+    verdict = "not told apart" if found.verdict == "tie" else found.verdict
+    return ForestLine(
+        ids[row.label],
+        metric.scale * e.mean,
+        None if e.low is None else metric.scale * e.low,
+        None if e.high is None else metric.scale * e.high,
+        shown,
+        f"{row.label}: {shown}{points} over {plural(e.n, 'seed')}, {verdict}, "
+        f"corrected p {formatting.p_value(found.p_t)}",
+        found.verdict in {"better", "worse"},
+    )
 
 
 def curve_figures(
@@ -160,28 +145,22 @@ def curve_figures(
     """The named quantities over training, each over all groups that recorded it."""
     found = []
     for name in names:
-        series = [(row.label, row.curves[name]) for row in part.rows if name in row.curves]
         # backward evaluations that nobody makes are no figure
-        if any(any(curve.mean) for _, curve in series):
-            found.append(_curve_figure(f"{key}-{name}", name, comparison.metric, series, ids))
+        if any(any(row.curves[name].mean) for row in part.rows if name in row.curves):
+            found.append(_curve_figure(f"{key}-{name}", name, comparison, part, ids))
     return tuple(found)
 
 
-def _curve_figure(
-    key: str, name: str, metric: Metric, series: list[tuple[str, Curve]], ids: Identities
-) -> Figure:
-    scale = metric.scale if name == "quality" else 1.0
+def _curve_figure(key: str, name: str, comparison: Comparison, part: Part, ids: Identities) -> Figure:
+    series = [(row.label, row.curves[name]) for row in part.rows if name in row.curves]
+    scale = comparison.metric.scale if name == "quality" else 1.0
     lines = [_line(ids[label], curve, scale) for label, curve in series]
     recorded = series[0][1].series
     y_label = _y_label(name, recorded, scale)
     title, tab = CURVES[name]
-    # the most telling few; all of them are in the table
-    alt = f"{title}: {y_label} by epoch. " + " ".join(
-        f"{label} from {line.shown[0]} to {line.shown[-1]}."
-        for (label, _), line in zip(series[:8], lines, strict=False)
-    )
+    alt = minus(describe.alt_curves(comparison, part, name))
     methods = sorted({curve.method for _, curve in series if curve.method})
-    caption = f"Mean over seeds; {enumeration(methods)}." if methods else "Mean over seeds."
+    caption = f"Lines and bands: {'; '.join(methods)}."
     svg = curves(lines, "epoch", y_label, alt)
     return Figure(
         key, title, svg, caption, _sampled(key, title, lines), tuple(line.identity for line in lines), tab

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from integrand.comparison import formatting
 from integrand.comparison.groups import LeftOut
-from integrand.comparison.quantities import COSTS, Metric
+from integrand.comparison.quantities import COSTS, Cost, Metric
 from integrand.comparison.results import Comparison, Difference, Part
 
 from .page import Findings
 from .wording import enumeration, minus, plural
 
-NAMED = 12
+NAMED = 8
 """Sentences of one kind before the rest is left to the tables."""
 
 
@@ -72,18 +72,30 @@ def _sentence(found: Difference, metric: Metric) -> str:
 
 def _fronts(part: Part) -> tuple[str, ...]:
     """Who is on the Pareto fronts; costs with the same front share a sentence."""
-    if len(part.rows) < 2:
-        return ()
     costs: dict[tuple[str, ...], list[str]] = {}
     for cost in COSTS:
-        if front := part.pareto.get(cost.key, ()):
+        front = part.pareto.get(cost.key, ())
+        if front and differs(part, cost):
             costs.setdefault(front, []).append(cost.label)
-    return tuple(
-        f"{front[0]} has both the best mean quality and the best {enumeration(names)}."
-        if len(front) == 1
-        else f"Along the Pareto front against {enumeration(names)}: {' → '.join(front)}."
-        for front, names in costs.items()
-    )
+    return tuple(_front(front, names, part) for front, names in costs.items())
+
+
+def _front(front: Sequence[str], names: Sequence[str], part: Part) -> str:
+    if len(front) == 1:
+        return f"{front[0]} has both the best mean quality and the best {enumeration(names)}."
+    if len(front) == len(part.rows) > 2:
+        return f"Every group is on the Pareto front against {enumeration(names)}: more buys better means."
+    if len(front) > NAMED:
+        return (
+            f"{len(front)} of {len(part.rows)} groups are on the Pareto front against {enumeration(names)}."
+        )
+    return f"Along the Pareto front against {enumeration(names)}: {' → '.join(front)}."
+
+
+def differs(part: Part, cost: Cost) -> bool:
+    """Whether a cost tells any groups of the part apart."""
+    means = {found.mean for row in part.rows if (found := row.costs.get(cost.key))}
+    return len(means) > 1
 
 
 def _cut(sentences: Sequence[str]) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from .axes import Frame, Scale, figure, left_margin, padded, responsive
 from .svg import Size, element, join, path
 
 WIDE, NARROW, SMALL = Size(860, 400), Size(360, 340, narrow=True), Size(360, 250, narrow=True)
+MANY = 5
+"""Lines beyond which bands are drawn paler, since they cover each other."""
 LOG_RATIO = 50.0
 """A vertical axis is logarithmic where the largest mean is this many times the smallest."""
 
@@ -76,8 +78,9 @@ def _draw(size: Size, lines: Sequence[Line], x_label: str, y_label: str, alt: st
     x = Scale(x0, x1, left + 6, size.width - 12, whole=True)
     frame = Frame(size, left, x, y, x_label, y_label)
     drawn = [_band(line, x, y) for line in lines] + [_line(line, x, y) for line in lines]
+    class_ = "curves many" if len(lines) > MANY else "curves"
     return figure(
-        size, alt, frame.draw(), join(drawn), element("g", class_="crosshair"), class_="curves",
+        size, alt, frame.draw(), join(drawn), element("g", class_="crosshair"), class_=class_,
         data_x=_scale(x), data_y=_scale(y), data_log=y.kind == "log", tabindex="0",
     )  # fmt: skip
 
