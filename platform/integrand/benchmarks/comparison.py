@@ -5,24 +5,64 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import random
 import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from integrand.errors import UsageError
 from integrand.record import RunRecord
 
 TARGET_SECONDS = 10.0
 """Wall time that 1,000 records may take; other numbers are held to the same time per record."""
-TARGET_BYTES = 2e9
+TARGET_GIGABYTES = 2.0
 """Peak resident memory of 10,000 records or fewer."""
 FAMILIES = 10
 POINTS = 400
-"""Points per series: ten epochs of forty recorded steps."""
+"""Points per series: forty epochs of ten recorded values."""
 _SERIES = ("train/loss", "train/acc", "val/loss", "val/acc", "solver/nfe_forward", "solver/nfe_backward")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measured quantity and what it may be at most."""
+
+    name: str
+    value: float
+    unit: str
+    target: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the target is met."""
+        return self.value < self.target
+
+
+Step = Callable[[Path, int, Path], list[Measured]]
+"""Takes the folder of records, their number and a folder to write to; runs on the records of the whole
+benchmark, one step after the other."""
+
+
+def measure_compare(records: Path, runs: int, out: Path) -> list[Measured]:
+    """`integrand compare --records`: time, and the peak memory of this process so far."""
+    from integrand.cli import compare
+
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        compare.run(["--records", str(records), "--out", str(out)])
+    seconds = time.perf_counter() - start
+    return [
+        Measured("compare", seconds, "s", TARGET_SECONDS * max(1.0, runs / 1000)),
+        Measured("memory", peak_gigabytes(), "GB", TARGET_GIGABYTES * max(1.0, runs / 10_000)),
+    ]
+
+
+STEPS: list[Step] = [measure_compare]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,55 +76,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Generate records, compare them as `integrand compare --records` does, and check time and memory.
+    """Generate records, take every step of `STEPS` on them, and hold what it measured to its targets.
 
     Returns:
-        0 where both targets are met, else 1.
+        0 where all targets are met, else 1.
 
     Raises:
         UsageError: A number is out of range.
     """
-    from integrand.cli import compare
-
     if args.runs < 2 or args.points < 0:
         raise UsageError(f"--runs {args.runs} --points {args.points} is too few", "take at least two runs")
+    with generated_records(args.runs, args.points) as folder:
+        size = sum(path.stat().st_size for path in folder.rglob("record.json"))
+        print(f"{args.runs:,} records, {size / 1e6:.0f} MB")
+        met = True
+        for number, step in enumerate(STEPS):
+            for found in step(folder, args.runs, folder.parent / f"out-{number}"):
+                met = met and found.met
+                print(
+                    f"{found.name:12} {found.value:8.2f} {found.unit:3} "
+                    f"target < {found.target:g} {found.unit}   {'met' if found.met else 'MISSED'}"
+                )
+    return 0 if met else 1
+
+
+@contextlib.contextmanager
+def generated_records(runs: int, points: int = POINTS) -> Iterator[Path]:
+    """A folder of generated records, removed afterwards."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        size = 0
-        for index in range(args.runs):
-            path = folder / "records" / f"{index:06d}" / "record.json"
+        folder = Path(name) / "records"
+        for index in range(runs):
+            path = folder / f"{index:06d}" / "record.json"
             path.parent.mkdir(parents=True)
-            size += path.write_text(
-                generate_record(index, args.runs, args.points).to_json(), encoding="utf-8"
-            )
-        start = time.perf_counter()
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            compare.run(["--records", str(folder / "records"), "--out", str(folder / "out")])
-        seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    allowed = TARGET_SECONDS * max(1.0, args.runs / 1000)
-    met = {"time": seconds < allowed, "memory": peak < TARGET_BYTES * max(1.0, args.runs / 10_000)}
-    print(f"{args.runs:,} records, {size / 1e6:.0f} MB, {len(printed.getvalue().splitlines())} lines printed")
-    print(f"time    {seconds:6.2f} s   target < {allowed:.0f} s   {'met' if met['time'] else 'MISSED'}")
-    print(f"memory  {peak / 1e9:6.2f} GB  target < 2 GB   {'met' if met['memory'] else 'MISSED'}")
-    return 0 if all(met.values()) else 1
+            path.write_text(generate_record(index, points).to_json(), encoding="utf-8")
+        yield folder
 
 
-def generate_record(index: int, runs: int, points: int = POINTS) -> RunRecord:
+def peak_gigabytes() -> float:
+    """The largest resident set of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # kilobytes on Linux, bytes on macOS (getrusage(2))
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def generate_record(index: int, points: int = POINTS) -> RunRecord:
     """A made-up record of the shape that tracking writes; the same index gives the same record.
 
-    One run in forty failed. Families differ by their mean accuracy and their NFE.
+    One run in forty failed. Families differ by their mean accuracy and their NFE; curves rise to the run's
+    accuracy. One run in twenty is an evaluation of an earlier one with another solver.
     """
-    draw = random.Random(index)
-    family, seed = index % FAMILIES, index // FAMILIES
-    accuracy = 0.80 + 0.01 * family + draw.gauss(0, 0.01)
-    failed = draw.random() < 1 / 40
+    draw = np.random.default_rng(index)
+    evaluation = index % 20 == 19 and index >= 20
+    source = index - 20 if evaluation else index
+    family, seed = source % FAMILIES, source // FAMILIES
+    accuracy = 0.80 + 0.01 * family + draw.normal(0, 0.01)
+    failed = bool(draw.random() < 1 / 40)
     nfe = float(6 * family)
-    solver = {"solver/nfe_forward": nfe, "solver/nfe_backward": 0.0, "solver/vjps": nfe}
-    series = {
-        name: [[step, step // 40, 0.05 * step, draw.random()] for step in range(points)] for name in _SERIES
-    }
-    return RunRecord(
+    record = RunRecord(
         run_id=f"{index:032x}",
         run_name=f"family-{family}-s{seed}",
         experiment="generated",
@@ -95,16 +143,40 @@ def generate_record(index: int, runs: int, points: int = POINTS) -> RunRecord:
         family=f"family-{family}",
         group="continuous",
         task="image-classification",
+        solver="dopri5 rtol=1e-3 atol=1e-3",
         data={"name": "generated", "digest": "sha256:0", "n_train": 6000, "n_val": 500, "n_test": 500},
         seed=seed,
         config_digest=f"{family:064x}",
         config={"model": {"class_path": f"Family{family}", "init_args": {"width": 16 + family}}},
         monitor={"name": "val/acc", "mode": "max"},
-        metrics={} if failed else {"final/test_acc": accuracy, "best/val_acc": accuracy + 0.01} | solver,
-        history=series,
-        cost={
-            "parameters": 10_000.0 + 100 * family,
-            "seconds_per_epoch": 1 + 0.1 * family + 0.05 * draw.random(),
-            "peak_memory_mb": 400.0 + family,
-        },
     )
+    if evaluation:
+        record.evaluates = {"run_id": f"{source:032x}", "epoch": 39}
+        record.solver = "euler, 8 steps"
+        record.metrics = {"final/test_acc": accuracy - 0.01, "test/acc": accuracy - 0.01}
+        return record
+    solver = {"solver/nfe_forward": nfe, "solver/nfe_backward": 0.0, "solver/vjps": nfe}
+    if not failed:
+        record.metrics = {
+            "final/test_acc": accuracy,
+            "best/val_acc": accuracy + 0.01,
+            "best/epoch": 39,
+        } | solver
+    record.cost = {
+        "parameters": 10_000.0 + 100 * family,
+        "seconds_per_epoch": 1 + 0.1 * family + 0.05 * float(draw.random()),
+        "peak_memory_mb": 400.0 + family,
+    }
+    per_epoch = max(1, points // 40)
+    rise = accuracy * (1 - np.exp(-np.arange(points) / max(1, points / 5)))
+    noise = draw.normal(0, 0.005, (len(_SERIES), points))
+    for name, wobble in zip(_SERIES, noise, strict=True):
+        record.history[name] = [
+            [step, step // per_epoch, round(0.05 * step, 3), value]
+            for step, value in enumerate((rise + wobble).tolist())
+        ]
+    record.history["solver/nfe_forward_total"] = [
+        [e * per_epoch, e, 0.5 * e, nfe * (e + 1) * 90] for e in range(40)
+    ]
+    record.history["solver/nfe_backward_total"] = [[e * per_epoch, e, 0.5 * e, 0.0] for e in range(40)]
+    return record

@@ -138,7 +138,7 @@ def _scale(axes: Axes, xs: Sequence[float]) -> None:
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.margins(x=0.18)
+    axes.margins(x=0.22)
     axes.autoscale_view()
     # no cost is negative: what is left of 0 is room for names
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value >= 0 else ""))

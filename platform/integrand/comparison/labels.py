@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox, ScaledTranslation, Transform
+from numpy.typing import NDArray
 
 # (dx, dy) in points from the mark, horizontal and vertical alignment, nearest first; the first free one is
 # taken: left or right of the mark, then above or below, then further up or down with a line
@@ -59,8 +61,8 @@ def place_labels(axes: Axes, marks: Sequence[Mark]) -> None:
     renderer = canvas.get_renderer()
     inside = axes.get_window_extent(renderer)
     centres = {mark: shifted(axes, mark.shift).transform((mark.x, mark.y)) for mark in marks}
-    boxes = [Bbox.from_extents(x - 7, y - 7, x + 7, y + 7) for x, y in centres.values()]
-    taken: list[Bbox] = []
+    boxes = np.array([(x - 7, y - 7, x + 7, y + 7) for x, y in centres.values()])
+    taken = np.empty((0, 4))
     for mark in sorted((m for m in marks if m.text), key=lambda m: (-centres[m][1], centres[m][0])):
         note = axes.annotate(
             mark.text, (mark.x, mark.y), (0, 0), xycoords=shifted(axes, mark.shift),
@@ -71,13 +73,13 @@ def place_labels(axes: Axes, marks: Sequence[Mark]) -> None:
         costs = []
         for index, place in enumerate(_PLACES):
             box = _moved(note, place, renderer)
-            outside = box.width * box.height - _overlap(box, inside)
-            hidden = 3 * sum(_overlap(box, other) for other in taken) + sum(_overlap(box, m) for m in boxes)
+            outside = box.width * box.height - _overlap(box, np.array([inside.extents]))
+            hidden = 3 * _overlap(box, taken) + _overlap(box, boxes)
             costs.append(5 * outside + hidden + 12 * index)
         best = costs.index(min(costs))
         if note.arrow_patch is not None:
             note.arrow_patch.set_visible(best >= _NEAR)
-        taken.append(_moved(note, _PLACES[best], renderer))
+        taken = np.vstack([taken, _moved(note, _PLACES[best], renderer).extents])
 
 
 def shifted(axes: Axes, points: float) -> Transform:
@@ -95,8 +97,9 @@ def _moved(note: Any, place: tuple[float, float, str, str], renderer: Any) -> Bb
     return Text.get_window_extent(note, renderer)
 
 
-def _overlap(a: Bbox, b: Bbox) -> float:
-    """Area that two boxes share, in square pixels."""
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
-    return float(max(0.0, width) * max(0.0, height))
+def _overlap(box: Bbox, others: NDArray[np.float64]) -> float:
+    """Area that a box shares with others, rows of left, bottom, right and top, in square pixels."""
+    left, bottom, right, top = others.T
+    width = np.minimum(box.x1, right) - np.maximum(box.x0, left)
+    height = np.minimum(box.y1, top) - np.maximum(box.y0, bottom)
+    return float(np.sum(np.clip(width, 0, None) * np.clip(height, 0, None)))
