@@ -38,6 +38,8 @@ class FamilyModule(pl.LightningModule):
     """`control`, `discrete`, `continuous`, `stochastic` or `generative`."""
     task: ClassVar[str] = ""
     """The `DataSpec.task` that the family solves."""
+    also: ClassVar[tuple[str, ...]] = ()
+    """Tasks whose data sets it takes besides, such as images by a generative family."""
     equation: ClassVar[str] = ""
     """The equation in one line, in the symbols of the reference."""
     reference: ClassVar[str] = ""
@@ -63,7 +65,7 @@ class FamilyModule(pl.LightningModule):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__()
-        if spec.task != self.task:
+        if spec.task not in (self.task, *self.also):
             raise SpecError(
                 f"{type(self).__name__} is for {self.task}, but the data set {spec.name} is for {spec.task}",
                 "choose a family of that task: integrand families",
@@ -108,7 +110,7 @@ class FamilyModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The injected optimiser and schedule."""
-        optimizer = self._make_optimizer(self.parameters())
+        optimizer = self._make_optimizer([p for p in self.parameters() if p.requires_grad])
         if self._make_lr_scheduler is None:
             return optimizer
         scheduler = self._make_lr_scheduler(optimizer)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import lightning.pytorch as L
@@ -101,7 +102,7 @@ class ImageDataModule(L.LightningDataModule):
     @property
     def spec(self) -> DataSpec:
         """What a model takes from the data."""
-        return self.card.spec
+        return replace(self.card.spec, bin_widths=tuple(self._scaling()[0]))
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import cast
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,14 +26,13 @@ def averaged(net: nn.Module, decay: float) -> AveragedModel:
     """
     if not 0 < decay < 1:
         raise UsageError(f"ema must lie between 0 and 1, got {decay}", "set model.ema to 0.999, or to null")
-
-    def follow(averages: list[Tensor], weights: list[Tensor], number: Tensor | int) -> None:
-        n = int(number)
-        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + n) / (10 + n)))
-
-    # torch's annotation allows for other kinds of averages than this one
-    average = AveragedModel(net, multi_avg_fn=cast(Callable[..., None], torch.no_grad()(follow)))
+    follow: Any = partial(_follow, decay)  # torch's annotation allows for other averages than this one
+    average = AveragedModel(net, multi_avg_fn=follow)
     average.requires_grad_(False)
     return average
 
 
+@torch.no_grad()
+def _follow(decay: float, averages: list[Tensor], weights: list[Tensor], number: Tensor | int) -> None:
+    n = int(number)
+    torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + n) / (10 + n)))

@@ -19,6 +19,8 @@ class DataSpec:
         num_classes: Number of classes, 0 where there are none.
         output_size: Length of the target vector of a regression, 0 elsewhere.
         class_names: Name of each class in label order; empty, or `num_classes` long.
+        bin_widths: Distance of neighbouring grey levels of each channel in the units of the input; empty for
+            continuous data. Likelihoods of images need it.
     """
 
     name: str
@@ -27,6 +29,7 @@ class DataSpec:
     num_classes: int = 0
     output_size: int = 0
     class_names: tuple[str, ...] = ()
+    bin_widths: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.class_names and len(self.class_names) != self.num_classes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,7 +14,7 @@ from .base import Backbone, TimeNet, check_sizes, time_column
 
 
 class Conv(Backbone):
-    """3×3 convolutions with softplus between, t as one more channel of each (FFJORD's field without squeezing).
+    """3×3 convolutions with softplus between, t as one more channel of each: FFJORD's field, unsqueezed.
 
     Args:
         hidden: Channels between the convolutions.
@@ -44,9 +46,7 @@ class ConvNet(TimeNet):
     def __init__(self, channels: int, hidden: int, layers: int) -> None:
         super().__init__()
         widths = [channels] + [hidden] * layers + [channels]
-        self.layers = nn.ModuleList(
-            nn.Conv2d(a + 1, b, 3, padding=1) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Conv2d(a + 1, b, 3, padding=1) for a, b in pairwise(widths))
 
     def forward(self, t: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Evaluate on images of shape (batch, channels, height, width); see `TimeNet.forward`."""

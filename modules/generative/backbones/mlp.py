@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -31,7 +32,9 @@ class MLP(Backbone):
     ) -> None:
         check_sizes(hidden=hidden, layers=layers)
         if frequencies < 0:
-            raise UsageError(f"frequencies must be 0 or more, got {frequencies}", "set model.backbone.frequencies")
+            raise UsageError(
+                f"frequencies must be 0 or more, got {frequencies}", "set model.backbone.frequencies"
+            )
         if activation not in _ACTIVATIONS:
             raise UsageError(f"no activation {activation!r}", f"choose from {', '.join(_ACTIVATIONS)}")
         self.hidden, self.layers, self.frequencies, self.activation = hidden, layers, frequencies, activation
@@ -61,9 +64,7 @@ class MLPNet(TimeNet):
         super().__init__()
         widths = [dim] + [hidden] * layers
         # the bias of a hidden layer is part of the time's map
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b, bias=False) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairwise(widths))
         self.time = nn.Linear(1 + 2 * frequencies, hidden * layers)
         self.classes = nn.Embedding(num_classes + 1, hidden * layers) if num_classes else None
         self.last = nn.Linear(hidden, dim)

@@ -1,0 +1,336 @@
+"""What every generative family shares: averaged weights, reproducible samples, scores and their account."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+from integrand.errors import SpecError, UsageError
+from integrand.solvers import SolveStats
+from integrand.spec import DataSpec
+
+from ..base import FamilyModule
+from .averaging import averaged
+from .backbones import Backbone, TimeNet, default_backbone
+from .evaluation import Evaluation, PointEvaluation
+from .noise import noise_rows, seed_of
+
+
+@dataclass
+class Samples:
+    """Generated samples with what they cost.
+
+    Args:
+        x: Shape (n, …), on the device of the network.
+        stats: The account of each batch that was generated.
+    """
+
+    x: Tensor
+    stats: list[SolveStats] = field(default_factory=list)
+
+    @property
+    def nfe(self) -> int:
+        """Evaluations of the network one after another: those of the batch that needed most."""
+        return max((s.nfe_forward for s in self.stats), default=0)
+
+
+class GenerativeModule(FamilyModule):
+    """A model of a distribution that can be sampled; subclasses say how it is trained and sampled.
+
+    It takes points (task `density`), and images of a classification set, whose labels it ignores unless the
+    family is conditional. Evaluation and sampling use the averaged weights.
+
+    Args:
+        spec: What the data set publishes; the command line fills it in.
+        backbone: The network; an MLP for points and convolutions for images where omitted.
+        ema: Decay of the average of the weights, null for none.
+        evaluation: How samples are scored in validation and test; by default distances for points, nothing
+            for images.
+        sample_batch: Samples that are generated at once.
+        optimizer: Makes the optimiser from the parameters; default Adam with lr 1e-3.
+        lr_scheduler: Makes the learning-rate schedule from the optimiser, stepped once an epoch.
+    """
+
+    group = "generative"
+    task = "density"
+    also: ClassVar[tuple[str, ...]] = ("image-classification",)
+    stochastic = True
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        backbone: Backbone | None = None,
+        ema: float | None = 0.999,
+        evaluation: Evaluation | None = None,
+        sample_batch: int = 1000,
+        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__(spec, optimizer, lr_scheduler)
+        if spec.task == "image-classification":
+            self.task = "image-generation"  # type: ignore[misc]  # a class may do several, a run does one
+        if sample_batch < 1:
+            raise UsageError(f"sample_batch must be at least 1, got {sample_batch}", "set model.sample_batch")
+        self.shape = spec.input_shape
+        self.net: TimeNet = (backbone or default_backbone(self.shape)).build(
+            self.shape, self.num_labels(spec)
+        )
+        self.average = averaged(self.net, ema) if ema is not None else None
+        if evaluation is None and len(self.shape) == 1:
+            evaluation = PointEvaluation()
+        self.evaluation = evaluation
+        self.sample_batch = sample_batch
+        self._seen: list[Tensor] = []
+        self._batches = 0
+
+    # ------------------------------------------------------------------ what a family supplies
+
+    @abstractmethod
+    def objective(self, x: Tensor, y: Tensor | None, stage: str) -> dict[str, Tensor]:
+        """What is logged for one batch as `<stage>/<name>`, 0-d tensors.
+
+        In training the optimiser minimises `loss` plus what `penalty` returns. In evaluation the global
+        generator is seeded before, so that every epoch draws the same.
+
+        Args:
+            x: Batch of data, shape (batch, …).
+            y: Labels, None where the data has none.
+            stage: `train`, `val` or `test`.
+        """
+
+    @abstractmethod
+    def generate(
+        self, noise: Tensor, rows: range, seed: int, sampler: Any = None, y: Tensor | None = None
+    ) -> tuple[Tensor, SolveStats]:
+        """Samples from noise by the weights that evaluation uses, without gradients.
+
+        Args:
+            noise: Standard normal, shape (batch, …).
+            rows: Indices of these samples in the whole set; what else a sampler draws must follow from
+                `seed` and these alone (`SampleNoise`).
+            seed: Seed of the whole set.
+            sampler: What to sample with in place of the family's own.
+            y: Class of each sample, shape (batch,), where the family is conditional.
+
+        Returns:
+            Samples of the shape of `noise`, and the account of this batch.
+        """
+
+    @classmethod
+    def num_labels(cls, spec: DataSpec) -> int:
+        """Number of classes that the network is conditioned on; 0 unless the family is conditional."""
+        return 0
+
+    def penalty(self) -> dict[str, Tensor]:
+        """Extra terms of the training loss by name, weights included; called once after a training batch."""
+        return {}
+
+    def extra_scores(self, data: Tensor, samples: Tensor, stage: str) -> dict[str, float]:
+        """Further scores at the end of a validation or test, logged as `<stage>/<name>`.
+
+        Args:
+            data: Every data point of the split.
+            samples: The samples that were scored.
+            stage: `val` or `test`.
+        """
+        return {}
+
+    # ------------------------------------------------------------------ training and evaluation
+
+    @property
+    def trained(self) -> TimeNet:
+        """The network that evaluation and sampling use: the averaged one where there is one."""
+        return self.net if self.average is None else cast(TimeNet, self.average.module)
+
+    @property
+    def active(self) -> TimeNet:
+        """The network of the present mode: the one that learns in training, else the one for evaluation."""
+        return self.net if self.training else self.trained
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Let the average follow after each step."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update_parameters(self.net)
+
+    def step(self, batch: Any, stage: str) -> Tensor:
+        """The loss of a batch; see `FamilyModule.step`."""
+        x, y = self.inputs(batch)
+        if stage == "train":
+            values = self.objective(x, y, stage)
+        else:
+            with self._fixed_draws(stage):
+                values = self.objective(x, y, stage)
+            self._seen.append(x.detach())
+        for name, value in values.items():
+            shown = name == "loss" and stage != "test"
+            self.log(
+                f"{stage}/{name}",
+                value.detach(),
+                on_step=False,
+                on_epoch=True,
+                batch_size=len(x),
+                sync_dist=True,
+                prog_bar=shown,
+            )
+        loss = values["loss"]
+        if stage == "train":
+            for name, term in self.penalty().items():
+                self.log(
+                    f"train/{name}",
+                    term.detach(),
+                    on_step=False,
+                    on_epoch=True,
+                    batch_size=len(x),
+                    sync_dist=True,
+                )
+                loss = loss + term
+        return loss
+
+    def inputs(self, batch: Any) -> tuple[Tensor, Tensor | None]:
+        """Data and labels of a batch.
+
+        Raises:
+            SpecError: The shape contradicts the spec.
+        """
+        x, y = (batch[0], batch[1]) if isinstance(batch, list | tuple) else (batch, None)
+        if tuple(x.shape[1:]) != self.shape:
+            raise SpecError(
+                f"batch of shape {tuple(x.shape)} contradicts the spec of {self.spec.name}: expected (batch, "
+                f"{', '.join(map(str, self.shape))})",
+                "give the model the data set that it was built for",
+            )
+        return x, y
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to collect data."""
+        self._begin()
+
+    def on_test_epoch_start(self) -> None:
+        """Begin to collect data."""
+        self._begin()
+
+    def on_validation_epoch_end(self) -> None:
+        """Score samples."""
+        if not self.trainer.sanity_checking:
+            self._score("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Score samples."""
+        self._score("test")
+
+    def _begin(self) -> None:
+        self._seen, self._batches = [], 0
+
+    @contextmanager
+    def _fixed_draws(self, stage: str) -> Iterator[None]:
+        """Random numbers that depend on the stage and the batch's place alone."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        rank = self.trainer.global_rank if self._trainer is not None else 0
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seed_of(stage, self._batches, rank))
+            yield
+        self._batches += 1
+
+    def _score(self, stage: str) -> None:
+        if not self._seen:
+            return
+        data = self._gathered(torch.cat(self._seen))
+        scores: dict[str, float] = {}
+        samples = data[:0]
+        if self.evaluation is not None:
+            reference, other = self.evaluation.split(data)
+            made = self.sample(len(reference), self.evaluation.seed)
+            samples, thorough = made.x, stage == "test"
+            scores = self.evaluation.compare(samples, reference, thorough)
+            floor = self.evaluation.compare(other, reference, thorough)
+            scores |= {f"{name}_floor": value for name, value in floor.items()}
+            scores |= {"num_samples": float(len(reference)), "sample_nfe": float(made.nfe)}
+        scores |= self.extra_scores(data, samples, stage)
+        for name, value in scores.items():
+            # every process has computed the same
+            self.log(f"{stage}/{name}", value, rank_zero_only=True)
+
+    def _gathered(self, x: Tensor) -> Tensor:
+        """The rows of every process in the order of the data set, which was dealt out row by row."""
+        if self.trainer.world_size == 1:
+            return x
+        rows = self.all_gather(x)
+        assert isinstance(rows, Tensor)
+        return rows.transpose(0, 1).flatten(0, 1)
+
+    # ------------------------------------------------------------------ sampling
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        seed: int = 0,
+        start: int = 0,
+        batch_size: int | None = None,
+        sampler: Any = None,
+        y: Tensor | None = None,
+    ) -> Samples:
+        """Samples start … start + n − 1 of the set that `seed` names.
+
+        A sample follows from seed and index: the batch size, n and the number of processes change it by
+        round-off alone, as long as the sampler keeps a step size per sample or takes fixed steps.
+
+        Args:
+            n: How many.
+            seed: Seed of the set.
+            start: Index of the first.
+            batch_size: How many at once; by default `sample_batch`.
+            sampler: What to sample with in place of the family's own.
+            y: Class of each of the n samples, where the family is conditional.
+
+        Raises:
+            SpecError: A sample is not finite.
+        """
+        size = batch_size or self.sample_batch
+        parts: list[Tensor] = []
+        stats: list[SolveStats] = []
+        mode = self.trained.training
+        self.trained.eval()
+        try:
+            for first in range(start, start + n, size):
+                rows = range(first, min(first + size, start + n))
+                noise = noise_rows(seed, rows.start, rows.stop, self.shape).to(self.device)
+                labels = None if y is None else y[rows.start - start : rows.stop - start].to(self.device)
+                x, account = self.generate(noise, rows, seed, sampler, labels)
+                parts.append(x)
+                stats.append(account)
+        finally:
+            self.trained.train(mode)
+        x = torch.cat(parts) if parts else torch.empty(0, *self.shape, device=self.device)
+        bad = int((~torch.isfinite(x).flatten(1).all(dim=1)).sum())
+        if bad:
+            raise SpecError(
+                f"{bad} of {n} samples are not finite",
+                "take a finer sampler, or a checkpoint of an earlier epoch",
+            )
+        return Samples(x, stats)
+
+    def pictures(self, stage: str) -> dict[str, npt.NDArray[np.floating]]:
+        """Arrays that the run's figures are drawn from.
+
+        Args:
+            stage: `val` or `test`.
+
+        Returns:
+            `samples` and `data`, shape (n, …), as far as there are any; subclasses add more.
+        """
+        if not self._seen:
+            return {}
+        data = torch.cat(self._seen)[:2000]
+        samples = self.sample(len(data) if len(self.shape) == 1 else 64, seed=0).x
+        return {"data": data.float().cpu().numpy(), "samples": samples.float().cpu().numpy()}

@@ -1,0 +1,199 @@
+"""What continuous flows share, however they are trained: sampling, likelihood, straightness, pictures."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jsonargparse import lazy_instance  # type: ignore[attr-defined]  # its __all__ is built at run time
+from torch import Tensor, nn
+
+from integrand.errors import UsageError
+from integrand.solvers import Dopri5, ODESolver, SolveStats
+from integrand.spec import DataSpec
+
+from .backbones import TimeNet
+from .base import GenerativeModule
+from .divergence import ExactTrace, HutchinsonTrace, Trace
+from .likelihood import Likelihood, log_likelihood
+from .noise import noise_rows
+
+DEFAULT_SAMPLER: ODESolver = lazy_instance(Dopri5, per_sample=True)
+"""A step size for every sample, so that a sample does not depend on its batch."""
+EXACT_UP_TO = 16
+"""Dimensions up to which the trace is exact in evaluation unless another is chosen."""
+
+
+class Velocity(nn.Module):
+    """A network as solvers call it.
+
+    Args:
+        net: f(t, x, y).
+        y: Class of each sample, None where there is none.
+    """
+
+    def __init__(self, net: TimeNet, y: Tensor | None = None) -> None:
+        super().__init__()
+        self.net = net
+        self.y = y
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        """Evaluate at t and x."""
+        value: Tensor = self.net(t, x, self.y)
+        return value
+
+
+class FlowModule(GenerativeModule):
+    """A flow ẋ = f(t, x) that carries N(0, I) at t = 0 to the data at t = 1.
+
+    Args:
+        spec: What the data set publishes; the command line fills it in.
+        solver: What integrates the flow from noise to samples, and from data to noise for likelihoods in
+            evaluation; any solver of the engine.
+        eval_trace: How likelihoods get the trace in evaluation; by default exactly in up to 16 dimensions,
+            else by one Hutchinson probe.
+        **kwargs: See `GenerativeModule`.
+    """
+
+    uses_solver = True
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        solver: ODESolver = DEFAULT_SAMPLER,
+        eval_trace: Trace | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(spec, **kwargs)
+        self.solver = solver
+        self.dim = math.prod(self.shape)
+        self.eval_trace = eval_trace or (ExactTrace() if self.dim <= EXACT_UP_TO else HutchinsonTrace())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Log p(x) in nats, shape (batch,)."""
+        return self.likelihood(x).log_prob
+
+    def likelihood(self, x: Tensor) -> Likelihood:
+        """Log p(x) of a batch by the network of the present mode; the solve joins the account."""
+        found = log_likelihood(self.active, x, self.solver, self.eval_trace)
+        self.solve_stats.append(found.stats)
+        return found
+
+    def likelihood_scores(self, x: Tensor) -> dict[str, Tensor]:
+        """Mean of −log p of a batch: `nll` in nats, and `bpd` in bits per dimension.
+
+        Images are dequantised first: each grey level becomes uniform over its width, and `bpd` counts bits of
+        the levels themselves, an upper bound (Theis et al. 2016).
+        """
+        nll = -self.likelihood(self.dequantised(x)).log_prob.mean()
+        return {"nll": nll, "bpd": (nll - self._log_levels) / (self.dim * math.log(2))}
+
+    def dequantised(self, x: Tensor) -> Tensor:
+        """The data with uniform noise of the width of a grey level; x itself where the data is continuous."""
+        if not self.spec.bin_widths:
+            return x
+        return x + x.new_tensor(self.spec.bin_widths).view(-1, 1, 1) * torch.rand_like(x)
+
+    @property
+    def _log_levels(self) -> float:
+        """Logarithm of the volume of one cell of grey levels, 0 for continuous data."""
+        pixels = math.prod(self.shape[1:])
+        return sum(math.log(width) * pixels for width in self.spec.bin_widths)
+
+    @torch.no_grad()
+    def generate(
+        self, noise: Tensor, rows: range, seed: int, sampler: Any = None, y: Tensor | None = None
+    ) -> tuple[Tensor, SolveStats]:
+        """Solve from noise at t = 0 to t = 1; see `GenerativeModule.generate`.
+
+        Raises:
+            UsageError: The sampler is no ODE solver.
+        """
+        solution = self._solver(sampler).solve(Velocity(self.trained, y), noise, [0.0, 1.0])
+        return solution.ys[-1], solution.stats
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, sampler: ODESolver | None = None) -> Tensor:
+        """The noise that the flow takes to x: the solve from t = 1 to t = 0."""
+        return self._solver(sampler).solve(Velocity(self.trained), x, [1.0, 0.0]).ys[-1]
+
+    @torch.no_grad()
+    def paths(self, noise: Tensor, num_times: int = 33) -> tuple[Tensor, Tensor]:
+        """Times (n_t,) and states (n_t, batch, …) of the flow from noise to samples."""
+        times = [i / (num_times - 1) for i in range(num_times)]
+        solution = self.solver.solve(Velocity(self.trained), noise, times)
+        return solution.ts, solution.ys
+
+    @torch.no_grad()
+    def straightness(self, noise: Tensor, num_times: int = 33) -> float:
+        """∫ E‖f(t, x(t)) − (x(1) − x(0))‖² dt along the flow (Liu et al. 2023).
+
+        It is 0 if the paths are straight lines at constant speed, so that one Euler step is exact.
+        """
+        ts, xs = self.paths(noise, num_times)
+        chord = xs[-1] - xs[0]
+        gaps = [
+            (self.trained(t.to(x.dtype), x) - chord).flatten(1).square().sum(dim=1).mean()
+            for t, x in zip(ts, xs, strict=True)
+        ]
+        return float(torch.trapezoid(torch.stack(gaps), dx=1 / (num_times - 1)))
+
+    def extra_scores(self, data: Tensor, samples: Tensor, stage: str) -> dict[str, float]:
+        """Straightness, and in the test the entropy of the data where its density is known.
+
+        `nll_floor` is the mean −log p of the true density on the same points.
+        """
+        scores = super().extra_scores(data, samples, stage)
+        density = getattr(getattr(self.trainer, "datamodule", None), "log_density", None)
+        exact = density(data) if density is not None and stage == "test" else None
+        if exact is not None:
+            scores["nll_floor"] = float(-exact.mean())
+        if self.evaluation is not None:
+            n = min(self.evaluation.num_samples, 512)
+            noise = noise_rows(self.evaluation.seed, 0, n, self.shape).to(self.device)
+            scores["straightness"] = self.straightness(noise)
+        return scores
+
+    @torch.no_grad()
+    def pictures(self, stage: str) -> dict[str, npt.NDArray[np.floating]]:
+        """Also paths, and for points in the plane the density on a grid; see `GenerativeModule.pictures`."""
+        found = super().pictures(stage)
+        if not found:
+            return found
+        noise = noise_rows(1, 0, 64, self.shape).to(self.device)
+        found["paths"] = self.paths(noise)[1].float().cpu().numpy()
+        if self.dim == 2:
+            found |= self._density(found["data"])
+        return found
+
+    def _density(
+        self, data: npt.NDArray[np.floating], side: int = 101
+    ) -> dict[str, npt.NDArray[np.floating]]:
+        """Log p on a grid around the data, shape (side, side), rows by the second coordinate; its extent."""
+        reach = 1.15 * float(np.abs(data).max())
+        line = torch.linspace(-reach, reach, side, device=self.device)
+        grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).reshape(-1, 2)
+        stats = list(self.solve_stats)
+        log_p = torch.cat([self.likelihood(part).log_prob for part in grid.split(self.sample_batch)])
+        self.solve_stats = stats
+        return {
+            "log_density": log_p.reshape(side, side).float().cpu().numpy(),
+            "extent": np.array([-reach, reach, -reach, reach]),
+        }
+
+    def describe_solver(self) -> tuple[str, str]:
+        """Solver and gradient mode in a few words."""
+        return self.solver.describe(), getattr(self.solver, "gradient", "backprop")
+
+    def _solver(self, sampler: Any) -> ODESolver:
+        if sampler is None:
+            return self.solver
+        if not isinstance(sampler, ODESolver):
+            raise UsageError(
+                f"{type(sampler).__name__} cannot sample from {type(self).__name__}",
+                "a flow is sampled by an ODE solver, such as Dopri5 or Euler",
+            )
+        return sampler

@@ -1,0 +1,17 @@
+"""Probability paths of flow matching: one file for each."""
+
+from .base import Path
+from .independent import IndependentCFM
+from .lipman import Lipman
+from .optimal_transport import OptimalTransportCFM
+from .schroedinger_bridge import SchroedingerBridgeCFM
+from .variance_preserving import VariancePreservingCFM
+
+__all__ = [
+    "IndependentCFM",
+    "Lipman",
+    "OptimalTransportCFM",
+    "Path",
+    "SchroedingerBridgeCFM",
+    "VariancePreservingCFM",
+]

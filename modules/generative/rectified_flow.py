@@ -1,0 +1,126 @@
+"""Rectified flow and its reflow (Liu et al. 2023)."""
+
+from __future__ import annotations
+
+from pathlib import Path as File
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from integrand.errors import UsageError
+from integrand.solvers import ODESolver
+from integrand.spec import DataSpec
+
+from .divergence import Trace
+from .flow import DEFAULT_SAMPLER
+from .flow_matching import FlowMatching
+from .noise import noise_rows
+from .paths import IndependentCFM
+
+_TEACHERS = ("flow-matching", "rectified-flow")
+
+
+class RectifiedFlow(FlowMatching):
+    """Flow matching on straight lines, and with `teacher` once more on the pairs that its flow connects.
+
+    The lines between a flow's own pairs of noise and sample cross less, so that the flow learnt from them is
+    straighter and needs fewer steps. The network starts from the teacher's weights. Validation and test still
+    compare with the data.
+
+    Args:
+        spec: What the data set publishes; the command line fills it in.
+        teacher: Checkpoint of a flow-matching or rectified-flow run with the same backbone; null trains
+            the first rectified flow, on independent pairs.
+        pairs: Number of pairs that the teacher generates before training.
+        pair_seed: Seed of their noise.
+        solver: What integrates the flow, the teacher's included; any solver of the engine.
+        eval_trace: How likelihoods get the trace; see `FlowModule`.
+        **kwargs: See `GenerativeModule`.
+
+    Raises:
+        UsageError: The teacher cannot be used, or there are no pairs.
+    """
+
+    family = "rectified-flow"
+    title = "Rectified flow"
+    equation = "ẋ = f(t, x; θ), min E‖f(t, (1 − t) x₀ + t x₁) − (x₁ − x₀)‖²; reflow: x₁ = flow of x₀"
+    reference = "Liu et al. 2023, Flow Straight and Fast: Learning to Generate and Transfer Data"
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        teacher: str | None = None,
+        pairs: int = 10_000,
+        pair_seed: int = 1,
+        solver: ODESolver = DEFAULT_SAMPLER,
+        eval_trace: Trace | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(spec, IndependentCFM(), solver, eval_trace, **kwargs)
+        if pairs < 1:
+            raise UsageError(f"pairs={pairs} leaves nothing to learn from", "set model.pairs to 10000")
+        self.teacher, self.num_pairs, self.pair_seed = teacher, pairs, pair_seed
+        self._pairs: tuple[Tensor, Tensor] | None = None
+        if teacher is not None:
+            weights = teacher_weights(teacher, self.family)
+            try:
+                self.net.load_state_dict(weights)
+            except RuntimeError as error:
+                raise UsageError(
+                    f"the network of {teacher} has other shapes than this one",
+                    "give both the same model.backbone and data set",
+                ) from error
+            if self.average is not None:
+                self.average.module.load_state_dict(weights)
+
+    def on_fit_start(self) -> None:
+        """Let the teacher, whose weights the network still has, generate the pairs.
+
+        A resumed fit builds the module from the same teacher, and gets the same pairs before the checkpoint's
+        weights are loaded.
+        """
+        if self.teacher is not None and self._pairs is None:
+            self._pairs = self.connected(self.num_pairs, self.pair_seed)
+
+    def connected(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Noise and where the flow takes it, each of shape (n, …), on the device of the network."""
+        x1 = self.sample(n, seed).x
+        return noise_rows(seed, 0, n, self.shape).to(x1), x1
+
+    def pairs(self, x: Tensor, stage: str) -> tuple[Tensor, Tensor]:
+        """Pairs of the teacher in training, independent ones in evaluation and without a teacher."""
+        if stage != "train" or self._pairs is None:
+            return super().pairs(x, stage)
+        rows = torch.randint(len(self._pairs[0]), (len(x),), device=x.device)
+        return self._pairs[0][rows], self._pairs[1][rows]
+
+
+def teacher_weights(path: str, family: str) -> dict[str, Tensor]:
+    """The weights that evaluation uses, out of a checkpoint of a flow-matching family.
+
+    Args:
+        path: The checkpoint.
+        family: For messages.
+
+    Raises:
+        UsageError: It cannot be read, or belongs to another family.
+    """
+    if not File(path).is_file():
+        raise UsageError(f"no checkpoint {path}", "model.teacher names a .ckpt file of a finished run")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        state = checkpoint["state_dict"]
+    except Exception as error:
+        raise UsageError(f"{path} is no checkpoint: {error}", "name best.ckpt of a finished run") from error
+    found = checkpoint.get("integrand", {}).get("family", "")
+    if found and found not in _TEACHERS:
+        raise UsageError(
+            f"{path} is a checkpoint of {found}, which cannot teach {family}",
+            f"take one of {' or '.join(_TEACHERS)}",
+        )
+    for prefix in ("average.module.", "net."):
+        weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        if weights:
+            return weights
+    raise UsageError(f"{path} holds no network", "name best.ckpt of a finished run")
