@@ -15,6 +15,7 @@ from .grids import (
     TimeGrid,
     UniformGrid,
 )
+from .likelihood import Likelihood, LikelihoodResult
 from .noise import Noise, SampleNoise, Stream
 from .parametrisations import (
     DataPrediction,
@@ -88,6 +89,8 @@ __all__ = [
     "Heun",
     "IncompatibleError",
     "KarrasGrid",
+    "Likelihood",
+    "LikelihoodResult",
     "LogSNRGrid",
     "Node",
     "Noise",

@@ -81,4 +81,5 @@ class SampleNoise:
 
 def block_size(shape: Sequence[int]) -> int:
     """Samples drawn together for samples of the given shape: many small ones, or few large ones."""
-    return max(16, 2 ** math.floor(math.log2(max(1, 4096 / max(1, math.prod(shape))))))
+    fitting = 4096 // max(1, math.prod(shape))
+    return max(16, 1 << max(0, fitting.bit_length() - 1))

@@ -122,7 +122,8 @@ class EDMPreconditioning(Parametrisation):
     def input_scale(self, alpha: Number, sigma: Number) -> Number:
         """c_in/α."""
         scaled = self.sigma_data * alpha
-        return 1 / (sigma * sigma + scaled * scaled) ** 0.5
+        scale: Number = 1 / (sigma * sigma + scaled * scaled) ** 0.5
+        return scale
 
     def label(self, process: Process, t: Tensor) -> Tensor:
         """c_noise = ¼ ln ρ."""

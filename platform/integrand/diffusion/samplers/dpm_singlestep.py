@@ -47,7 +47,8 @@ class _Singlestep(Sampler):
     def __init__(self, order: int = 3, stages: Stages = "paper", lower_order_final: bool = True) -> None:
         require_choice("order", str(order), ("1", "2", "3"))
         require_choice("stages", stages, ("paper", "midpoint", "heun"))
-        self.order, self.stages, self.lower_order_final = order, stages, lower_order_final
+        self.order = self.longest = order
+        self.stages, self.lower_order_final = stages, lower_order_final
         self.off_grid = order > 1
 
     @classmethod
@@ -59,7 +60,7 @@ class _Singlestep(Sampler):
 
     def prepare(self, run: Run) -> None:
         """Keep the nodes between the groups."""
-        chosen = orders(run.last, self.order, self.lower_order_final)
+        chosen = orders(run.last, self.longest, self.lower_order_final)
         ends = [sum(chosen[:k]) for k in range(len(chosen) + 1)]
         run.memory["orders"] = chosen
         run.nodes = [run.nodes[k] for k in ends] + run.nodes[run.last + 1 :]

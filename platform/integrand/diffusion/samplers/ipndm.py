@@ -27,6 +27,10 @@ class IPNDM(Sampler):
         past.append(run.evaluate(x, a).noise())
         return with_noise(x, extrapolate(past), a, b)
 
+    def finish(self, run: Run, x: Tensor) -> Tensor:
+        """The step to the data, extrapolated like the others."""
+        return self.step(run, run.last, x)
+
     def describe(self) -> str:
         """`ipndm`."""
         return "ipndm"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from integrand.errors import UsageError
@@ -68,4 +69,4 @@ class PredictorCorrector(Sampler):
 
 def _norm(x: Tensor) -> Tensor:
     """Euclidean norm of each sample, shape (batch, 1, ...)."""
-    return x.flatten(1).norm(dim=1).view(-1, *[1] * (x.ndim - 1))
+    return torch.linalg.vector_norm(x.flatten(1), dim=1).view(-1, *[1] * (x.ndim - 1))
