@@ -56,6 +56,32 @@ def test_no_banned_import(path):
         assert not names & BANNED, f"line {node.lineno}"
 
 
+@pytest.mark.parametrize(
+    ("floor", "allowed"),
+    [
+        ("solvers", {"solvers", "errors"}),
+        ("diffusion", {"diffusion", "solvers", "errors"}),
+    ],
+)
+def test_the_lower_floors_import_nothing_above(floor, allowed):
+    """modules and datamodules → diffusion → solvers; neither of the two below knows Lightning."""
+    folder = ROOT / "platform" / "integrand" / floor
+    for path in folder.rglob("*.py"):
+        package = ("integrand", *path.relative_to(folder.parent).parent.parts)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                base = package[: len(package) - node.level + 1] if node.level else ()
+                names = [".".join((*base, node.module or ""))]
+            else:
+                continue
+            for name in names:
+                assert not name.startswith(("lightning", "mlflow")), f"{path}:{node.lineno}"
+                if name.startswith("integrand"):
+                    assert name.split(".")[1] in allowed, f"{path}:{node.lineno} imports {name}"
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_files_stay_small(path):
     assert len(path.read_text().splitlines()) <= 400
