@@ -198,7 +198,7 @@ class ImageDataModule(L.LightningDataModule):
 
     def _scaling(self) -> tuple[list[float], list[float]]:
         """Factor and shift of each channel, from byte to input."""
-        channels, white = self.spec.input_shape[0], self.card.pixel_max
+        channels, white = self.card.spec.input_shape[0], self.card.pixel_max
         if self.normalise == "standard":
             pairs = list(zip(self.card.mean, self.card.std, strict=True))
             return [1 / (white * s) for _, s in pairs], [-m / s for m, s in pairs]
