@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from integrand.record import RunRecord
+
 
 def fit(program, small, *more):
     result = program("fit", *small, *more)
@@ -44,6 +46,11 @@ def test_test_and_predict_land_in_the_run_and_another_solver_in_a_child(program,
     (child,) = [r for r in program.runs() if r.info.run_id != run_id]
     assert child.data.tags["mlflow.parentRunId"] == run_id
     assert child.data.metrics["solver/test_nfe_forward"] == 20
+    # what pairs the two in a comparison
+    record = RunRecord.read(program.artifacts(child) / "record.json")
+    assert record.evaluates == {"run_id": run_id, "epoch": run.data.metrics["best/epoch"]}
+    (own,) = [r for r in program.runs() if r.info.run_id == run_id]
+    assert RunRecord.read(program.artifacts(own) / "record.json").evaluates == record.evaluates
     assert run.data.metrics["solver/test_nfe_forward"] == 8
 
 
