@@ -77,8 +77,8 @@ class FlowModule(GenerativeModule):
         return self.likelihood(x).log_prob
 
     def likelihood(self, x: Tensor) -> Likelihood:
-        """Log p(x) of a batch by the network of the present mode; the solve joins the account."""
-        found = log_likelihood(self.active, x, self.solver, self.eval_trace)
+        """Log p(x) of a batch by the weights that evaluation uses; the solve joins the account."""
+        found = log_likelihood(self.trained, x, self.solver, self.eval_trace)
         self.solve_stats.append(found.stats)
         return found
 

@@ -12,7 +12,15 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from .. import names
-from ..figures import Picture, confusion_figure, loss_figure, nfe_figure, step_figure, trajectory_figure
+from ..figures import (
+    Picture,
+    confusion_figure,
+    generated_figures,
+    loss_figure,
+    nfe_figure,
+    step_figure,
+    trajectory_figure,
+)
 from .base import TrackingCallback
 
 log = logging.getLogger(__name__)
@@ -123,6 +131,7 @@ class Figures(TrackingCallback):
         """Draw the confusion matrix of the test."""
         if self.tracker is not None and self.tracker.session is not None:
             self._store(self._confusion(pl_module, "test"))
+            self._store(self._generated(pl_module, "test"))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Draw the curves of a run that failed; a killed one has no time for that."""
@@ -140,6 +149,7 @@ class Figures(TrackingCallback):
         self._store(self._confusion(pl_module, stage))
         self._store(self._steps(pl_module))
         self._store(self._trajectories(pl_module))
+        self._store(self._generated(pl_module, stage))
 
     def _store(self, pictures: Iterable[Picture | None]) -> None:
         tracker = self.tracker
@@ -173,6 +183,12 @@ class Figures(TrackingCallback):
     def _steps(self, pl_module: LightningModule) -> Iterable[Picture | None]:
         for stats in getattr(pl_module, "solve_stats", [])[-1:]:
             yield step_figure(stats.step_sizes or [], stats.solver)
+
+    def _generated(self, pl_module: LightningModule, stage: str) -> Iterable[Picture | None]:
+        arrays = getattr(pl_module, "pictures", None)
+        if callable(arrays):
+            with torch.random.fork_rng([pl_module.device] if pl_module.device.type == "cuda" else []):
+                yield from generated_figures(arrays(stage), stage)
 
     def _trajectories(self, pl_module: LightningModule) -> Iterable[Picture | None]:
         trace = getattr(pl_module, "trajectory", None)
