@@ -8,7 +8,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-_DECLARED = ("family", "title", "group", "task", "equation", "reference")
+_DECLARED = ("family", "title", "group", "equation", "reference")
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,6 @@ class Card:
         family: Slug, such as `neural-ode`.
         title: The field's name for it.
         group: `discrete`, `continuous`, ….
-        task: What it solves.
         equation: In one line of Unicode.
         reference: Author, year and title.
         class_name: Its class.
@@ -29,7 +28,6 @@ class Card:
     family: str
     title: str = ""
     group: str = ""
-    task: str = ""
     equation: str = ""
     reference: str = ""
     class_name: str = ""

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 _SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₐₑᵢⱼₖₗₘₙₒₚₛₜₓ", "0123456789+−aeijklmnopstx", strict=True))
-_SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵀᵅᵏⁿ", "0123456789+−Tαkn", strict=True))
+_SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵀᵅᵏⁿᵖ", "0123456789+−Tαknp", strict=True))
 _ACCENTS = {"\u0307": "˙", "\u0308": "¨", "\u0302": "^", "\u0303": "~", "\u0304": "¯"}
 _TOKENS = re.compile(
     r"(?P<space>\s+)|(?P<number>\d+(?:[.,]\d+)?)|(?P<word>[A-Za-z]{2,})|(?P<letter>[^\W\d_][\u0300-\u036f]*)"
     r"|(?P<script>[_^])|(?P<other>.)",
 )
-_SHORT_WORDS = {"on", "in", "or", "if", "to", "Re", "ln", "id"}
+_SHORT_WORDS = {"on", "in", "or", "if", "of", "to", "tr", "Re", "ln", "id"}
 """Words of two letters; other pairs are products, such as dt."""
 
 
@@ -56,13 +56,8 @@ class _Reader:
                 pending_space = True
                 continue
             new = _atoms(found.lastgroup or "other", found[0])
-            # a blank between two words or after a comma means something; others the operators bring along
-            if (
-                pending_space
-                and atoms
-                and (found.lastgroup == "word" or "</mi>" in atoms[-1][-6:])
-                and "<mo" not in new[0]
-            ):
+            # operators bring their own room; blanks mean something between names, and after punctuation
+            if pending_space and atoms and _needs_space(atoms[-1], new[0]):
                 atoms.append(Markup('<mspace width="0.25em"/>'))
             pending_space = False
             atoms += new
@@ -93,6 +88,13 @@ class _Reader:
         self.at += len(text)
         kind = "letter" if found.lastgroup == "word" else found.lastgroup or "other"
         return tag, _row(_atoms(kind, text))
+
+
+def _needs_space(before: Markup, after: Markup) -> bool:
+    """Whether a blank between two atoms is more than layout."""
+    if before.endswith((">,</mo>", ">;</mo>", ">:</mo>")):
+        return True
+    return not before.endswith("</mo>") and not after.startswith("<mo ")
 
 
 def _atoms(kind: str, text: str) -> list[Markup]:

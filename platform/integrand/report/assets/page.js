@@ -99,10 +99,12 @@
   // tooltips
   const tip = make("div", "", { class: "tip", role: "tooltip", hidden: "" });
   document.body.append(tip);
+  let shownAt = 0;
   const hideTip = () => { tip.hidden = true; all(".crosshair").forEach((g) => g.replaceChildren()); };
   const showTip = (x, y, ...content) => {
     tip.replaceChildren(...content);
     tip.hidden = false;
+    shownAt = scrollY;
     const { width, height } = tip.getBoundingClientRect();
     tip.style.left = `${Math.max(8, Math.min(x + 14, innerWidth - width - 8))}px`;
     tip.style.top = `${y + 18 + height > innerHeight ? Math.max(8, y - height - 14) : y + 18}px`;
@@ -194,7 +196,8 @@
     });
   }
   addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
-  addEventListener("scroll", hideTip, { passive: true, capture: true });
+  // the scrolling that brought a focused mark into view is reported only after its tooltip stands
+  addEventListener("scroll", () => { if (Math.abs(scrollY - shownAt) > 4) hideTip(); }, { passive: true });
 
   // a link to a group opens it; paper shows everything
   const open = () => {

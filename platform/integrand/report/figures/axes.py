@@ -70,9 +70,10 @@ class Scale:
 
 def linear_ticks(low: float, high: float, wanted: int, whole: bool = False) -> list[tuple[float, str]]:
     """Ticks at multiples of 1, 2 or 5 times a power of ten; of whole numbers at whole numbers only."""
+    # a step may fall somewhat short of the wish: seven ticks read better than two
     raw = max((high - low) / max(1, wanted), 1.0 if whole else 0.0)
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= (1 if whole else 0.7) * raw)
     places = max(0, -math.floor(math.log10(step) + 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     largest = max(abs(first * step), abs(last * step))
