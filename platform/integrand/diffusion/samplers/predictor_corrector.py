@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from integrand.errors import UsageError
-from integrand.solvers.options import require_positive
+from integrand.solvers.options import require_choice, require_positive
 
 from ..noise import Stream
 from .base import Run, Sampler
+from .ddim import DDIM
 from .reverse_diffusion import ReverseDiffusion
 from .transfer import combine
 
@@ -17,14 +21,17 @@ from .transfer import combine
 class PredictorCorrector(Sampler):
     """Langevin steps at each time, then a step of the predictor (Song et al. 2021, Alg. 2–5).
 
-    A correction is x + ε s + √(2ε) z with ε = 2 α (r ‖z‖/‖s‖)², norms over each sample; published code takes
-    the batch's mean norm, which makes a sample depend on its batch mates. ε does not shrink with the steps:
-    the corrected distribution keeps a bias of order ε, so no order is declared.
+    A correction is x + ε s + √(2ε) z with ε = 2 α (r ‖z‖/‖s‖)². ε does not shrink with the steps: the
+    corrected distribution keeps a bias of order ε, so no order is declared. Published code takes the batch's
+    mean norms, which makes a sample depend on its batch mates; here the norms are the sample's own. They
+    correlate ε with z and x and inflate the variance by (d + 2)/(d − 2) for d dimensions: nothing for images,
+    too much below fifty; there take the expected norms √d and √d/σ.
 
     Args:
         predictor: Sampler of one evaluation per step without memory; `ReverseDiffusion` where not given.
         snr: r, the signal-to-noise ratio of a correction.
         corrections: Corrections per step.
+        norms: `sample`, or `expected`: ε = 2 α (r σ)² without regard to the sample.
 
     Raises:
         UsageError: The predictor is a multistep or multi-stage method.
@@ -33,16 +40,29 @@ class PredictorCorrector(Sampler):
     order = None
     stochastic = True
 
-    def __init__(self, predictor: Sampler | None = None, snr: float = 0.16, corrections: int = 1) -> None:
+    def __init__(
+        self,
+        predictor: Sampler | None = None,
+        snr: float = 0.16,
+        corrections: int = 1,
+        norms: Literal["sample", "expected"] = "sample",
+    ) -> None:
+        require_choice("norms", norms, ("sample", "expected"))
         require_positive(snr=snr, corrections=corrections)
         self.predictor = predictor or ReverseDiffusion()
-        if self.predictor.multistep or self.predictor.evaluations_per_step != 1:
+        multistage = self.predictor.off_grid or self.predictor.evaluations_per_step != 1
+        if self.predictor.multistep or multistage:
             raise UsageError(
                 f"{self.predictor.describe()} cannot be a predictor: it has memory or stages",
                 "use ReverseDiffusion, EulerMaruyama, Ancestral or DDIM",
             )
-        self.snr, self.corrections = snr, corrections
+        self.snr, self.corrections, self.norms = snr, corrections, norms
         self.evaluations_per_step = corrections + 1
+
+    @classmethod
+    def examples(cls) -> tuple[PredictorCorrector, ...]:
+        """Both norms, and another predictor."""
+        return cls(), cls(DDIM(1.0), corrections=2, norms="expected")
 
     def prepare(self, run: Run) -> None:
         """The predictor's."""
@@ -58,13 +78,17 @@ class PredictorCorrector(Sampler):
         """One Langevin step at node i."""
         a, b = run.nodes[i], run.nodes[i + 1]
         score = run.evaluate(x, a).score()
-        ratio = _norm(noise) / _norm(score)
-        size = 2 * (a.alpha / b.alpha) ** 2 * (self.snr * ratio).square()
-        return combine(1.0, x, (1.0, size * score), (1.0, (2 * size).sqrt() * noise))
+        size = 2 * (self.snr * a.alpha / b.alpha) ** 2
+        if self.norms == "expected":
+            size *= a.sigma**2
+            return combine(1.0, x, (size, score), (math.sqrt(2 * size), noise))
+        sizes = size * (_norm(noise) / _norm(score)).square()
+        return combine(1.0, x, (1.0, sizes * score), (1.0, (2 * sizes).sqrt() * noise))
 
     def describe(self) -> str:
         """Such as `pc reverse-diffusion snr=0.16 corrections=1`."""
-        return f"pc {self.predictor.describe()} snr={self.snr:g} corrections={self.corrections}"
+        words = f"pc {self.predictor.describe()} snr={self.snr:g} corrections={self.corrections}"
+        return words + (" expected norms" if self.norms == "expected" else "")
 
 
 def _norm(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -31,11 +32,17 @@ class FlowField(nn.Module):
         super().__init__()
         self.evaluate, self.process, self.variable = evaluate, process, variable
         self.failed: Tensor | None = None
+        last = process.last_time
+        self._lowest = process.node(last).log_snr if math.isfinite(last) else -math.inf
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """The field at time t (0-d) and state y, shape (batch, ...)."""
         value = float(t)
-        node = self.process.node_at(value) if self.variable == "log_snr" else self.process.node(value)
+        # times in float32 may miss the last by a rounding
+        if self.variable == "log_snr":
+            node = self.process.node_at(max(value, self._lowest))
+        else:
+            node = self.process.node(min(value, self.process.last_time))
         time = torch.tensor(node.t, dtype=torch.float64)
         f, g2 = float(self.process.drift(time)), float(self.process.diffusion2(time))
         # λ̇ = −g²/(2σ²) for every linear process
@@ -59,7 +66,6 @@ class ProbabilityFlow(Sampler):
     """
 
     stochastic = False
-    off_grid = True
 
     def __init__(self, solver: ODESolver | None = None, variable: Literal["t", "log_snr"] = "t") -> None:
         require_choice("variable", variable, ("t", "log_snr"))
@@ -67,8 +73,12 @@ class ProbabilityFlow(Sampler):
         self.variable = variable
         self.adaptive = bool(getattr(self.solver, "is_adaptive", self.solver.adaptive))
         self.order = None if self.adaptive else self.solver.order
-        fixed = isinstance(self.solver, RungeKutta) and self.solver.num_steps == 1
-        self.evaluations_per_step = self.solver.tableau.needed if fixed else None  # type: ignore[attr-defined]  # narrowed by `fixed`
+        self.off_grid = True
+        self.evaluations_per_step = None
+        if isinstance(self.solver, RungeKutta) and self.solver.num_steps == 1:
+            tableau = self.solver.tableau
+            self.evaluations_per_step = tableau.needed
+            self.off_grid = any(c not in (0, 1) for c in tableau.c[: tableau.needed])
 
     @classmethod
     def examples(cls) -> tuple[ProbabilityFlow, ...]:
