@@ -53,6 +53,11 @@ def test_linked_folders_are_real_files(unpacked):
         "configs/base.yaml",
         "configs/suite/quickstart.yaml",
         "configs/experiment/fashion_mini/resnet.yaml",
+        "report/templates/report.html.j2",
+        "report/assets/page.css",
+        "report/assets/page.js",
+        "report/assets/fonts/source-sans-3-latin-wght-normal.woff2",
+        "report/assets/fonts/LICENSE.fonts",
         "py.typed",
     ):
         assert (package / path).is_file(), path

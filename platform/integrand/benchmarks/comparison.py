@@ -22,6 +22,10 @@ TARGET_SECONDS = 10.0
 """Wall time that 1,000 records may take; other numbers are held to the same time per record."""
 TARGET_GIGABYTES = 2.0
 """Peak resident memory of 10,000 records or fewer."""
+TARGET_REPORT_SECONDS = 30.0
+"""Wall time that the report of 1,000 records may take; more records are held to the same time per record."""
+TARGET_REPORT_MEGABYTES = 10.0
+"""Size of its page, likewise."""
 FAMILIES = 10
 POINTS = 400
 """Points per series: forty epochs of ten recorded values."""
@@ -62,7 +66,22 @@ def measure_compare(records: Path, runs: int, out: Path) -> list[Measured]:
     ]
 
 
-STEPS: list[Step] = [measure_compare]
+def measure_report(records: Path, runs: int, out: Path) -> list[Measured]:
+    """`integrand report --records`: time, and the size of the page."""
+    from integrand.cli import report
+
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        report.run(["--records", str(records), "--out", str(out)])
+    seconds = time.perf_counter() - start
+    size = (out / "report.html").stat().st_size / 1e6
+    return [
+        Measured("report", seconds, "s", TARGET_REPORT_SECONDS * max(1.0, runs / 1000)),
+        Measured("page", size, "MB", TARGET_REPORT_MEGABYTES * max(1.0, runs / 1000)),
+    ]
+
+
+STEPS: list[Step] = [measure_compare, measure_report]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -38,31 +39,36 @@ class Card:
 def cards() -> dict[str, Card]:
     """The packaged families by slug; those of other packages are not looked for."""
     spec = find_spec("integrand.modules")
-    folder = Path(spec.origin).parent if spec and spec.origin else None
-    if folder is None:
+    if spec is None or spec.origin is None:
         return {}
-    found = [card for path in sorted(folder.rglob("*.py")) for card in _cards_in(path)]
+    classes: dict[str, ast.ClassDef] = {}
+    for path in sorted(Path(spec.origin).parent.rglob("*.py")):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        classes |= {node.name: node for node in body if isinstance(node, ast.ClassDef)}
+    found = [card for node in classes.values() if (card := _card(node, classes)) is not None]
     return {card.family: card for card in found}
 
 
-def _cards_in(path: Path) -> list[Card]:
-    """The families that one file defines."""
-    text = path.read_text(encoding="utf-8")
-    if "family" not in text:
-        return []
-    found = []
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.ClassDef):
-            values = dict(_strings(node))
-            if values.get("family"):
-                summary = (ast.get_docstring(node) or "").split("\n\n")[0]
-                found.append(Card(**values, class_name=node.name, summary=" ".join(summary.split())))
-    return found
+def _card(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Card | None:
+    """The card of a class that names a family itself; what it leaves out it has from its bases."""
+    if not _strings(node).get("family"):
+        return None
+    summary = (ast.get_docstring(node) or "").split("\n\n")[0]
+    return Card(**_inherited(node, classes), class_name=node.name, summary=" ".join(summary.split()))
 
 
-def _strings(node: ast.ClassDef) -> list[tuple[str, str]]:
+def _inherited(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> dict[str, str]:
+    """The declarations of a class and, behind them, those of its bases."""
+    values: dict[str, str] = {}
+    for base in reversed(node.bases):
+        if isinstance(base, ast.Name) and base.id in classes and base.id != node.name:
+            values |= _inherited(classes[base.id], classes)
+    return values | _strings(node)
+
+
+def _strings(node: ast.ClassDef) -> dict[str, str]:
     """The declarations that are plain strings."""
-    found = []
+    found = {}
     for statement in node.body:
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             target, value = statement.targets[0], statement.value
@@ -70,11 +76,8 @@ def _strings(node: ast.ClassDef) -> list[tuple[str, str]]:
             target, value = statement.target, statement.value
         else:
             continue
-        if isinstance(target, ast.Name) and target.id in _DECLARED:
-            try:
-                constant = ast.literal_eval(value)
-            except ValueError:
-                continue
-            if isinstance(constant, str):
-                found.append((target.id, constant))
+        if not isinstance(target, ast.Name) or target.id not in _DECLARED:
+            continue
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            found[target.id] = value.value
     return found
