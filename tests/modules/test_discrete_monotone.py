@@ -85,6 +85,23 @@ def test_the_iteration_contracts_as_stated(margin, scale):
     assert (moved <= (1 + margin) / (1 + 2 * margin) * apart * (1 + 1e-12)).all()
 
 
+@each_margin
+def test_the_step_is_the_largest_safe_one_where_the_bound_is_tight(margin):
+    """The symmetric part of I − α(I − W) reaches both ends, ±1/(1 + 2m), for a kernel with norm and bound 3 % apart."""
+    torch.manual_seed(0)
+    dynamics = DeepEquilibrium(SPEC, channels=1, margin=margin).double().net.dynamics
+    field = dynamics.block.field
+    with torch.no_grad():
+        field.a.fill_(1.0)
+        field.b.copy_(torch.tensor([-1.0, 0.0, 1.0]).expand(1, 1, 3, 3))
+        columns = torch.eye(256, dtype=torch.float64).view(256, 1, 16, 16)
+        moved = columns + dynamics.block.step * plain(field, columns)
+        symmetric = moved.flatten(1) + moved.flatten(1).T
+    # A reaches from nearly 0 to 0.977; 1 − 0.977² is what the lower end lacks, twice
+    ends = torch.linalg.eigvalsh(symmetric / 2)[[0, -1]] * (1 + 2 * margin)
+    torch.testing.assert_close(ends, torch.tensor([-1.0, 1.0], dtype=torch.float64), rtol=0, atol=0.12)
+
+
 @each_root_finder
 @pytest.mark.parametrize("scale", [1.0, 1e3])
 def test_every_start_leads_to_the_same_fixed_point(root_finder, scale):
