@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +11,8 @@ from torch.nn import functional as F
 
 from integrand.errors import UsageError
 
+from .activations import ACTIVATIONS, Activation, activate
 from .base import Backbone, TimeNet, check_sizes, time_column
-
-Activation = Literal["silu", "tanh", "softplus"]
 
 
 class MLP(Backbone):
@@ -35,8 +33,8 @@ class MLP(Backbone):
             raise UsageError(
                 f"frequencies must be 0 or more, got {frequencies}", "set model.backbone.frequencies"
             )
-        if activation not in _ACTIVATIONS:
-            raise UsageError(f"no activation {activation!r}", f"choose from {', '.join(_ACTIVATIONS)}")
+        if activation not in ACTIVATIONS:
+            raise UsageError(f"no activation {activation!r}", f"choose from {', '.join(ACTIVATIONS)}")
         self.hidden, self.layers, self.frequencies, self.activation = hidden, layers, frequencies, activation
 
     def build(self, shape: tuple[int, ...], num_classes: int = 0) -> TimeNet:
@@ -73,7 +71,7 @@ class MLPNet(TimeNet):
 
     def forward(self, t: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Evaluate on points of shape (batch, dim); see `TimeNet.forward`."""
-        value, _ = _ACTIVATIONS[self.activation]
+        value = ACTIVATIONS[self.activation].value
         for layer, shift in zip(self.layers, self._shifts(t, y), strict=True):
             x = value(torch.add(layer(x), shift))
         result: Tensor = self.last(x)
@@ -81,10 +79,8 @@ class MLPNet(TimeNet):
 
     def linearise(self, t: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Value and Jacobian products, both through the same layers; see `TimeNet.linearise`."""
-        _, value_and_slope = _ACTIVATIONS[self.activation]
         for layer, shift in zip(self.layers, self._shifts(t, None), strict=True):
-            x, slope = value_and_slope(torch.add(layer(x), shift))
-            v = layer(v) * slope
+            x, v = activate(self.activation, torch.add(layer(x), shift), layer(v))
         return self.last(x), F.linear(v, self.last.weight)
 
     def _shifts(self, t: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
@@ -97,21 +93,3 @@ class MLPNet(TimeNet):
             shift = shift + self.classes(label)
         parts: tuple[Tensor, ...] = shift.chunk(len(self.layers), dim=1)
         return parts
-
-
-def _silu(a: Tensor) -> tuple[Tensor, Tensor]:
-    s = torch.sigmoid(a)
-    h = a * s
-    return h, torch.addcmul(s, h, 1 - s)
-
-
-def _tanh(a: Tensor) -> tuple[Tensor, Tensor]:
-    h = torch.tanh(a)
-    return h, 1 - h * h
-
-
-def _softplus(a: Tensor) -> tuple[Tensor, Tensor]:
-    return F.softplus(a), torch.sigmoid(a)
-
-
-_ACTIVATIONS = {"silu": (F.silu, _silu), "tanh": (torch.tanh, _tanh), "softplus": (F.softplus, _softplus)}
