@@ -82,4 +82,4 @@ class SampleNoise:
 def block_size(shape: Sequence[int]) -> int:
     """Samples drawn together for samples of the given shape: many small ones, or few large ones."""
     fitting = 4096 // max(1, math.prod(shape))
-    return max(16, 1 << max(0, fitting.bit_length() - 1))
+    return int(max(16, 1 << max(0, fitting.bit_length() - 1)))
