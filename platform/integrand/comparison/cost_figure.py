@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, SymmetricalLogLocator
 
 from .labels import Mark, place_labels, shifted
 from .quantities import Cost
@@ -15,6 +15,12 @@ from .style import colour_and_marker, new_figure, title
 
 APART = 9.0
 """Points between groups of equal cost."""
+EQUAL = 3.0
+"""Points within which costs count as equal; a chain of different costs stays where it is."""
+WIDEST = 120.0
+"""Points that a row of groups of equal cost may take."""
+ROOM = 0.22
+"""Part of the cost axis that is left on each side for names."""
 LOG_RATIO = 20.0
 """A cost axis is logarithmic where its largest value is this many times its smallest."""
 
@@ -24,9 +30,8 @@ def quality_against_cost(comparison: Comparison, part: Part, cost: Cost) -> Figu
     figure, axes = new_figure()
     metric, scale = comparison.metric, comparison.metric.scale
     shown = [row for row in part.rows if row.costs.get(cost.key)]
-    axes.update_datalim([(x, scale * y) for row in shown for x, y in _points(comparison, row, cost)])
     means = [cost_of.mean for row in shown if (cost_of := row.costs[cost.key])]
-    _scale(axes, means)
+    _scale(axes, means + [x for row in shown for x, _ in _points(comparison, row, cost)])
     low, high = _quality_limits(comparison, shown)
     axes.set_ylim(low, high)
     axes.set_xlabel(cost.axis)
@@ -90,12 +95,13 @@ def _side_by_side(axes: Axes, xs: Sequence[float]) -> list[float]:
     shifts = [0.0] * len(at)
     start = 0
     for end in range(1, len(order) + 1):
-        if end < len(order) and at[order[end]] - at[order[end - 1]] < APART:
+        if end < len(order) and at[order[end]] - at[order[start]] < EQUAL:
             continue
         cluster = order[start:end]
         centre = sum(at[i] for i in cluster) / len(cluster)
+        apart = min(APART, WIDEST / max(1, len(cluster) - 1))
         for place, i in enumerate(cluster):
-            wanted = centre + APART * (place - (len(cluster) - 1) / 2)
+            wanted = centre + apart * (place - (len(cluster) - 1) / 2)
             shifts[i] = wanted - at[i] if len(cluster) > 1 else 0.0
         start = end
     return shifts
@@ -128,21 +134,31 @@ def _bar(row: Row) -> list[float]:
 
 
 def _scale(axes: Axes, xs: Sequence[float]) -> None:
-    """A logarithmic cost axis where a linear one would crowd the cheap groups; 0 keeps a place on it."""
+    """A logarithmic cost axis where a linear one would crowd the cheap groups; 0 keeps a place on it.
+
+    Limits are set for good: what is drawn later, with names beside it, stays where it was placed.
+    """
+    low, high = min(xs), max(xs)
     positive = [x for x in xs if x > 0]
-    if positive and max(positive) / min(positive) > LOG_RATIO:
-        if len(positive) < len(xs):
-            axes.set_xscale("symlog", linthresh=min(positive), linscale=0.4)
-            axes.set_xlim(left=-0.15 * min(positive))
+    if positive and high / min(positive) > LOG_RATIO:
+        least = min(positive)
+        stretch = (high / least) ** ROOM
+        if low <= 0:
+            axes.set_xscale("symlog", linthresh=least, linscale=0.4)
+            axes.xaxis.set_major_locator(
+                SymmetricalLogLocator(base=10, linthresh=least, subs=(1.0, 2.0, 5.0))
+            )
+            axes.set_xlim(-0.6 * least, high * stretch)
         else:
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.margins(x=0.22)
-    axes.autoscale_view()
+            axes.set_xlim(least / stretch, high * stretch)
+    else:
+        span = (high - low) or 0.1 * abs(high) or 1.0
+        axes.set_xlim(low - ROOM * span, high + ROOM * span)
     # no cost is negative: what is left of 0 is room for names
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value >= 0 else ""))
-    axes.set_xlim(*axes.get_xlim())
 
 
 def _caption(part: Part, shown: Sequence[Row], cut: Sequence[str]) -> str:

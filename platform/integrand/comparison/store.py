@@ -17,6 +17,7 @@ from integrand.errors import TrackingError, UsageError
 from integrand.record import RunRecord
 
 from .chosen import only, slim
+from .groups import evaluated_run
 from .traces import Traces
 
 RECORD = "record.json"
@@ -145,7 +146,7 @@ def _record(client: Any, run: Any) -> RunRecord:
     record.status = run.info.status
     record.ended = run.info.end_time / 1000 if run.info.end_time else None
     parent = run.data.tags.get(PARENT_RUN)
-    if parent and not record.evaluates and "parameters" not in record.cost and record.config:
+    if parent and evaluated_run(record) == "" and not record.evaluates:
         # an evaluation recorded before records named the checkpoint
         record.evaluates = {"run_id": parent, "epoch": None}
     return record
