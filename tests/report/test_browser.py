@@ -132,7 +132,7 @@ def test_filter_reaches_tables_figures_and_families(visit):
     page.get_by_role("searchbox", name="Filter by family").fill("heavy")
     assert column(page, "data-1-quality", 0) == ["heavy-ball-neural-ode"]
     assert page.locator(".family:visible").count() == 1
-    shown = page.locator("#data-1-cost-parameters .wide .mark:visible")
+    shown = page.locator("#data-1-cost-nfe_forward .wide .mark:visible")
     assert [m.get_attribute("data-group") for m in shown.all()] == ["heavy-ball-neural-ode"]
     assert page.locator("#status").inner_text() == "1 groups shown"
     page.get_by_role("searchbox").fill("")
@@ -155,21 +155,21 @@ def test_legend_hides_a_group_in_every_figure(visit):
 def test_tabs_show_one_cost_at_a_time(visit):
     page = visit()
     assert page.locator("#cost .panel:visible").count() == 1
-    page.locator("#cost .tabs button", has_text="NFE forward").click()
-    assert page.locator("#data-1-cost-nfe_forward").is_visible()
-    assert not page.locator("#data-1-cost-parameters").is_visible()
+    page.locator("#cost .tabs button", has_text="s/epoch").click()
+    assert page.locator("#data-1-cost-seconds_per_epoch").is_visible()
+    assert not page.locator("#data-1-cost-nfe_forward").is_visible()
 
 
 def test_marks_speak_under_the_pointer_and_by_arrows(visit):
     page = visit()
     tip = page.get_by_role("tooltip")
-    mark = page.locator("#data-1-cost-parameters .wide .mark[data-group=no-block] .marker")
+    mark = page.locator("#data-1-cost-nfe_forward .wide .mark[data-group=no-block] .marker")
     mark.hover()
     assert tip.inner_text().splitlines()[0] == "no-block"
     assert "3 seeds" in tip.inner_text()
     page.keyboard.press("Escape")
     assert not tip.is_visible()
-    stops = page.locator("#data-1-cost-parameters .wide .mark[tabindex='0']")
+    stops = page.locator("#data-1-cost-nfe_forward .wide .mark[tabindex='0']")
     assert stops.count() == 1, "one stop for the tabulator in a figure"
     stops.focus()
     first = tip.inner_text().splitlines()[0]
@@ -221,7 +221,7 @@ def test_no_page_scrolls_sideways(visit, width):
     page = visit(width, 800, "light")
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    wide = page.locator("#data-1-cost-parameters .wide").is_visible()
+    wide = page.locator("#data-1-cost-nfe_forward .wide").is_visible()
     assert wide == (width >= 768)
     # tables that are too wide scroll in their own box
     boxes = page.evaluate(
@@ -244,7 +244,7 @@ def test_without_scripts_everything_is_there(visit):
     page = visit(java_script_enabled=False)
     assert page.locator("#cost .panel:visible").count() == 4
     assert page.locator("#theme").is_hidden()
-    assert page.locator("#data-1-cost-parameters .wide .marker").count() == 4
+    assert page.locator("#data-1-cost-nfe_forward .wide .marker").count() == 4
 
 
 def test_print_opens_everything_in_black_on_white(visit):

@@ -14,7 +14,7 @@ from integrand.report.families import typical_run
 from integrand.report.pictures import WIDTH, Album, shrink
 from integrand.report.provenance import environment
 from integrand.report.summary import health
-from integrand.report.wording import enumeration, minus, plural
+from integrand.report.wording import enumeration, minus, plural, sentence
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -73,7 +73,7 @@ def test_health_counts_by_kind(page):
 def test_every_figure_has_its_numbers_and_its_words(page):
     (part,) = page.parts
     figures = [*part.costs, part.differences, *part.training, *part.evaluations]
-    assert [f.tab for f in part.costs] == ["parameters", "NFE forward", "s/epoch", "peak memory"]
+    assert [f.tab for f in part.costs] == ["NFE forward", "s/epoch", "parameters", "peak memory"]
     assert [f.title for f in part.training] == ["Quality over training", "Training loss"]
     assert [f.title for f in part.evaluations] == ["Forward evaluations over training"], (
         "nobody evaluates backward"
@@ -218,3 +218,4 @@ def test_words():
     assert (plural(1, "seed"), plural(1200, "run")) == ("1 seed", "1,200 runs")
     assert [enumeration(list("abc"[:n])) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
     assert minus("-1.5 to -2, neural-ode-2 1e-3") == "−1.5 to −2, neural-ode-2 1e-3"
+    assert sentence("larger: 1 ± 2 %") == "Larger: 1\u00a0±\u00a02\u00a0%"

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from integrand.comparison import describe, formatting
-from integrand.comparison.quantities import COSTS, Cost, Metric
+from integrand.comparison.quantities import (
+    COSTS,
+    NFE_FORWARD,
+    PARAMETERS,
+    PEAK_MEMORY,
+    SECONDS_PER_EPOCH,
+    Cost,
+    Metric,
+)
 from integrand.comparison.results import Comparison, Curve, Part, Row
 from integrand.comparison.tabular import Cell, Column, Table
 
@@ -26,6 +34,8 @@ CURVES = {
     "nfe_forward": ("Forward evaluations over training", "Forward NFE"),
     "nfe_backward": ("Backward evaluations over training", "Backward NFE"),
 }
+FIRST_COSTS = (NFE_FORWARD, SECONDS_PER_EPOCH, PARAMETERS, PEAK_MEMORY)
+"""What readers look for first; the others follow in the order of the tables."""
 TRAINING, EVALUATIONS = ("quality", "train_loss"), ("nfe_forward", "nfe_backward")
 _SAMPLED = 6
 """Epochs of a curve that its table shows."""
@@ -33,8 +43,13 @@ _SAMPLED = 6
 
 def cost_figures(key: str, comparison: Comparison, part: Part, ids: Identities) -> tuple[Figure, ...]:
     """Quality against every cost in which groups differ."""
-    shown = [cost for cost in COSTS if differs(part, cost)]
+    shown = [cost for cost in sorted(COSTS, key=_place) if differs(part, cost)]
     return tuple(_cost_figure(f"{key}-{cost.key}", comparison, part, cost, ids) for cost in shown)
+
+
+def _place(cost: Cost) -> int:
+    """Where a cost stands among the figures."""
+    return FIRST_COSTS.index(cost) if cost in FIRST_COSTS else len(FIRST_COSTS)
 
 
 def _cost_figure(key: str, comparison: Comparison, part: Part, cost: Cost, ids: Identities) -> Figure:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from .page import Page
-from .wording import minus
+from .wording import sentence, typeset
 
 _LATIN = (
     "U+0-FF,U+131,U+152-153,U+2BB-2BC,U+2C6,U+2DA,U+2DC,U+304,U+308,U+329,"
@@ -35,7 +35,7 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["minus"] = minus
+    environment.filters |= {"typeset": typeset, "sentence": sentence}
     early, late = _asset("theme.js"), _asset("page.js")
     return environment.get_template("report.html.j2").render(
         page=page,

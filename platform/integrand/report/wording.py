@@ -18,6 +18,16 @@ def enumeration(items: Sequence[str]) -> str:
     return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
+def typeset(text: str) -> str:
+    """Minus signs, no line break inside `1.2 ± 0.3` or `95 %`."""
+    return minus(text).replace(" ±", "\u00a0±").replace("± ", "±\u00a0").replace(" %", "\u00a0%")
+
+
+def sentence(text: str) -> str:
+    """`typeset`, with a capital at the beginning."""
+    return typeset(text[:1].upper() + text[1:])
+
+
 def minus(text: str) -> str:
     """Hyphens before numbers as minus signs."""
     return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
