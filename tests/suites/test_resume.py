@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-EPOCHS, STEPS = 12, 4
+EPOCHS, STEPS = 8, 4
 SUITE = {
     "name": "resumed",
     "experiments": ["experiment/digits/neural_ode.yaml"],
@@ -90,10 +90,10 @@ def undisturbed(tmp_path_factory):
 def test_a_cell_killed_twice_ends_as_if_nothing_had_happened(undisturbed, tmp_path):
     place = Place(tmp_path)
     process = place.start("run", "s.yaml", "--jobs", "1")
-    place.wait_for_epoch(process, 3)
+    place.wait_for_epoch(process, 2)
     (cell,) = [p for p in psutil.Process(process.pid).children() if "fit" in p.cmdline()]
     cell.send_signal(signal.SIGKILL)  # as the kernel does when memory runs out: the launcher tries again
-    place.wait_for_epoch(process, 7)
+    place.wait_for_epoch(process, 5)
     process.send_signal(signal.SIGINT)  # as a user does
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 130, out

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -39,7 +40,7 @@ class ParentRuns:
     def __init__(self, suite: str, cells: Sequence[Cell], tracking_uri: str | None = None) -> None:
         self._ids: dict[str, str] = {}
         self._client: Any = None
-        self._experiment_id = ""
+        self.experiment_id = ""
         self._suite = suite
         self._keys = {cell.key for cell in cells}
         self._guarded(lambda: self._open(cells, tracking_uri))
@@ -53,11 +54,31 @@ class ParentRuns:
         if parent := self.of(cell):
             self._guarded(lambda: self._summarise(parent, self._children(cell.experiment)))
 
+    def describe(self, cell: Cell, note: str, values: Mapping[str, float], status: str) -> None:
+        """Say by other means than the mean of its runs what a parent stands for, and end it.
+
+        Args:
+            cell: A cell under it.
+            note: Its description.
+            values: Its metrics.
+            status: MLflow's status.
+        """
+        if parent := self.of(cell):
+            self._guarded(lambda: self._describe(parent, note, values, status))
+
+    def _describe(self, parent: str, note: str, values: Mapping[str, float], status: str) -> None:
+        for name, value in values.items():
+            self._client.log_metric(parent, name, value)
+        self._client.set_tag(parent, names.NOTE, note)
+        self._client.set_tag(parent, names.STATUS, status.lower())
+        if status != "RUNNING":
+            self._client.set_terminated(parent, status)
+
     def close(self, states: Sequence[CellState]) -> None:
         """Give every parent the status that its cells have together."""
         for experiment, parent in self._ids.items():
             own = [s for s in states if s.cell.experiment == experiment]
-            self._guarded(lambda parent=parent, own=own: self._close(parent, own))
+            self._guarded(partial(self._close, parent, own))
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
@@ -71,9 +92,9 @@ class ParentRuns:
         uri = resolve_uri(tracking_uri)
         client = self._client = open_store(uri)
         experiment = get_or_create_experiment(client, uri, self._suite, Path("mlartifacts"))
-        self._experiment_id = experiment.experiment_id
+        self.experiment_id = experiment.experiment_id
         if names.NOTE not in experiment.tags:
-            client.set_experiment_tag(self._experiment_id, names.NOTE, _suite_note(self._suite))
+            client.set_experiment_tag(self.experiment_id, names.NOTE, _suite_note(self._suite))
         known = {
             run.data.tags.get(names.CELL, ""): run for run in self._search(f"role = '{names.ROLE_PARENT}'")
         }
@@ -100,7 +121,7 @@ class ParentRuns:
             # lets a later process see that the suite's died
             **process.identity(),
         }
-        run = self._client.create_run(self._experiment_id, tags=tags, run_name=name)
+        run = self._client.create_run(self.experiment_id, tags=tags, run_name=name)
         return str(run.info.run_id)
 
     def _search(self, condition: str) -> list[Any]:
@@ -108,7 +129,7 @@ class ParentRuns:
         token = None
         while True:
             page = self._client.search_runs(
-                [self._experiment_id], f"tags.{condition}", max_results=1000, page_token=token
+                [self.experiment_id], f"tags.{condition}", max_results=1000, page_token=token
             )
             found += page
             token = page.token
@@ -159,9 +180,9 @@ class ParentRuns:
             tags, metrics = run.data.tags, run.data.metrics
             shown = [_number(metrics.get(name)) for name in (names.QUALITY, names.NFE)]
             seconds = f"{_number(metrics.get(names.COST))} s"
-            seed = notes.run_link(self._experiment_id, run.info.run_id, tags.get(names.SEED, "?"))
+            seed = notes.run_link(self.experiment_id, run.info.run_id, tags.get(names.SEED, "?"))
             rows.append(f"| {seed} | {tags.get(names.STATUS, '')} | {' | '.join(shown)} | {seconds} |")
-        report = notes.reports_link(self._experiment_id, "reports")
+        report = notes.reports_link(self.experiment_id, "reports")
         report += f" (make one: `integrand report --experiment {self._suite}`)"
         return "\n".join(["Means over the finished seeds.", "", *rows, "", report])
 

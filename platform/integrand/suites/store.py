@@ -13,7 +13,7 @@ from integrand.tracking.unfinished import is_resumable
 from integrand.tracking.uris import redact, resolve_uri, sqlite_path
 
 _PAGE = 1000
-STATES = ("failed", "interrupted", "running", "over budget", "finished")
+STATES = ("failed", "interrupted", "pruned", "running", "over budget", "finished")
 """States of recorded runs; where a cell has several runs, the later in this order counts."""
 
 
@@ -23,7 +23,8 @@ class StoredCell:
 
     Args:
         state: `finished`; `over budget` where that ended it; `running` while a process of this machine works
-            on it; `interrupted` where a signal or a crash ended it, so that it can go on; else `failed`.
+            on it; `interrupted` where a signal or a crash ended it, so that it can go on; `pruned` by its
+            sweep; else `failed`.
         run_id: MLflow run id.
         seconds: How long it took, None while it runs.
         error: What ended it, empty where nothing is known.
@@ -41,13 +42,16 @@ class StoredCell:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-def stored_cells(suite: str, tracking_uri: str | None = None, create: bool = False) -> dict[str, StoredCell]:
+def stored_cells(
+    suite: str, tracking_uri: str | None = None, create: bool = False, key: str = ""
+) -> dict[str, StoredCell]:
     """The recorded runs of a suite by run key; of several with one key the one that `choose` takes.
 
     Args:
         suite: Name of the suite and of its MLflow experiment.
         tracking_uri: The store; None takes the default.
         create: Make the store if there is none, so that parallel runs find one.
+        key: Only runs with this key; empty for all.
 
     Raises:
         TrackingError: The store cannot be used.
@@ -59,7 +63,8 @@ def stored_cells(suite: str, tracking_uri: str | None = None, create: bool = Fal
     client = open_store(uri)
     try:
         experiment = client.get_experiment_by_name(suite)
-        runs = [] if experiment is None else list(_search(client, experiment.experiment_id))
+        condition = f"tags.{names.RUN_KEY} = '{key}'" if key else ""
+        runs = [] if experiment is None else list(_search(client, experiment.experiment_id, condition))
     except Exception as error:  # MLflow, SQLAlchemy and requests each raise their own
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise TrackingError(
@@ -107,14 +112,16 @@ def _cell(run: Any) -> StoredCell:
     # RUNNING without a living process was killed before it could say so
     status = "died" if info.status == "RUNNING" else info.status.lower()
     message = tags.get(names.ERROR_MESSAGE, "").strip()
+    if info.status == "KILLED" and by == "pruner":
+        return replace(cell, state="pruned", error=tags.get(names.STOP_REASON, ""))
     state = "interrupted" if is_resumable(info.status, tags) else "failed"
     return replace(cell, state=state, error=f"{status}: {message}" if message else status)
 
 
-def _search(client: Any, experiment_id: str) -> Iterable[Any]:
+def _search(client: Any, experiment_id: str, condition: str) -> Iterable[Any]:
     token = None
     while True:
-        page = client.search_runs([experiment_id], max_results=_PAGE, page_token=token)
+        page = client.search_runs([experiment_id], condition, max_results=_PAGE, page_token=token)
         yield from page
         token = page.token
         if not token:
