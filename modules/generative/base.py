@@ -156,6 +156,11 @@ class GenerativeModule(FamilyModule):
         """The network of the present mode: the one that learns in training, else the one for evaluation."""
         return self.net if self.training else self.trained
 
+    @property
+    def sample_dtype(self) -> torch.dtype:
+        """Dtype of the weights, in which samples are made."""
+        return next((p.dtype for p in self.trained.parameters()), torch.float32)
+
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Let the average follow after each step."""
         super().optimizer_step(*args, **kwargs)
@@ -306,7 +311,7 @@ class GenerativeModule(FamilyModule):
         try:
             for first in range(start, start + n, size):
                 rows = range(first, min(first + size, start + n))
-                noise = noise_rows(seed, rows.start, rows.stop, self.shape).to(self.device)
+                noise = noise_rows(seed, rows.start, rows.stop, self.shape).to(self.device, self.sample_dtype)
                 labels = None if y is None else y[rows.start - start : rows.stop - start].to(self.device)
                 x, account = self.generate(noise, rows, seed, sampler, labels)
                 parts.append(x)

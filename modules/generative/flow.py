@@ -153,7 +153,7 @@ class FlowModule(GenerativeModule):
             scores["nll_floor"] = float(-exact.mean())
         if self.evaluation is not None:
             n = min(self.evaluation.num_samples, 512)
-            noise = noise_rows(self.evaluation.seed, 0, n, self.shape).to(self.device)
+            noise = noise_rows(self.evaluation.seed, 0, n, self.shape).to(self.device, self.sample_dtype)
             scores["straightness"] = self.straightness(noise)
         return scores
 
@@ -163,7 +163,7 @@ class FlowModule(GenerativeModule):
         found = super().pictures(stage)
         if not found:
             return found
-        noise = noise_rows(1, 0, 64, self.shape).to(self.device)
+        noise = noise_rows(1, 0, 64, self.shape).to(self.device, self.sample_dtype)
         found["paths"] = self.paths(noise)[1].float().cpu().numpy()
         if self.dim == 2:
             found |= self._density(found["data"])
@@ -174,7 +174,7 @@ class FlowModule(GenerativeModule):
     ) -> dict[str, npt.NDArray[np.floating]]:
         """Log p on a grid around the data, shape (side, side), rows by the second coordinate; its extent."""
         reach = 1.15 * float(np.abs(data).max())
-        line = torch.linspace(-reach, reach, side, device=self.device)
+        line = torch.linspace(-reach, reach, side, device=self.device, dtype=self.sample_dtype)
         grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).reshape(-1, 2)
         stats = list(self.solve_stats)
         log_p = torch.cat([self.likelihood(part).log_prob for part in grid.split(self.sample_batch)])

@@ -1,4 +1,4 @@
-"""The pattern of torchdiffeq's example `cnf.py`, as users copy it: state in a tuple, trace by autograd, adjoint."""
+"""The pattern of torchdiffeq's example `cnf.py`: state in a tuple, trace by autograd, adjoint."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PatternField(nn.Module):
 
 
 def pattern_log_prob(field: PatternField, x: Tensor, tol: float) -> Tensor:
-    """log p(x) in nats by torchdiffeq's dopri5 and adjoint, shape (batch,).
+    """Log p(x) in nats by torchdiffeq's dopri5 and adjoint, shape (batch,).
 
     Args:
         field: The field.
