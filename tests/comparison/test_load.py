@@ -179,3 +179,21 @@ def test_command_reports_what_the_suite_planned(store, tmp_path, monkeypatch, ca
     plan.write_text('{"cells": [{"key": "never", "experiment": "x/resnet", "seed": 5}]}')
     command.run(["--experiment", "exp", "--tracking-uri", store[0]])
     assert "x/resnet, seed 5: missing: planned by the suite" in capsys.readouterr().out
+
+
+def test_evaluations_recorded_before_records_named_the_checkpoint(store):
+    """Their tag names the run; a failed fit under a suite's parent run is no evaluation for that."""
+    from mlflow.tracking import MlflowClient
+
+    from integrand.record import RunRecord
+
+    client = MlflowClient(tracking_uri=store[0])
+    experiment = client.create_experiment("children", artifact_location="file:" + store[0][10:] + "-art3")
+    found = {}
+    for name, metrics in (("evaluation", {"test/acc": 0.5, "final/test_acc": 0.5}), ("fit", {})):
+        run_id = client.create_run(experiment, tags={"mlflow.parentRunId": "cafe"}).info.run_id
+        client.log_text(run_id, RunRecord(run_id, family="resnet", metrics=metrics).to_json(), "record.json")
+        client.set_terminated(run_id, "FINISHED" if metrics else "FAILED")
+        found[run_id] = name
+    loaded = {found[r.run_id]: r.evaluates for r in load_mlflow("children", tracking_uri=store[0])}
+    assert loaded == {"evaluation": {"run_id": "cafe", "epoch": None}, "fit": {}}
