@@ -53,12 +53,10 @@ class Denoiser(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """The network's output at x, shape (batch, ...), for times t, shape (batch,)."""
-        alpha, sigma = self.levels(x, t)
-        scaled = self.parametrisation.input_scale(alpha, sigma) * x
+        if self.parametrisation.scales_input:
+            x = self.parametrisation.input_scale(*self.levels(x, t)) * x
         label = self.parametrisation.label(self.process, _wide(t)).to(x.dtype)
-        output: Tensor = (
-            self.network(scaled, label, condition) if self.conditional else self.network(scaled, label)
-        )
+        output: Tensor = self.network(x, label, condition) if self.conditional else self.network(x, label)
         return output
 
     def levels(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,6 +23,8 @@ class Parametrisation(ABC):
     """One reading of a network's output."""
 
     name: ClassVar[str]
+    scales_input: ClassVar[bool] = False
+    """Whether the network sees x multiplied by `input_scale`; else it sees x."""
 
     @abstractmethod
     def coefficients(self, alpha: Number, sigma: Number) -> tuple[Number, Number]:
@@ -107,6 +109,7 @@ class EDMPreconditioning(Parametrisation):
     """
 
     name = "edm"
+    scales_input = True
 
     def __init__(self, sigma_data: float = 0.5) -> None:
         require_positive(sigma_data=sigma_data)

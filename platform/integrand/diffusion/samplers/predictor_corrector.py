@@ -93,4 +93,5 @@ class PredictorCorrector(Sampler):
 
 def _norm(x: Tensor) -> Tensor:
     """Euclidean norm of each sample, shape (batch, 1, ...)."""
-    return torch.linalg.vector_norm(x.flatten(1), dim=1).view(-1, *[1] * (x.ndim - 1))
+    norm: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return norm.view(-1, *[1] * (x.ndim - 1))
