@@ -67,7 +67,7 @@ class Sampler(ABC):
     evaluations_per_step: int | None = 1
     """Evaluations of one step; None where the count is not proportional to the steps (see `evaluations`)."""
     minimum_steps: int = 1
-    """Fewest steps that make sense."""
+    """Fewest steps that make sense, one to the data included."""
     off_grid: bool = False
     """Whether the model is evaluated between the grid's times."""
     processes: ClassVar[tuple[type[Process], ...]] = (Process,)
@@ -107,7 +107,7 @@ class Sampler(ABC):
 
     def minimum_nfe(self, to_zero: bool = False) -> int:
         """Fewest evaluations that make sense; 1 where they cannot be chosen."""
-        return self.evaluations(self.minimum_steps + to_zero, to_zero) or 1
+        return self.evaluations(self.minimum_steps, to_zero) or 1
 
     def steps_for(self, nfe: int, to_zero: bool = False) -> int:
         """The most steps that cost at most `nfe` evaluations of the model.
@@ -115,7 +115,7 @@ class Sampler(ABC):
         Raises:
             BudgetError: It is below the sampler's minimum, or the sampler chooses its evaluations itself.
         """
-        if self.evaluations(self.minimum_steps + to_zero, to_zero) is None:
+        if self.evaluations(self.minimum_steps, to_zero) is None:
             raise BudgetError(
                 f"{self.describe()} chooses its number of evaluations itself",
                 "leave nfe out, or take fixed steps",
@@ -129,7 +129,7 @@ class Sampler(ABC):
             cost = self.evaluations(steps, to_zero)
             if cost is not None and cost <= nfe:
                 return steps
-        return self.minimum_steps + to_zero
+        return self.minimum_steps
 
     def check(self, denoiser: Denoising, process: Process) -> None:
         """Refuse what the method does not apply to.
@@ -249,7 +249,7 @@ class Sampler(ABC):
             steps = grid.steps
         if (nfe is None) == (steps is None):
             if nfe is None and self.evaluations(self.minimum_steps) is None:
-                return self.minimum_steps + grid.to_zero
+                return 1 + grid.to_zero
             both = "both nfe and steps" if nfe else "neither nfe nor steps"
             raise BudgetError(f"{self.describe()} got {both}", "set one of the two")
         if steps is None:
@@ -262,10 +262,10 @@ class Sampler(ABC):
                     f"set nfe to {least} or more",
                 )
             return self.steps_for(nfe // per_call, grid.to_zero)
-        if steps < self.minimum_steps + grid.to_zero:
+        if steps < self.minimum_steps:
             raise BudgetError(
-                f"{self.describe()} needs at least {self.minimum_steps + grid.to_zero} steps, not {steps}",
-                f"set steps to {self.minimum_steps + grid.to_zero} or more",
+                f"{self.describe()} needs at least {self.minimum_steps} steps, not {steps}",
+                f"set steps to {self.minimum_steps} or more",
             )
         return steps
 
