@@ -186,21 +186,52 @@ def test_groups_by_config_are_named_by_what_differs(make_run):
         for rtol in (0.1, 0.001)
         for s in range(2)
     ]
-    by_family = sort_runs(runs, ACC)
+    by_family = sort_runs(runs, ACC, "family")
     assert any("--group-by config" in note for note in by_family.notes)
     assert [o.reason.split(":")[0] for o in by_family.left_out] == ["superseded"] * 2
-    by_config = sort_runs([*runs, make_run("resnet", 0)], ACC, "config")
+    by_config = sort_runs([*runs, make_run("resnet", 0)], ACC)
     (groups,) = by_config.parts.values()
     assert [g.label for g in groups] == ["neural-ode rtol=0.001", "neural-ode rtol=0.1", "resnet"]
 
 
+def test_another_class_is_named_and_its_options_are_not(make_run):
+    """The noises of one family are groups of their own: the last one must not stand for all of them."""
+    noises = {
+        "none": None,
+        "Dropout": {"class_path": "integrand.modules.noise.Dropout", "init_args": {"p": 0.1}},
+        "ShakeShake": {"class_path": "integrand.modules.noise.ShakeShake", "init_args": {"mode": "even"}},
+    }
+    runs = [
+        make_run("resnet", s, config={"model": {"init_args": {"noise": noise}}}, config_digest=name)
+        for name, noise in noises.items()
+        for s in range(2)
+    ]
+    (groups,) = sort_runs(runs, ACC).parts.values()
+    assert [g.label for g in groups] == ["resnet", "resnet noise=Dropout", "resnet noise=ShakeShake"]
+    assert [len(g.runs) for g in groups] == [2, 2, 2]
+
+
+def test_runs_outside_the_plan_do_not_split_a_family(make_run):
+    """A run of an earlier plan had fewer epochs; the name of the planned one stays plain."""
+    old, new = (
+        make_run("resnet", 0, run_key=key, config={"trainer": {"max_epochs": n}}, config_digest=key)
+        for key, n in (("old", 15), ("new", 40))
+    )
+    (groups,) = sort_runs([old, new], ACC, expected=[Expected("new", "x/resnet", 0)]).parts.values()
+    assert [g.label for g in groups] == ["resnet"]
+
+
 def test_mixed_configurations_in_a_family_are_pointed_out(make_run):
-    found = compare([make_run("resnet", 0, config_digest="a"), make_run("resnet", 1, config_digest="b")], ACC)
+    found = compare(
+        [make_run("resnet", 0, config_digest="a"), make_run("resnet", 1, config_digest="b")], ACC, "family"
+    )
     assert any("2 different configurations" in note for note in found.notes)
 
 
 def test_superseded_run_of_another_configuration_is_pointed_out(make_run):
-    found = compare([make_run("resnet", 0, config_digest="a"), make_run("resnet", 0, config_digest="b")], ACC)
+    found = compare(
+        [make_run("resnet", 0, config_digest="a"), make_run("resnet", 0, config_digest="b")], ACC, "family"
+    )
     assert any("2 different configurations" in note for note in found.notes)
 
 

@@ -49,7 +49,12 @@ def add_selection(p: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--mode", choices=("min", "max"), help="whether smaller or larger is better, if not plain"
     )
-    what.add_argument("--group-by", choices=("family", "config"), default="family", help="default: family")
+    what.add_argument(
+        "--group-by",
+        choices=("config", "family"),
+        default="config",
+        help="default: config, named by its family",
+    )
     what.add_argument(
         "--baseline", metavar="GROUP", help="take differences to this group, default: the best mean"
     )

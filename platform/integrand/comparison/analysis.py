@@ -27,7 +27,7 @@ from .traces import Traces
 def compare(
     records: Sequence[RunRecord],
     metric: Metric,
-    by: GroupBy = "family",
+    by: GroupBy = "config",
     baseline: str | None = None,
     title: str = "",
     expected: Sequence[Expected] = (),

@@ -102,7 +102,7 @@ class Expected:
 
 
 def sort_runs(
-    records: Iterable[RunRecord], metric: Metric, by: GroupBy = "family", expected: Sequence[Expected] = ()
+    records: Iterable[RunRecord], metric: Metric, by: GroupBy = "config", expected: Sequence[Expected] = ()
 ) -> Sorted:
     """Sort runs into comparable groups. The order of `records` does not matter.
 
@@ -115,9 +115,13 @@ def sort_runs(
     result.evaluations = [run for run in everything if evaluated_run(run) is not None]
     runs = [run for run in everything if evaluated_run(run) is None]
     data = {run.run_id: DataKey.of(run) for run in runs}
-    label_of, notes = group_labels(runs, by, data)
-    result.notes += notes
     planned = {e.run_key for e in expected}
+    # runs that do not count must not make a family look as if it had several configurations
+    counted = [r for r in runs if not planned or not r.run_key or r.run_key in planned]
+    label_of = {run.run_id: run.family or run.model_class or "unknown family" for run in runs}
+    counted_labels, notes = group_labels(counted, by, data)
+    label_of |= counted_labels
+    result.notes += notes
     members: dict[DataKey, dict[str, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         label = label_of[run.run_id]

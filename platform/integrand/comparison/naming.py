@@ -57,15 +57,36 @@ def _labels(runs: Sequence[RunRecord], by: GroupBy) -> dict[str, str]:
     names: dict[tuple[str, str], str] = {}
     for (name, digest), own in settings.items():
         siblings = [s for (other, _), s in settings.items() if other == name]
-        differing = [k for k in sorted(own) if len({s.get(k) for s in siblings}) > 1]
-        shown = " ".join(f"{k.rpartition('.')[2]}={own[k]}" for k in differing[:3])
-        names[name, digest] = name if len(siblings) == 1 else f"{name} {shown or digest[:8]}"
+        shown = _distinction(own, siblings)
+        names[name, digest] = name if len(siblings) == 1 else f"{name} {shown}".rstrip()
     # two configurations may differ only behind the third setting: the digest then tells them apart
     clashes = Counter(names.values())
     for (name, digest), label in names.items():
         if clashes[label] > 1:
             names[name, digest] = f"{label} #{digest[:8]}"
     return {run.run_id: names[family[run.run_id], run.config_digest] for run in runs}
+
+
+def _distinction(own: Mapping[str, str], siblings: Sequence[Mapping[str, str]]) -> str:
+    """What tells a configuration from its siblings, in few words: `noise=Dropout`, `blocks=6 lr=0.01`.
+
+    Where another class is chosen its name says enough: the options of two classes are not compared. What is
+    not set at all in this configuration is not mentioned.
+    """
+    keys = {key for setting in siblings for key in setting}
+    differing = sorted(key for key in keys if len({s.get(key) for s in siblings}) > 1)
+    chosen = [key.removesuffix(".class_path") for key in differing if key.endswith(".class_path")]
+    words = []
+    for key in differing:
+        part = key.removesuffix(".class_path")
+        inside_other = any(part.startswith(f"{c}.") for c in chosen)
+        if own.get(key, "null") == "null" or inside_other:
+            continue
+        value = own[key].rpartition(".")[2] if part != key else own[key]
+        words.append(f"{part.rpartition('.')[2]}={value}")
+    # which class was chosen says more than any number
+    words.sort(key=lambda word: word.partition("=")[0] not in {c.rpartition(".")[2] for c in chosen})
+    return " ".join(words[:3])
 
 
 _IDENTITY = {
