@@ -219,3 +219,23 @@ def test_words():
     assert [enumeration(list("abc"[:n])) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
     assert minus("-1.5 to -2, neural-ode-2 1e-3") == "−1.5 to −2, neural-ode-2 1e-3"
     assert sentence("larger: 1 ± 2 %") == "Larger: 1\u00a0±\u00a02\u00a0%"
+
+
+def test_very_many_groups_stay_readable_and_small(tmp_path, make_record, save_records, compare_folder):
+    """A thousand runs of a sweep may be a thousand groups; figures show the best, tables show all."""
+    runs = [
+        make_record(f"family-{i:03d}", 0, run_id=f"{i:032x}", metrics={"final/test_acc": 0.9 - 0.001 * i})
+        for i in range(160)
+    ]
+    for i, run in enumerate(runs):
+        run.cost["parameters"] = 1000.0 + i
+        run.metrics["solver/nfe_forward"] = float(i)
+    page = build_page(compare_folder(save_records(runs, tmp_path / "many")), now=NOW)
+    (part,) = page.parts
+    assert len(part.tables["quality"].rows) == 160
+    assert "Shown are the 150 best of 160 groups, and the front." in part.costs[0].caption
+    assert len(part.costs[0].legend) == 150
+    assert part.training[0].caption.endswith("Shown are the 40 best of 160 groups.")
+    assert part.matrix is None
+    assert (len(page.families), page.more_families) == (100, 60)
+    assert page.families[0].identity.label == "family-000"

@@ -44,6 +44,7 @@ def build_page(
     ids = identities(row.label for part in comparison.parts for row in part.rows)
     made = (now or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC")
     tables = {table.key: table for table in comparison_tables(comparison)}
+    families = family_views(comparison, ids, Album(locate))
     return Page(
         title=comparison.title or "Comparison",
         subtitle=_subtitle(comparison, len(ids)),
@@ -54,7 +55,8 @@ def build_page(
         further=tuple(minus(s.sentence) for part in comparison.parts for s in part.sensitivity if s.sentence),
         health=health(comparison.left_out, len(runs)),
         parts=tuple(_part(number, part, comparison, ids) for number, part in enumerate(comparison.parts)),
-        families=family_views(comparison, ids, Album(locate)),
+        families=families,
+        more_families=len(ids) - len(families),
         runs=_runs(comparison),
         left_out=_left_out(comparison.left_out) if comparison.left_out else None,
         environment=environment(runs),

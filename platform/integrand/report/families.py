@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import islice
 
 import yaml
 from markupsafe import Markup
@@ -24,11 +25,15 @@ from .part_figures import seed_curve
 from .pictures import Album
 from .wording import enumeration, minus
 
+MOST_SECTIONS = 100
+"""Sections that keep a page below its 10 MB whatever they hold."""
+
 
 def family_views(comparison: Comparison, ids: Mapping[str, Identity], album: Album) -> tuple[FamilyView, ...]:
-    """One per group, in the order of `ids`."""
+    """One per group, in the order of `ids`; with very many groups only the best, the tables have all."""
+    ids = dict(islice(ids.items(), MOST_SECTIONS))
     metric = comparison.metric
-    rows = [(part, row) for part in comparison.parts for row in part.rows]
+    rows = [(part, row) for part in comparison.parts for row in part.rows if row.label in ids]
     typical = {id(row): typical_run(row, metric) for _, row in rows}
     pictures = album.collect(list(typical.values()))
     views = []

@@ -206,7 +206,8 @@ class Page:
         further: Sentences that belong to no part, such as evaluations with other solvers.
         health: What failed or is missing, in one sentence.
         parts: One per data set.
-        families: One per group.
+        families: One per group, or the best of very many.
+        more_families: Groups without a section.
         runs: Every run.
         left_out: Runs that are in no mean; None where there are none.
         environment: What the runs ran on.
@@ -226,6 +227,7 @@ class Page:
     health: str
     parts: tuple[PartView, ...]
     families: tuple[FamilyView, ...]
+    more_families: int
     runs: Table
     left_out: Table | None
     environment: Table

@@ -37,6 +37,8 @@ CURVES = {
 FIRST_COSTS = (NFE_FORWARD, SECONDS_PER_EPOCH, PARAMETERS, PEAK_MEMORY)
 """What readers look for first; the others follow in the order of the tables."""
 TRAINING, EVALUATIONS = ("quality", "train_loss"), ("nfe_forward", "nfe_backward")
+MOST_LINES, MOST_ROWS, MOST_POINTS = 40, 60, 150
+"""Groups beyond which lines, rows or points cannot be read; figures then show the best, tables all."""
 _SAMPLED = 6
 """Epochs of a curve that its table shows."""
 
@@ -54,14 +56,17 @@ def _place(cost: Cost) -> int:
 
 def _cost_figure(key: str, comparison: Comparison, part: Part, cost: Cost, ids: Identities) -> Figure:
     metric, front = comparison.metric, part.pareto.get(cost.key, ())
-    rows = [row for row in part.rows if row.costs.get(cost.key)]
+    with_cost = [row for row in part.rows if row.costs.get(cost.key)]
+    rows = [row for place, row in enumerate(with_cost) if place < MOST_POINTS or row.label in front]
     points = [_point(row, metric, cost, ids[row.label], row.label in front) for row in rows]
-    absent = [row.label for row in part.rows if row not in rows]
+    absent = [row.label for row in part.rows if not row.costs.get(cost.key)]
     axis = cost.axis
     alt = minus(describe.alt_quality_against_cost(comparison, part, cost))
     caption = "Large marks are means with their 95 % intervals, small marks single seeds."
     caption += " The line is the Pareto front of the means." if front else ""
     caption += f" Not recorded for {enumeration(absent)}." if absent else ""
+    if len(rows) < len(with_cost):
+        caption += f" Shown are the {MOST_POINTS} best of {len(with_cost)} groups, and the front."
     table = Table(
         key,
         f"{metric.label} and {axis}",
@@ -120,6 +125,7 @@ def difference_figure(
     lines = [line for row in part.rows if (line := _difference(row, metric, ids)) is not None]
     if not lines:
         return None
+    found, lines = len(lines), lines[:MOST_ROWS]
     unit = "points" if metric.percent else metric.name
     better = "left" if metric.mode == "min" else "right"
     label = f"difference to {part.reference} ({unit})"
@@ -129,6 +135,7 @@ def difference_figure(
     caption = (
         f"Mean difference to {part.reference} over common seeds with its 95 % interval; better is to the "
         f"{better}. Filled marks are told apart from zero by the Holm-corrected test, hollow ones are not."
+        f"{_cut(found, MOST_ROWS)}"
     )
     return Figure(key, "Paired differences", forest(lines, label, alt), caption, table)
 
@@ -167,7 +174,8 @@ def curve_figures(
 
 
 def _curve_figure(key: str, name: str, comparison: Comparison, part: Part, ids: Identities) -> Figure:
-    series = [(row.label, row.curves[name]) for row in part.rows if name in row.curves]
+    recorded_by = [row for row in part.rows if name in row.curves]
+    series = [(row.label, row.curves[name]) for row in recorded_by[:MOST_LINES]]
     scale = comparison.metric.scale if name == "quality" else 1.0
     lines = [_line(ids[label], curve, scale) for label, curve in series]
     recorded = series[0][1].series
@@ -175,7 +183,7 @@ def _curve_figure(key: str, name: str, comparison: Comparison, part: Part, ids: 
     title, tab = CURVES[name]
     alt = minus(describe.alt_curves(comparison, part, name))
     methods = sorted({curve.method for _, curve in series if curve.method})
-    caption = f"Lines and bands: {'; '.join(methods)}."
+    caption = f"Lines and bands: {'; '.join(methods)}.{_cut(len(recorded_by), MOST_LINES)}"
     svg = curves(lines, "epoch", y_label, alt)
     return Figure(
         key, title, svg, caption, _sampled(key, title, lines), tuple(line.identity for line in lines), tab
@@ -203,6 +211,11 @@ def _line(identity: Identity, curve: Curve, scale: float, seeds: bool = False) -
     shown = [_shown(m, lo, hi) for m, lo, hi in zip(mean, low, high, strict=True)]
     every = [scaled(values) for values in curve.seeds.values()] if seeds and len(curve.seeds) > 1 else []
     return Line(identity, curve.epochs, mean, low, high, shown, every)
+
+
+def _cut(groups: int, most: int) -> str:
+    """What the caption adds where a figure does not show every group."""
+    return f" Shown are the {most} best of {groups} groups." if groups > most else ""
 
 
 def _y_label(name: str, recorded: str, scale: float) -> str:
