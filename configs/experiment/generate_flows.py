@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from generate import keep, suite
+from generate import keep, suite  # type: ignore[import-not-found]  # a script beside this one
 
 # name: family, further lines of its arguments, epochs, learning rate
 ARMS: dict[str, tuple[str, list[str], int, float]] = {

@@ -25,7 +25,8 @@ class Circles(DensityDataModule):
         radius = np.where(rng.random(n) < 0.5, *RADII)
         angle = 2 * np.pi * rng.random(n)
         clean = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        return clean + STD * rng.normal(size=(n, 2))
+        points: Points = clean + STD * rng.normal(size=(n, 2))
+        return points
 
     @staticmethod
     def exact_log_density(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -25,11 +25,13 @@ class EightGaussians(DensityDataModule):
     def draw(rng: np.random.Generator, n: int) -> Points:
         """Points of the distribution; see `DensityDataModule.draw`."""
         chosen = CENTRES[rng.integers(8, size=n)]
-        return chosen + STD * rng.normal(size=(n, 2))
+        points: Points = chosen + STD * rng.normal(size=(n, 2))
+        return points
 
     @staticmethod
     def exact_log_density(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Log p(x) in nats; see `DensityDataModule.exact_log_density`."""
         squares = ((x[:, None, :] - CENTRES) ** 2).sum(axis=2)
         log_p: npt.NDArray[np.float64] = logsumexp(-squares / (2 * STD**2), axis=1)
-        return log_p - np.log(8 * 2 * np.pi * STD**2)
+        log_p -= np.log(8 * 2 * np.pi * STD**2)
+        return log_p

@@ -18,4 +18,6 @@ class SwissRoll(DensityDataModule):
     def draw(rng: np.random.Generator, n: int) -> Points:
         """Points of the distribution; see `DensityDataModule.draw`."""
         t = 1.5 * np.pi * (1 + 2 * rng.random(n))
-        return (t[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1) + rng.normal(size=(n, 2))) / 5
+        spiral = t[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1)
+        points: Points = (spiral + rng.normal(size=(n, 2))) / 5
+        return points

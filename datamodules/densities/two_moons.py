@@ -25,4 +25,5 @@ class TwoMoons(DensityDataModule):
         x = np.where(upper, np.cos(t), 1 - np.cos(t))
         y = np.where(upper, np.sin(t), 0.5 - np.sin(t))
         clean = np.stack([x, y], axis=1)
-        return 2 * (clean + 0.1 * rng.normal(size=(n, 2))) + np.array([-1.0, -0.2])
+        points: Points = 2 * (clean + 0.1 * rng.normal(size=(n, 2))) + np.array([-1.0, -0.2])
+        return points

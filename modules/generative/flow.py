@@ -177,7 +177,7 @@ class FlowModule(GenerativeModule):
         line = torch.linspace(-reach, reach, side, device=self.device, dtype=self.sample_dtype)
         grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).reshape(-1, 2)
         stats = list(self.solve_stats)
-        log_p = torch.cat([self.likelihood(part).log_prob for part in grid.split(self.sample_batch)])
+        log_p = torch.cat([self.likelihood(part).log_prob for part in torch.split(grid, self.sample_batch)])
         self.solve_stats = stats
         return {
             "log_density": log_p.reshape(side, side).float().cpu().numpy(),

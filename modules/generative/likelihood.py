@@ -90,9 +90,8 @@ def log_likelihood(
     field = LogDensityField(net, trace, trace.directions(x), penalties)
     start = torch.cat([x.flatten(1), x.new_zeros(len(x), 3 if penalties else 1)], dim=1)
     solution = solver.solve(field, start, [1.0, end])
-    last = solution.ys[-1]
-    z, log_det, rest = last.split([start.shape[1] - (3 if penalties else 1), 1, 2 if penalties else 0], dim=1)
-    log_det = log_det.squeeze(1)
+    last, d = solution.ys[-1], x[0].numel()
+    z, log_det, rest = last[:, :d], last[:, d], last[:, d + 1 :]
     # time runs backwards, so these integrals are negative
     kinetic, jacobian = (-rest[:, 0], -rest[:, 1]) if penalties else (None, None)
     log_prob = log_normal(z) + log_det

@@ -188,7 +188,7 @@ def test_every_family_has_an_experiment(folder, family):
     assert yaml.safe_load(path.read_text())["model"]["class_path"] == family.__name__
 
 
-@pytest.mark.parametrize("script", ["generate.py", "generate_published.py"])
+@pytest.mark.parametrize("script", ["generate.py", "generate_published.py", "generate_flows.py"])
 def test_experiments_are_what_the_scripts_write(script):
     command = [sys.executable, str(EXPERIMENTS / script), "--check"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

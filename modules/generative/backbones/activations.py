@@ -81,7 +81,7 @@ class _Activate(torch.autograd.Function):
         return h, v * slope
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch
+    @once_differentiable
     def backward(ctx: Any, grad_h: Tensor, grad_w: Tensor) -> tuple[None, Tensor, Tensor]:
         a, h, slope, v = ctx.saved_tensors
         curvature = ACTIVATIONS[ctx.name].curvature(a, h, slope)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,13 +42,15 @@ class TimeNet(nn.Module):
         """
 
         def product(direction: Tensor) -> tuple[Tensor, Tensor]:
-            pair: tuple[Tensor, Tensor] = torch.func.jvp(lambda z: self(t, z), (x,), (direction,))
-            return pair
+            made = torch.func.jvp(lambda z: self(t, z), (x,), (direction,))
+            return made[0], made[1]
 
         if len(v) == 1:
             value, along = product(v[0])
             return value, along.unsqueeze(0)
-        pair: tuple[Tensor, Tensor] = torch.func.vmap(product, out_dims=(None, 0))(v)
+        # torch annotates out_dims without the None that it documents
+        batched: Any = torch.func.vmap
+        pair: tuple[Tensor, Tensor] = batched(product, out_dims=(None, 0))(v)
         return pair
 
 

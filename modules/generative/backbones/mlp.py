@@ -56,6 +56,8 @@ class MLPNet(TimeNet):
         num_classes: Number of classes to condition on; label `num_classes` is the unconditional model.
     """
 
+    _angles: Tensor
+
     def __init__(
         self, dim: int, hidden: int, layers: int, frequencies: int, activation: Activation, num_classes: int
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ def exact_w2(a: Tensor, b: Tensor) -> float:
     ot = require_pot()
     a, b = _checked(a, b)
     cost = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square().cpu().numpy()
-    return float(ot.emd2([], [], cost, numItermax=10_000_000)) ** 0.5
+    return math.sqrt(float(ot.emd2([], [], cost, numItermax=10_000_000)))
 
 
 def sliced_w2(a: Tensor, b: Tensor, directions: int = 128, seed: int = 0) -> float:
