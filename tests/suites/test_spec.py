@@ -4,6 +4,7 @@ import pytest
 
 from integrand.errors import UsageError
 from integrand.suites.cells import expand
+from integrand.suites.search import read_search
 from integrand.suites.spec import PACKAGED, BudgetSpec, read_suite
 
 SUITES = sorted((PACKAGED / "suite").glob("*.yaml"))
@@ -26,7 +27,10 @@ def test_the_quickstart_is_five_families_by_three_seeds():
 def test_every_packaged_suite_expands_and_names_its_command(path):
     spec = read_suite(str(path))
     assert len(expand(spec)) == len(spec.experiments) * len(spec.variants) * len(spec.seeds)
-    assert path.read_text().startswith(f"# integrand suite run configs/suite/{path.name}\n")
+    command = "sweep" if spec.sweep else "run"
+    assert path.read_text().startswith(f"# integrand suite {command} configs/suite/{path.name}\n")
+    if spec.sweep:
+        assert read_search(spec).space
 
 
 @pytest.mark.parametrize("name", ["quickstart", "suite/quickstart.yaml", "configs/suite/quickstart.yaml"])

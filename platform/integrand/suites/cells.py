@@ -104,9 +104,7 @@ def expand(spec: SuiteSpec) -> list[Cell]:
                 content = {"config": config, "overrides": dict(variant), "args": args, "seed": seed}
                 data = _data_name(config, variant)
                 content |= {"data": data, "data_digests": _data_digests(data), "code": code_digest()}
-                own = " ".join(
-                    f"{k.rpartition('.')[2]}={_word(v)}" for k, v in variant.items() if k not in common
-                )
+                own = " ".join(_told(k, v) for k, v in variant.items() if k not in common)
                 label = f"{_short_name(file)} {own}".strip()
                 name = " ".join(filter(None, (short[file], own, f"s{seed}")))
                 cells.append(Cell(_digest(content), label, file, seed, variant, spec.args, name))
@@ -195,6 +193,16 @@ def _short_name(file: Path) -> str:
     if file.is_relative_to(packaged):
         return file.relative_to(packaged).with_suffix("").as_posix()
     return f"{file.parent.name}/{file.stem}"
+
+
+def _told(option: str, value: Any) -> str:
+    """An override in a label: `rtol=0.001`, and `solver=Euler num_steps=4` for a class with its arguments."""
+    name = option.rpartition(".")[2]
+    if isinstance(value, dict) and isinstance(value.get("class_path"), str):
+        arguments = value.get("init_args") or {}
+        words = [f"{k}={_word(v)}" for k, v in arguments.items()]
+        return " ".join([f"{name}={value['class_path'].rpartition('.')[2]}", *words])
+    return f"{name}={_word(value)}"
 
 
 def _word(value: Any) -> str:
