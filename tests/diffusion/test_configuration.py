@@ -1,5 +1,8 @@
 """Samplers, grids and processes from YAML, by short class_path as solvers are."""
 
+import inspect
+from pathlib import Path
+
 import pytest
 import torch
 from diffusion_cases import normal, zero_mean_mixture
@@ -14,6 +17,7 @@ from integrand.diffusion import (
     Sampler,
     TimeGrid,
 )
+from integrand.registry import subclasses
 
 CASES = [
     ("DDIM", {"eta": 0.5}, "ddim eta=0.5"),
@@ -67,3 +71,11 @@ def test_samplers_take_any_shape():
         noise = SampleNoise(0, x.shape)
         out = sampler.sample(Zero(), process, integrand.diffusion.UniformGrid(), x, noise, steps=4).x
         assert out.shape == x.shape
+
+
+def test_the_page_names_every_sampler_process_and_grid():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "samplers.md").read_text(encoding="utf-8")
+    for base in (Sampler, Process, TimeGrid):
+        for cls in subclasses(base):
+            if cls.__module__.startswith("integrand.diffusion") and not inspect.isabstract(cls):
+                assert f"`{cls.__name__}" in page, cls.__name__
