@@ -151,13 +151,17 @@ def test_packaged_experiments_are_named_below_experiment():
 
 def test_a_class_in_an_override_is_told_by_its_name(suite_file):
     variants = [
-        {"model.solver": {"class_path": "solvers.Euler", "init_args": {"num_steps": 4}}, "x": 1},
+        {
+            "model.solver": {"class_path": "solvers.Euler", "init_args": {"num_steps": 4, "rtol": None}},
+            "x": 1,
+        },
         {"model.solver.rtol": 0.01, "x": 1},
     ]
     first, second, *_ = expand(read_suite(str(suite_file(experiments=["a.yaml"], overrides=variants))))
     assert first.label.endswith("/a solver=Euler num_steps=4 seed 0")
     assert first.name == "a solver=Euler num_steps=4 s0"
     assert second.name == "a rtol=0.01 s0"
-    assert '--model.solver={"class_path": "solvers.Euler", "init_args": {"num_steps": 4}}' in first.command(
-        "s"
+    assert (
+        '--model.solver={"class_path": "solvers.Euler", "init_args": {"num_steps": 4, "rtol": null}}'
+        in first.command("s")
     )

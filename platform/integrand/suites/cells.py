@@ -200,7 +200,7 @@ def _told(option: str, value: Any) -> str:
     name = option.rpartition(".")[2]
     if isinstance(value, dict) and isinstance(value.get("class_path"), str):
         arguments = value.get("init_args") or {}
-        words = [f"{k}={_word(v)}" for k, v in arguments.items()]
+        words = [f"{k}={_word(v)}" for k, v in arguments.items() if v is not None]
         return " ".join([f"{name}={value['class_path'].rpartition('.')[2]}", *words])
     return f"{name}={_word(value)}"
 
