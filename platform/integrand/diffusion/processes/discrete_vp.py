@@ -39,6 +39,7 @@ class DiscreteVP(VariancePreserving):
     ) -> None:
         require_choice("betas", betas, ("linear", "scaled-linear", "cosine"))
         require_positive(num_steps=num_steps, beta_min=beta_min, beta_max=beta_max)
+        self._range = "" if betas == "cosine" else f" {beta_min:g}-{beta_max:g}"
         self.num_steps, self.kind, self.t_min = num_steps, betas, 1.0 / num_steps
         steps = -0.5 * torch.log1p(-_betas(betas, num_steps, beta_min, beta_max))
         self._minus_log_alpha = torch.cat((torch.zeros(1, dtype=torch.float64), steps.cumsum(0)))
@@ -80,8 +81,8 @@ class DiscreteVP(VariancePreserving):
         return self._minus_log_alpha.to(t), left, u
 
     def describe(self) -> str:
-        """Such as `ddpm linear 1000`."""
-        return f"ddpm {self.kind} {self.num_steps}"
+        """Such as `ddpm linear 1000 0.0001-0.02`."""
+        return f"ddpm {self.kind} {self.num_steps}{self._range}"
 
 
 def _betas(kind: Betas, n: int, low: float, high: float) -> Tensor:
