@@ -40,8 +40,10 @@ def test_test_and_predict_land_in_the_run_and_another_solver_in_a_child(program,
     assert len(rows) == 360  # the test split of the digits
     assert sum(float(v) for k, v in rows[0].items() if k.startswith("p(")) == pytest.approx(1, abs=1e-4)
 
-    # the same weights at another step size: a measurement of its own, shown under the run
-    result = program("test", "--run", run_id, "--model.solver.num_steps", "5")
+    # the same weights under another solver, which takes nothing over from the run's own: a measurement of
+    # its own, shown under the run
+    other = ["--model.solver", "Midpoint", "--model.solver.step_size", "0.1"]
+    result = program("test", "--run", run_id, *other)
     assert result.returncode == 0, result.stderr
     (child,) = [r for r in program.runs() if r.info.run_id != run_id]
     assert child.data.tags["mlflow.parentRunId"] == run_id

@@ -27,6 +27,7 @@ from .explain import explain
 from .predictions import to_csv
 from .progress import progress_callbacks
 from .recorded import config_of_checkpoint, recorded_run
+from .replaced import forget_replaced_solvers
 
 _COMMANDS = ("fit", "validate", "test", "predict")
 
@@ -202,7 +203,7 @@ def run(command: str, argv: list[str]) -> int:
     arguments.refuse_linked(argv)
     argv = arguments.expand_run(command, argv, recorded_run)
     argv = _with_embedded_config(command, argv)
-    argv = arguments.with_default_classes(arguments.resolve_files(argv))
+    argv = arguments.with_default_classes(forget_replaced_solvers(arguments.resolve_files(argv)))
     parser_kwargs: dict[str, Any] = {"allow_abbrev": False, "prog": "integrand"}
     parser_kwargs |= {c: {"default_config_files": [str(configs.BASE)]} for c in _COMMANDS}
     try:

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from ..energy import EnergyMeter, energy_meter
 from .base import TrackingCallback, gathered, step_of
 
 _SAMPLES_FOR_FLOPS = 8
@@ -33,6 +34,8 @@ class CostMonitor(TrackingCallback):
     - `flops_forward_per_sample`: operations that PyTorch's flop counter knows, in one forward pass of the
     trained
       network on a training batch.
+    - `energy_joules`: of the fit, where the device reports it; the tag `energy_source` says which counters.
+      Everything that ran on the device is in it. A resumed fit does not know what was used before.
     """
 
     def __init__(self) -> None:
@@ -45,9 +48,12 @@ class CostMonitor(TrackingCallback):
         self._example: Tensor | None = None
         self._baseline_mb = 0.0
         self._restored: dict[str, Any] | None = None
+        self._energy: EnergyMeter | None = None
+        self._energy_start = 0.0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count parameters and start the clock."""
+        device = trainer.strategy.root_device
         self._fit_started = time.perf_counter()
         self._seconds, self._per_step, self._rates = [], [], []
         if self._restored is not None:
@@ -57,9 +63,11 @@ class CostMonitor(TrackingCallback):
                 list(self._restored[name]) for name in ("seconds", "per_step", "rates")
             )
             self._restored = None
+            self._energy = None
+        else:
+            self._start_energy(device)
         self._example = None
         self._baseline_mb = _resident_mb()
-        device = trainer.strategy.root_device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         if self.tracker is not None:
@@ -68,6 +76,11 @@ class CostMonitor(TrackingCallback):
             kind = "cuda_allocated" if device.type == "cuda" else "resident_set"
             self.tracker.set_tags({"peak_memory_kind": kind})
             self.tracker.record.provenance["peak_memory_kind"] = kind
+
+    def _start_energy(self, device: torch.device) -> None:
+        self._energy = energy_meter(device)
+        if self._energy is not None:
+            self._energy_start = self._energy.read()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""
@@ -112,6 +125,8 @@ class CostMonitor(TrackingCallback):
         if samples:
             self._rates.append(samples / seconds)
             values["cost/samples_per_second"] = _settled(self._rates)
+        if self._energy is not None:
+            self._energy.read()  # often enough to see every wrap of its counter
         if self.tracker is not None:
             self.tracker.epoch = trainer.current_epoch
             self.tracker.log_metrics(values, step_of(trainer))
@@ -136,6 +151,10 @@ class CostMonitor(TrackingCallback):
         values = {"cost/fit_seconds": time.perf_counter() - self._fit_started}
         if trainer.strategy.root_device.type == "cpu":
             values["cost/memory_growth_mb"] = max(0.0, _peak_mb(trainer) - self._baseline_mb)
+        if self._energy is not None:
+            values["cost/energy_joules"] = self._energy.read() - self._energy_start
+            self.tracker.set_tags({"energy_source": self._energy.source})
+            self.tracker.record.provenance["energy_source"] = self._energy.source
         flops = forward_flops(pl_module, self._example)
         if flops is not None and self._example is not None:
             values["cost/flops_forward_per_sample"] = flops / len(self._example)

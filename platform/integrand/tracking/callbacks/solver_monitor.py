@@ -22,6 +22,8 @@ class Account:
     batches: int = 0
     nfe_forward: int = 0
     nfe_backward: int = 0
+    nfe_diffusion: int = 0
+    nfe_diffusion_backward: int = 0
     vjps: int = 0
     accepted: int = 0
     rejected: int = 0
@@ -38,6 +40,8 @@ class Account:
         for s in stats:
             self.nfe_forward += s.nfe_forward
             self.nfe_backward += s.nfe_backward
+            self.nfe_diffusion += s.nfe_diffusion
+            self.nfe_diffusion_backward += s.nfe_diffusion_backward
             self.vjps += s.vjps
             if s.accepted is not None:
                 self.counted += 1
@@ -72,6 +76,9 @@ class Account:
             "vjps": self.vjps / n,
             "failures": self.failures / n,
         }
+        if self.nfe_diffusion:
+            values["nfe_diffusion"] = self.nfe_diffusion / n
+            values["nfe_diffusion_backward"] = self.nfe_diffusion_backward / n
         if self.counted:
             values |= {"accepted": self.accepted / n, "rejected": self.rejected / n}
         if self.max_step > 0:
