@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from integrand.solvers import SeededBrownian
+from integrand.solvers.sde.brownian import CHUNK
 
 _MASK = 2**63 - 1
 
@@ -23,6 +24,10 @@ class Stream(IntEnum):
     CORRECTOR = 2
     CHURN = 3
     PROBE = 4
+
+
+_SINGLE = (Stream.PRIOR, Stream.PROBE)
+"""Streams of which a run draws one tensor or few."""
 
 
 class Noise(Protocol):
@@ -68,18 +73,22 @@ class SampleNoise:
         paths = self._paths.get(stream)
         if paths is None:
             paths = self._paths[stream] = [self._path(b, stream) for b in self._blocks]
-        parts = [path.normals(n)[0] for path in paths]
+        if stream in _SINGLE:
+            # a path always draws CHUNK rows: here they are samples, where for steps they are steps ahead
+            parts = [path.normals(CHUNK * n + k)[0] for path in paths for k in range(CHUNK)]
+        else:
+            parts = [path.normals(n)[0] for path in paths]
         drawn = parts[0] if len(parts) == 1 else torch.cat(parts)
         return drawn[self._start : self._start + self.shape[0]].to(self.device, non_blocking=True)
 
     def _path(self, block: int, stream: Stream) -> SeededBrownian:
         # odd multipliers scatter neighbouring seeds, blocks and streams over the generator's seeds
         key = self.seed * 0x9E3779B97F4A7C15 + block * 0xD6E8FEB86659FD93 + (stream + 1) * 0xCA5A826395121157
-        shape = (self.block, *self.shape[1:])
+        shape = (self.block // CHUNK if stream in _SINGLE else self.block, *self.shape[1:])
         return SeededBrownian(key & _MASK, 0, shape, self.dtype, torch.device("cpu"), area=False)
 
 
 def block_size(shape: Sequence[int]) -> int:
     """Samples drawn together for samples of the given shape: many small ones, or few large ones."""
     fitting = 4096 // max(1, math.prod(shape))
-    return int(max(16, 1 << max(0, fitting.bit_length() - 1)))
+    return int(max(CHUNK, 1 << max(0, fitting.bit_length() - 1)))
