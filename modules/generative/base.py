@@ -42,6 +42,11 @@ class Samples:
         """Evaluations of the network one after another: those of the batch that needed most."""
         return max((s.nfe_forward for s in self.stats), default=0)
 
+    @property
+    def failed(self) -> Tensor:
+        """Which samples are not finite, shape (n,), bool."""
+        return ~torch.isfinite(self.x).flatten(1).all(dim=1)
+
 
 class GenerativeModule(FamilyModule):
     """A model of a distribution that can be sampled; subclasses say how it is trained and sampled.
@@ -125,8 +130,7 @@ class GenerativeModule(FamilyModule):
             Samples of the shape of `noise`, and the account of this batch.
         """
 
-    @classmethod
-    def num_labels(cls, spec: DataSpec) -> int:
+    def num_labels(self, spec: DataSpec) -> int:
         """Number of classes that the network is conditioned on; 0 unless the family is conditional."""
         return 0
 
@@ -254,7 +258,8 @@ class GenerativeModule(FamilyModule):
         data = self._gathered(torch.cat(self._seen))
         scores: dict[str, float] = {}
         samples = data[:0]
-        if self.evaluation is not None:
+        if self.evaluation is not None and (stage == "test" or self.evaluation.in_validation):
+            self.evaluation.prepare(getattr(self.trainer, "datamodule", None))
             reference, other = self.evaluation.split(data)
             made = self.sample(len(reference), self.evaluation.seed)
             samples, thorough = made.x, stage == "test"
@@ -286,6 +291,7 @@ class GenerativeModule(FamilyModule):
         batch_size: int | None = None,
         sampler: Any = None,
         y: Tensor | None = None,
+        keep_failed: bool = False,
     ) -> Samples:
         """Samples start … start + n − 1 of the set that `seed` names.
 
@@ -299,9 +305,10 @@ class GenerativeModule(FamilyModule):
             batch_size: How many at once; by default `sample_batch`.
             sampler: What to sample with in place of the family's own.
             y: Class of each of the n samples, where the family is conditional.
+            keep_failed: Return samples that are not finite too; see `Samples.failed`.
 
         Raises:
-            SpecError: A sample is not finite.
+            SpecError: A sample is not finite, unless `keep_failed`.
         """
         size = batch_size or self.sample_batch
         parts: list[Tensor] = []
@@ -319,13 +326,14 @@ class GenerativeModule(FamilyModule):
         finally:
             self.trained.train(mode)
         x = torch.cat(parts) if parts else torch.empty(0, *self.shape, device=self.device)
-        bad = int((~torch.isfinite(x).flatten(1).all(dim=1)).sum())
-        if bad:
+        samples = Samples(x, stats)
+        bad = int(samples.failed.sum())
+        if bad and not keep_failed:
             raise SpecError(
                 f"{bad} of {n} samples are not finite",
                 "take a finer sampler, or a checkpoint of an earlier epoch",
             )
-        return Samples(x, stats)
+        return samples
 
     def pictures(self, stage: str) -> dict[str, npt.NDArray[np.floating]]:
         """Arrays that the run's figures are drawn from.

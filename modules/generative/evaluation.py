@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
+from typing import Any
 
 from torch import Tensor
 
@@ -28,6 +29,12 @@ class Evaluation(ABC):
         if num_samples < 2:
             raise UsageError(f"num_samples={num_samples} compares nothing", "ask for 2 or more")
         self.num_samples, self.seed = num_samples, seed
+
+    in_validation: bool = True
+    """Whether samples are scored in validation too, not in the test alone."""
+
+    def prepare(self, datamodule: Any) -> None:  # noqa: B027  # most evaluations need nothing
+        """Before anything is compared: the data module of the run, None where there is none."""
 
     @abstractmethod
     def compare(self, samples: Tensor, data: Tensor, thorough: bool) -> dict[str, float]:

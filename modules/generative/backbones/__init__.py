@@ -2,6 +2,8 @@
 
 from .base import Backbone, TimeNet, default_backbone
 from .conv import Conv
+from .dit import DiT
 from .mlp import MLP
+from .unet import UNet
 
-__all__ = ["MLP", "Backbone", "Conv", "TimeNet", "default_backbone"]
+__all__ = ["MLP", "Backbone", "Conv", "DiT", "TimeNet", "UNet", "default_backbone"]

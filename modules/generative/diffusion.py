@@ -1,0 +1,301 @@
+"""Diffusion models in continuous time: one module for every process, prediction and weighting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from integrand.diffusion import (
+    VP,
+    Denoiser,
+    EDMPreconditioning,
+    Likelihood,
+    LikelihoodResult,
+    Noise,
+    NoisePrediction,
+    Parametrisation,
+    ProbabilityFlow,
+    Process,
+    SampleNoise,
+    Sampler,
+    ScorePrediction,
+    Stream,
+    TimeGrid,
+    draw_prior,
+)
+from integrand.errors import SpecError, UsageError
+from integrand.solvers import Dopri5, ODESolver, SolveStats
+from integrand.spec import DataSpec
+
+from .backbones import MLP, Backbone, TimeNet, UNet
+from .base import GenerativeModule
+from .dequantisation import bits_per_dim, dequantised
+from .sampling import Sampling, usual_grid
+from .times import TrainingTimes, usual_times
+from .weighting import NoiseWeighting, PlainWeighting, Weighting
+
+EXACT_UP_TO = 16
+"""Dimensions up to which likelihoods take the exact trace unless told otherwise."""
+
+
+class DiffusionModel(GenerativeModule):
+    """A network that undoes noise, trained by denoising and sampled through an SDE or ODE.
+
+    Minimises E W(t) ‖x̂_0(x_t, t) − x_0‖² over x_t = α(t) x_0 + σ(t) ε. Whatever the network predicts, samplers
+    read it as data, noise, v or score.
+
+    Args:
+        spec: What the data set publishes; the command line fills it in.
+        process: How data becomes noise: `VP`, `SubVP`, `VE`, `EDM`, `CosineVP` or `DiscreteVP` (DDPM's steps).
+        parametrisation: What the network predicts: `NoisePrediction`, `DataPrediction`, `VelocityPrediction`,
+            `ScorePrediction` or `EDMPreconditioning`; by default the last for processes whose variance
+            explodes, else noise.
+        weighting: W(t); by default 1 for the network's own output, and σ² for the score's.
+        times: At which times it is trained; by default as the authors of the process do.
+        sampling: How it is sampled in evaluation, and by `integrand sample` unless told otherwise.
+        conditional: Whether the network is told the class.
+        label_dropout: Share of training images whose class is withheld, which guidance needs.
+        dequantise: Whether images get uniform noise of the width of a grey level in training; without it the
+            density of a good model has spikes at the grey levels, and bits/dim mean little.
+        likelihood: How the test computes −log p along the probability-flow ODE; by default the exact trace in
+            up to 16 dimensions, else one Hutchinson probe.
+        likelihood_samples: Test samples whose likelihood is computed; 0 for none.
+        backbone: The network; an MLP for points and a U-Net for images where omitted.
+        **kwargs: See `GenerativeModule`.
+    """
+
+    family = "diffusion"
+    title = "Diffusion model"
+    equation = "dx = f(t) x dt + g(t) dW, min E W(t) ‖x̂_0(x_t, t; θ) − x_0‖², x_t = α_t x_0 + σ_t ε"
+    reference = (
+        "Song et al. 2021, Score-Based Generative Modeling through Stochastic Differential Equations; Ho et al. "
+        "2020, Denoising Diffusion Probabilistic Models; Karras et al. 2022, Elucidating the Design Space"
+    )
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        process: Process | None = None,
+        parametrisation: Parametrisation | None = None,
+        weighting: Weighting | None = None,
+        times: TrainingTimes | None = None,
+        sampling: Sampling | None = None,
+        conditional: bool = False,
+        label_dropout: float = 0.1,
+        dequantise: bool = False,
+        likelihood: Likelihood | None = None,
+        likelihood_samples: int = 128,
+        backbone: Backbone | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if conditional and not spec.num_classes:
+            raise UsageError(f"{spec.name} has no classes", "leave out model.conditional")
+        if not 0 <= label_dropout < 1:
+            raise UsageError(f"label_dropout must lie in [0, 1), got {label_dropout}", "0.1 is usual")
+        # the base asks for it while it builds the network
+        self.conditional = conditional
+        image = len(spec.input_shape) == 3
+        usual = UNet() if image else MLP(hidden=128, frequencies=8)
+        super().__init__(spec, backbone=backbone or usual, **kwargs)
+        self.process = process or VP()
+        exploding = self.process.variance == "exploding"
+        self.parametrisation = parametrisation or (EDMPreconditioning() if exploding else NoisePrediction())
+        scored = isinstance(self.parametrisation, ScorePrediction)
+        self.weighting = weighting or (NoiseWeighting() if scored else PlainWeighting())
+        self.times = times or usual_times(self.process)
+        self.sampling = sampling or Sampling()
+        self.label_dropout = label_dropout
+        self.dequantise = dequantise
+        exact = torch.Size(self.shape).numel() <= EXACT_UP_TO
+        self.likelihood = likelihood or Likelihood(
+            Dopri5(rtol=1e-4, atol=1e-4), trace="exact" if exact else "hutchinson"
+        )
+        self.likelihood_samples = likelihood_samples
+
+    def num_labels(self, spec: DataSpec) -> int:
+        """The classes of the data where the model is conditional."""
+        return spec.num_classes if self.conditional else 0
+
+    @property
+    def grid(self) -> TimeGrid:
+        """The grid that sampling takes unless it names another."""
+        return self.sampling.grid or usual_grid(self.process)
+
+    def denoiser(self, net: TimeNet | None = None) -> Denoiser:
+        """The network as samplers call it; by default with the weights that evaluation uses."""
+        null = self.spec.num_classes if self.conditional and self.label_dropout > 0 else None
+        labelled = _Labelled(net or self.trained, self.process, self.parametrisation)
+        return Denoiser(labelled, self.process, self.parametrisation, self.conditional, null)
+
+    # ------------------------------------------------------------------ training
+
+    def objective(self, x: Tensor, y: Tensor | None, stage: str) -> dict[str, Tensor]:
+        """The weighted error of the prediction at one drawn time for each sample.
+
+        Raises:
+            SpecError: The model is conditional and the batch has no labels.
+        """
+        train = stage == "train"
+        if self.dequantise:
+            x = dequantised(x, self.spec)
+        condition = self._condition(y, train)
+        t = self.times.draw(len(x), self.process, x.device)
+        denoiser = self.denoiser(self.active)
+        x_t, target = denoiser.target(x, torch.randn_like(x), t)
+        output = denoiser(x_t, t, condition) if self.conditional else denoiser(x_t, t)
+        errors = (output - target).square().flatten(1).mean(dim=1)
+        weights = self.weighting.of_output(t, self.process, self.parametrisation)
+        self.solve_stats.append(
+            SolveStats(nfe_forward=1, vjps=int(train), solver=f"{self.process.describe()}, one time")
+        )
+        return {"loss": (weights.to(errors.dtype) * errors).mean()}
+
+    def _condition(self, y: Tensor | None, drop: bool) -> Tensor | None:
+        """Labels, in training some of them replaced by the one that means none."""
+        if not self.conditional:
+            return None
+        if y is None:
+            raise SpecError("a conditional model got no labels", "set model.conditional to false")
+        if not drop:
+            return y
+        dropped = torch.rand(y.shape, device=y.device) < self.label_dropout
+        return torch.where(dropped, self.spec.num_classes, y)
+
+    # ------------------------------------------------------------------ sampling
+
+    @torch.no_grad()
+    def generate(
+        self, noise: Tensor, rows: range, seed: int, sampler: Any = None, y: Tensor | None = None
+    ) -> tuple[Tensor, SolveStats]:
+        """Sample; see `GenerativeModule.generate`. Samples that fail on the way are NaN.
+
+        Args:
+            noise: Standard normal, shape (batch, …).
+            rows: Indices of these samples in the whole set.
+            seed: Seed of the whole set.
+            sampler: A `Sampling`, a `Sampler`, or an `ODESolver` for the probability-flow ODE.
+            y: Class of each sample, the number of classes standing for none; where a conditional model is
+                given no classes, sample i has class i modulo their number.
+
+        Raises:
+            UsageError: It is none of these, or does not fit the model.
+        """
+        how = self._sampling(sampler)
+        grid = how.grid or self.grid
+        if y is None and self.conditional:
+            y = torch.tensor([i % self.spec.num_classes for i in rows], device=noise.device)
+        draws = _Draws(noise, SampleNoise(seed, noise.shape, rows.start, noise.dtype, noise.device))
+        result = how.sampler.sample(
+            self.denoiser(),
+            self.process,
+            grid,
+            draw_prior(self.process, grid, draws),
+            draws,
+            nfe=how.budget,
+            condition=y,
+            guidance=how.guidance,
+            constraint=how.constraint,
+        )
+        x = result.x
+        if result.failed is not None:
+            x = x.masked_fill(result.failed.view(-1, *[1] * (x.ndim - 1)), torch.nan)
+        return x, SolveStats(nfe_forward=result.nfe, solver=result.sampler)
+
+    def _sampling(self, sampler: Any) -> Sampling:
+        own = self.sampling
+        if sampler is None:
+            return own
+        if isinstance(sampler, Sampling):
+            return sampler
+        if isinstance(sampler, ODESolver):
+            sampler = ProbabilityFlow(sampler)
+        if not isinstance(sampler, Sampler):
+            raise UsageError(
+                f"{type(sampler).__name__} cannot sample from {type(self).__name__}",
+                "take a diffusion sampler such as DDIM, or an ODE solver for the probability flow",
+            )
+        return Sampling(sampler, own.grid, own.nfe, own.guidance, own.constraint)
+
+    def describe_solver(self) -> tuple[str, str]:
+        """The sampler; nothing is differentiated through it."""
+        return self.sampling.describe(), ""
+
+    # ------------------------------------------------------------------ likelihood
+
+    def log_likelihood(self, x: Tensor, seed: int = 0, y: Tensor | None = None) -> LikelihoodResult:
+        """Log p of data by the probability-flow ODE and the weights that evaluation uses.
+
+        Args:
+            x: Data, shape (batch, …); images already dequantised.
+            seed: Seed of the trace's probes.
+            y: Class of each sample; without it a conditional model's density of all classes.
+        """
+        noise = SampleNoise(seed, x.shape, dtype=x.dtype, device=x.device)
+        mode = self.trained.training
+        self.trained.eval()
+        try:
+            return self.likelihood.log_prob(self.denoiser(), self.process, x, noise, y)
+        finally:
+            self.trained.train(mode)
+
+    def extra_scores(self, data: Tensor, samples: Tensor, stage: str) -> dict[str, float]:
+        """In the test the likelihood of the first test samples: `nll` in nats, `bpd` in bits per dimension.
+
+        `nll_floor` is the mean −log p of the true density on the same points, where it is known.
+        """
+        scores = super().extra_scores(data, samples, stage)
+        n = min(self.likelihood_samples, len(data))
+        if stage != "test" or not n or (self.conditional and not self.label_dropout):
+            return scores
+        x = data[:n]
+        generator = torch.Generator().manual_seed(0)
+        parts = [
+            self.log_likelihood(dequantised(part, self.spec, generator), seed).log_prob
+            for seed, part in enumerate(torch.split(x, self.sample_batch))
+        ]
+        nll = -torch.cat(parts).double().mean()
+        scores |= {"nll": float(nll), "bpd": float(bits_per_dim(nll, self.spec)), "nll_samples": float(n)}
+        density = getattr(getattr(self.trainer, "datamodule", None), "log_density", None)
+        exact = None if density is None else density(x)
+        if exact is not None:
+            scores["nll_floor"] = float(-exact.mean())
+        return scores
+
+
+class _Labelled(nn.Module):
+    """A network of t from 0 to 1 behind the label that a process or parametrisation gives a time.
+
+    Args:
+        net: The network f(t, x, y).
+        process: Whose labels.
+        parametrisation: Which may have labels of its own.
+    """
+
+    def __init__(self, net: TimeNet, process: Process, parametrisation: Parametrisation) -> None:
+        super().__init__()
+        self.net = net
+        ends = torch.tensor([process.t_min, process.t_max], dtype=torch.float64)
+        self.low, self.high = parametrisation.label(process, ends).tolist()
+
+    def forward(self, x: Tensor, label: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Shape of x; label and condition of shape (batch,)."""
+        value: Tensor = self.net((label - self.low) / (self.high - self.low), x, condition)
+        return value
+
+
+class _Draws:
+    """Given numbers for the prior, and the samples' own for everything else.
+
+    Args:
+        prior: Standard normal, shape (batch, …).
+        rest: Where the other streams come from.
+    """
+
+    def __init__(self, prior: Tensor, rest: Noise) -> None:
+        self.prior, self.rest = prior, rest
+
+    def normals(self, n: int, stream: Stream = Stream.STEP) -> Tensor:
+        """See `Noise.normals`."""
+        return self.prior if stream is Stream.PRIOR else self.rest.normals(n, stream)

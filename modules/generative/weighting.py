@@ -1,0 +1,87 @@
+"""How much the loss of a diffusion model counts at each noise level, apart from what the network predicts.
+
+Every weighting is W(α, σ) of the loss in the data, W ‖x̂_0 − x_0‖². A prediction with x_0 = p x + q out then has
+the loss W q² ‖out − target‖², so that one weighting means the same for every parametrisation.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from integrand.diffusion import Parametrisation, Process
+from integrand.solvers.options import require_positive
+
+
+class Weighting(ABC):
+    """The weight of the loss over time."""
+
+    @abstractmethod
+    def weight(self, alpha: Tensor, sigma: Tensor, t: Tensor, process: Process) -> Tensor:
+        """W(α, σ) of the loss in the data at times t; all shapes (batch,), float64."""
+
+    def of_output(self, t: Tensor, process: Process, parametrisation: Parametrisation) -> Tensor:
+        """W q², the weight of the squared error of the network's output at times t, shape (batch,)."""
+        alpha, sigma = process.alpha(t), process.sigma(t)
+        _, q = parametrisation.coefficients(alpha, sigma)
+        return self.weight(alpha, sigma, t, process) * q.square()
+
+
+class PlainWeighting(Weighting):
+    """1 for the network's own output, whatever it predicts.
+
+    That is L_simple for noise (Ho et al. 2020, Eq. 14), SNR + 1 for v, and λ(σ) of EDM for its preconditioned
+    network (Karras et al. 2022, Table 1), whose c_out² it cancels.
+    """
+
+    def weight(self, alpha: Tensor, sigma: Tensor, t: Tensor, process: Process) -> Tensor:
+        """Not a function of the noise level alone; see `of_output`."""
+        raise NotImplementedError
+
+    def of_output(self, t: Tensor, process: Process, parametrisation: Parametrisation) -> Tensor:
+        """1."""
+        return t * 0 + 1
+
+
+class NoiseWeighting(Weighting):
+    """α²/σ²: the squared error of the noise, λ(t) = σ² for the score (Song et al. 2021, Sec. 3.3)."""
+
+    def weight(self, alpha: Tensor, sigma: Tensor, t: Tensor, process: Process) -> Tensor:
+        """See `Weighting`."""
+        return (alpha / sigma).square()
+
+
+class DataWeighting(Weighting):
+    """1: the squared error of the data."""
+
+    def weight(self, alpha: Tensor, sigma: Tensor, t: Tensor, process: Process) -> Tensor:
+        """See `Weighting`."""
+        return alpha * 0 + 1
+
+
+class LikelihoodWeighting(Weighting):
+    """½ g² α²/σ⁴: the loss then bounds −log p up to a constant (Song et al. 2021, Maximum Likelihood Training).
+
+    Uneven over time: with times drawn uniformly its variance is large.
+    """
+
+    def weight(self, alpha: Tensor, sigma: Tensor, t: Tensor, process: Process) -> Tensor:
+        """See `Weighting`."""
+        return 0.5 * process.diffusion2(t) * alpha.square() / sigma**4
+
+
+class MinSNRWeighting(Weighting):
+    """min(α²/σ², γ) (Hang et al. 2023, Eq. 4): the noise's error, bounded where there is little noise.
+
+    Args:
+        gamma: γ.
+    """
+
+    def __init__(self, gamma: float = 5.0) -> None:
+        require_positive(gamma=gamma)
+        self.gamma = gamma
+
+    def weight(self, alpha: Tensor, sigma: Tensor, t: Tensor, process: Process) -> Tensor:
+        """See `Weighting`."""
+        return (alpha / sigma).square().clamp(max=self.gamma)
