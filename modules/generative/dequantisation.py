@@ -14,9 +14,8 @@ def dequantised(x: Tensor, spec: DataSpec, generator: torch.Generator | None = N
     """The data with uniform noise of the width of a grey level; x itself where the data is continuous."""
     if not spec.bin_widths:
         return x
-    noise = torch.rand(
-        x.shape, generator=generator, dtype=x.dtype, device=generator.device if generator else x.device
-    )
+    device = x.device if generator is None else generator.device
+    noise = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=device)
     return x + x.new_tensor(spec.bin_widths).view(-1, 1, 1) * noise.to(x.device)
 
 

@@ -43,12 +43,12 @@ EXACT_UP_TO = 16
 class DiffusionModel(GenerativeModule):
     """A network that undoes noise, trained by denoising and sampled through an SDE or ODE.
 
-    Minimises E W(t) ‖x̂_0(x_t, t) − x_0‖² over x_t = α(t) x_0 + σ(t) ε. Whatever the network predicts, samplers
-    read it as data, noise, v or score.
+    Minimises E W(t) ‖x̂_0(x_t, t) − x_0‖² over x_t = α(t) x_0 + σ(t) ε. Whatever the network predicts,
+    samplers read it as data, noise, v or score.
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        process: How data becomes noise: `VP`, `SubVP`, `VE`, `EDM`, `CosineVP` or `DiscreteVP` (DDPM's steps).
+        process: How data becomes noise: `VP`, `SubVP`, `VE`, `EDM`, `CosineVP`, `DiscreteVP` (DDPM's steps).
         parametrisation: What the network predicts: `NoisePrediction`, `DataPrediction`, `VelocityPrediction`,
             `ScorePrediction` or `EDMPreconditioning`; by default the last for processes whose variance
             explodes, else noise.
@@ -70,8 +70,8 @@ class DiffusionModel(GenerativeModule):
     title = "Diffusion model"
     equation = "dx = f(t) x dt + g(t) dW, min E W(t) ‖x̂_0(x_t, t; θ) − x_0‖², x_t = α_t x_0 + σ_t ε"
     reference = (
-        "Song et al. 2021, Score-Based Generative Modeling through Stochastic Differential Equations; Ho et al. "
-        "2020, Denoising Diffusion Probabilistic Models; Karras et al. 2022, Elucidating the Design Space"
+        "Song et al. 2021, Score-Based Generative Modeling through SDEs; Ho et al. 2020, Denoising Diffusion "
+        "Probabilistic Models; Karras et al. 2022, Elucidating the Design Space of Diffusion Models"
     )
 
     def __init__(

@@ -1,7 +1,7 @@
 """How much the loss of a diffusion model counts at each noise level, apart from what the network predicts.
 
-Every weighting is W(α, σ) of the loss in the data, W ‖x̂_0 − x_0‖². A prediction with x_0 = p x + q out then has
-the loss W q² ‖out − target‖², so that one weighting means the same for every parametrisation.
+A weighting W(α, σ) is that of the loss in the data, W ‖x̂_0 − x_0‖². A prediction with x_0 = p x + q out then
+has the loss W q² ‖out − target‖², so that one weighting means the same for every parametrisation.
 """
 
 from __future__ import annotations
@@ -18,11 +18,19 @@ class Weighting(ABC):
     """The weight of the loss over time."""
 
     @abstractmethod
+    def of_output(self, t: Tensor, process: Process, parametrisation: Parametrisation) -> Tensor:
+        """The weight of the squared error of the network's output at times t, shape (batch,)."""
+
+
+class LevelWeighting(Weighting):
+    """Base of the weightings W(α, σ) of the loss in the data."""
+
+    @abstractmethod
     def weight(self, alpha: Tensor, sigma: Tensor, t: Tensor, process: Process) -> Tensor:
-        """W(α, σ) of the loss in the data at times t; all shapes (batch,), float64."""
+        """W(α, σ) at times t; all shapes (batch,), float64."""
 
     def of_output(self, t: Tensor, process: Process, parametrisation: Parametrisation) -> Tensor:
-        """W q², the weight of the squared error of the network's output at times t, shape (batch,)."""
+        """W q²; see `Weighting`."""
         alpha, sigma = process.alpha(t), process.sigma(t)
         _, q = parametrisation.coefficients(alpha, sigma)
         return self.weight(alpha, sigma, t, process) * q.square()
@@ -35,16 +43,12 @@ class PlainWeighting(Weighting):
     network (Karras et al. 2022, Table 1), whose c_out² it cancels.
     """
 
-    def weight(self, alpha: Tensor, sigma: Tensor, t: Tensor, process: Process) -> Tensor:
-        """Not a function of the noise level alone; see `of_output`."""
-        raise NotImplementedError
-
     def of_output(self, t: Tensor, process: Process, parametrisation: Parametrisation) -> Tensor:
         """1."""
         return t * 0 + 1
 
 
-class NoiseWeighting(Weighting):
+class NoiseWeighting(LevelWeighting):
     """α²/σ²: the squared error of the noise, λ(t) = σ² for the score (Song et al. 2021, Sec. 3.3)."""
 
     def weight(self, alpha: Tensor, sigma: Tensor, t: Tensor, process: Process) -> Tensor:
@@ -52,7 +56,7 @@ class NoiseWeighting(Weighting):
         return (alpha / sigma).square()
 
 
-class DataWeighting(Weighting):
+class DataWeighting(LevelWeighting):
     """1: the squared error of the data."""
 
     def weight(self, alpha: Tensor, sigma: Tensor, t: Tensor, process: Process) -> Tensor:
@@ -60,10 +64,10 @@ class DataWeighting(Weighting):
         return alpha * 0 + 1
 
 
-class LikelihoodWeighting(Weighting):
-    """½ g² α²/σ⁴: the loss then bounds −log p up to a constant (Song et al. 2021, Maximum Likelihood Training).
+class LikelihoodWeighting(LevelWeighting):
+    """½ g² α²/σ⁴: the loss bounds −log p up to a constant (Song et al. 2021, Maximum Likelihood Training).
 
-    Uneven over time: with times drawn uniformly its variance is large.
+    With times drawn uniformly its variance is large.
     """
 
     def weight(self, alpha: Tensor, sigma: Tensor, t: Tensor, process: Process) -> Tensor:
@@ -71,7 +75,7 @@ class LikelihoodWeighting(Weighting):
         return 0.5 * process.diffusion2(t) * alpha.square() / sigma**4
 
 
-class MinSNRWeighting(Weighting):
+class MinSNRWeighting(LevelWeighting):
     """min(α²/σ², γ) (Hang et al. 2023, Eq. 4): the noise's error, bounded where there is little noise.
 
     Args:
