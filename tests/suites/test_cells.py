@@ -34,7 +34,7 @@ def test_command(suite_file):
         "--trainer.logger.experiment": "s",
         "--trainer.logger.suite": "s",
         "--trainer.logger.run_key": cell.key,
-        "--trainer.logger.run_name": "a s0",
+        "--trainer.logger.run_name": "s0 a",
         # started again after an interruption, the same command goes on
         "--trainer.logger.resume": "true",
         "--ckpt_path": "last",
@@ -159,8 +159,8 @@ def test_a_class_in_an_override_is_told_by_its_name(suite_file):
     ]
     first, second, *_ = expand(read_suite(str(suite_file(experiments=["a.yaml"], overrides=variants))))
     assert first.label.endswith("/a solver=Euler num_steps=4 seed 0")
-    assert first.name == "a solver=Euler num_steps=4 s0"
-    assert second.name == "a rtol=0.01 s0"
+    assert first.name == "s0 a solver=Euler num_steps=4"
+    assert second.name == "s0 a rtol=0.01"
     assert (
         '--model.solver={"class_path": "solvers.Euler", "init_args": {"num_steps": 4, "rtol": null}}'
         in first.command("s")

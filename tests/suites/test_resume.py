@@ -164,7 +164,7 @@ def test_what_the_ui_shows_of_a_run_and_of_its_parent(undisturbed):
     (run,), (parent,) = undisturbed.runs()
     tags = run.data.tags
     assert tags["mlflow.parentRunId"] == parent.info.run_id
-    assert (run.info.run_name, parent.info.run_name) == ("neural_ode s0", "neural_ode")
+    assert (run.info.run_name, parent.info.run_name) == ("s0 neural_ode", "neural_ode")
     shared = ("family", "data", "solver", "status")
     assert {k: tags[k] for k in shared} == {k: parent.data.tags[k] for k in shared}
     # groups of charts stand in alphabetical order, and the basics come before all others
@@ -191,5 +191,5 @@ def test_a_seed_under_a_parent_can_be_tested_by_itself(undisturbed, monkeypatch)
 
     monkeypatch.chdir(undisturbed.folder)
     (run,), _ = undisturbed.runs()
-    for which in (run.info.run_id, "latest", "neural_ode s0"):
+    for which in (run.info.run_id, "latest", "s0 neural_ode"):
         assert recorded_run(which, "best").run_id == run.info.run_id

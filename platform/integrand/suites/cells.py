@@ -106,7 +106,7 @@ def expand(spec: SuiteSpec) -> list[Cell]:
                 content |= {"data": data, "data_digests": _data_digests(data), "code": code_digest()}
                 own = " ".join(_told(k, v) for k, v in variant.items() if k not in common)
                 label = f"{_short_name(file)} {own}".strip()
-                name = " ".join(filter(None, (short[file], own, f"s{seed}")))
+                name = " ".join(filter(None, (f"s{seed}", short[file], own)))
                 cells.append(Cell(_digest(content), label, file, seed, variant, spec.args, name))
     return cells
 

@@ -112,7 +112,7 @@ class ParentRuns:
                 client.update_run(run.info.run_id, status="RUNNING")
 
     def _create(self, cell: Cell) -> str:
-        name = cell.name.removesuffix(f" s{cell.seed}") or cell.experiment
+        name = cell.name.removeprefix(f"s{cell.seed} ") or cell.experiment
         tags = {
             names.ROLE: names.ROLE_PARENT,
             names.SUITE: self._suite,

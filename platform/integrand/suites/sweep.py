@@ -142,7 +142,7 @@ class Sweep:
         """The cell of a trial: equal parameters are the same computation, whichever trial draws them."""
         overrides = {**self.spec.variants[0], **params}
         (cell,) = expand(replace(self.spec, variants=(overrides,)))
-        stem = self.base.name.removesuffix(f" s{cell.seed}")
+        stem = self.base.name.removeprefix(f"s{cell.seed} ")
         return replace(cell, experiment=self.base.experiment, name=f"#{number} {stem}")
 
     def command(self, number: int, params: dict[str, Any], cell: Cell) -> tuple[str, ...]:
