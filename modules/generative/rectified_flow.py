@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path as File
 from typing import Any
 
@@ -13,7 +14,7 @@ from integrand.solvers import ODESolver
 from integrand.spec import DataSpec
 
 from .divergence import Trace
-from .flow import DEFAULT_SAMPLER
+from .flow import DEFAULT_SAMPLER, Velocity
 from .flow_matching import FlowMatching
 from .noise import noise_rows
 from .paths import IndependentCFM
@@ -75,18 +76,18 @@ class RectifiedFlow(FlowMatching):
                 self.average.module.load_state_dict(weights)
 
     def on_fit_start(self) -> None:
-        """Let the teacher, whose weights the network still has, generate the pairs.
-
-        A resumed fit builds the module from the same teacher, and gets the same pairs before the checkpoint's
-        weights are loaded.
-        """
-        if self.teacher is not None and self._pairs is None:
-            self._pairs = self.connected(self.num_pairs, self.pair_seed)
-
-    def connected(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Noise and where the flow takes it, each of shape (n, …), on the device of the network."""
-        x1 = self.sample(n, seed).x
-        return noise_rows(seed, 0, n, self.shape).to(x1), x1
+        """Let the teacher generate the pairs; its weights are read anew: a resumed fit has its own by now."""
+        if self.teacher is None or self._pairs is not None:
+            return
+        net = copy.deepcopy(self.net).requires_grad_(False).eval()
+        net.load_state_dict(teacher_weights(self.teacher, self.family))
+        noise = noise_rows(self.pair_seed, 0, self.num_pairs, self.shape).to(self.device, self.sample_dtype)
+        with torch.no_grad():
+            ends = [
+                self.solver.solve(Velocity(net), part, [0.0, 1.0]).ys[-1]
+                for part in torch.split(noise, self.sample_batch)
+            ]
+        self._pairs = noise, torch.cat(ends)
 
     def pairs(self, x: Tensor, stage: str) -> tuple[Tensor, Tensor]:
         """Pairs of the teacher in training, independent ones in evaluation and without a teacher."""

@@ -292,6 +292,9 @@ def test_reflow_starts_at_the_teacher_and_learns_its_pairs(tmp_path):
         POINTS, teacher=checkpoint(teacher, tmp_path / "best.ckpt", "flow-matching"), pairs=40
     )
     assert torch.equal(student.sample(7, seed=2).x, teacher.sample(7, seed=2).x)
+    with torch.no_grad():
+        for p in student.parameters():
+            p.add_(0.1)  # as if a fit were resumed
     student.on_fit_start()
     x = draws(30, 2).float()
     x0, x1 = student.pairs(x, "train")
