@@ -207,6 +207,14 @@ class GenerativeModule(FamilyModule):
                 loss = loss + term
         return loss
 
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """There is no class to predict.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(f"{type(self).__name__} predicts no classes", "integrand test scores its samples")
+
     def inputs(self, batch: Any) -> tuple[Tensor, Tensor | None]:
         """Data and labels of a batch.
 

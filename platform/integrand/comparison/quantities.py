@@ -15,7 +15,7 @@ from integrand.record import RunRecord
 
 Mode = Literal["min", "max"]
 
-DEFAULT_METRICS = ("final/test_acc", "best/val_acc", "final/test_loss", "best/val_loss")
+DEFAULT_METRICS = ("final/test_acc", "best/val_acc", "final/test_w2", "final/test_loss", "best/val_loss")
 """The first of these that the finished runs have is compared where nobody names a metric."""
 
 _SMALLER = {
