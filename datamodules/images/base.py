@@ -174,6 +174,25 @@ class ImageDataModule(L.LightningDataModule):
         """The test set in order, labels included."""
         return self._in_order("test")
 
+    def some(self, split: str, n: int) -> tuple[Tensor, Tensor]:
+        """Images of a split with their labels, as a model sees them, not augmented; the same at every call.
+
+        Taken in an order of their own, because neighbours in a file may have one writer or class in common.
+
+        Args:
+            split: `train`, `val` or `test`.
+            n: How many; all of the split where it has fewer.
+        """
+        data = self._set(split, (), 0)
+        rows = np.argsort(np.random.PCG64(0).random_raw(len(data)), kind="stable")
+        return data.__getitems__(rows[:n].tolist())
+
+    def whole_train(self) -> tuple[Tensor, Tensor]:
+        """Every published training image and label as bytes, whatever is held out or left out here."""
+        plain = type(self)(data_dir=self.data_dir, val_size=0, device="cpu", verify=self.verify)
+        plain.setup()
+        return plain._splits["train"]
+
     def denormalise(self, x: Tensor) -> Tensor:
         """Pixels in [0, 1] from normalised ones, for pictures; shape (…, C, H, W)."""
         scale, shift = self._scaling()

@@ -1,6 +1,22 @@
 """How far samples are from data. Imports torch and NumPy, nothing else of Integrand but its errors."""
 
+from .classifier import Extractor, FeatureNet, extractor
+from .frechet import frechet_distance, frechet_of_moments
+from .kernel_distance import kernel_distance
 from .mmd import mmd2
+from .neighbours import density_coverage, precision_recall
 from .wasserstein import exact_w2, sliced_w2
 
-__all__ = ["exact_w2", "mmd2", "sliced_w2"]
+__all__ = [
+    "Extractor",
+    "FeatureNet",
+    "density_coverage",
+    "exact_w2",
+    "extractor",
+    "frechet_distance",
+    "frechet_of_moments",
+    "kernel_distance",
+    "mmd2",
+    "precision_recall",
+    "sliced_w2",
+]

@@ -1,0 +1,96 @@
+"""Comparing generated images with data in the features of a small classifier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from integrand.datamodules.acquire.cache import cache_folder
+from integrand.errors import UsageError
+from integrand.metrics import (
+    Extractor,
+    density_coverage,
+    extractor,
+    frechet_distance,
+    kernel_distance,
+    precision_recall,
+)
+
+from .evaluation import Evaluation
+
+
+class ImageEvaluation(Evaluation):
+    """Fréchet and kernel distance, precision and recall, density and coverage; in the test alone.
+
+    The features are those of a classifier trained on the data set's training images the first time, in up to
+    a minute of one core, and kept in the cache folder. The scores bear the digest of its weights, such as
+    `FD-1a2b3c4d`: they mean nothing beside those of another digest, and none of them is FID. Samples are
+    rounded to the data's grey levels first. N samples are compared with N training images, as FID compares
+    them; the floor is what N other training images score.
+
+    Args:
+        num_samples: N; half the training images where there are fewer than twice as many.
+        seed: Seed of the samples.
+        extractor_seed: Seed of the classifier.
+    """
+
+    in_validation = False
+
+    def __init__(self, num_samples: int = 2000, seed: int = 0, extractor_seed: int = 0) -> None:
+        super().__init__(num_samples, seed)
+        self.extractor_seed = extractor_seed
+        self._data: Any = None
+        self._extractor: Extractor | None = None
+
+    def prepare(self, datamodule: Any) -> None:
+        """Train or load the classifier of this data set.
+
+        Raises:
+            UsageError: The data module has no labelled images.
+        """
+        if self._extractor is not None and datamodule is self._data:
+            return
+        if not hasattr(datamodule, "whole_train"):
+            raise UsageError(
+                "images are compared in features of a classifier, which needs labelled images",
+                "set model.evaluation to null",
+            )
+        images, labels = datamodule.whole_train()
+        folder = cache_folder().parent / "extractors"
+        classes = datamodule.spec.num_classes
+        self._extractor = extractor(images, labels, classes, folder, self.extractor_seed)
+        self._data = datamodule
+
+    @property
+    def extractor(self) -> Extractor:
+        """The classifier; known after `prepare`."""
+        assert self._extractor is not None
+        return self._extractor
+
+    def split(self, data: Tensor) -> tuple[Tensor, Tensor]:
+        """N training images, and N others for the floor, instead of the data of the split."""
+        n = min(self.num_samples, self._data.sizes["n_train"] // 2)
+        images = self._data.some("train", 2 * n)[0].to(data)
+        return images[:n], images[n:]
+
+    def compare(self, samples: Tensor, data: Tensor, thorough: bool) -> dict[str, float]:
+        """See `Evaluation.compare`."""
+        a, b = (self.extractor.features(self.pixels(x)) for x in (samples, data))
+        precision, recall = precision_recall(a, b)
+        density, coverage = density_coverage(a, b)
+        scores = {
+            "FD": frechet_distance(a, b),
+            "KD": kernel_distance(a, b),
+            "precision": precision,
+            "recall": recall,
+            "density": density,
+            "coverage": coverage,
+        }
+        return {f"{name}-{self.extractor.digest}": value for name, value in scores.items()}
+
+    def pixels(self, x: Tensor) -> Tensor:
+        """Images in [0, 1], at the grey levels that the data has."""
+        white = self._data.card.pixel_max
+        shown: Tensor = self._data.denormalise(x.detach().float().cpu())
+        return (shown * white).round() / white
