@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import torch
-from jsonargparse import lazy_instance  # type: ignore[attr-defined]  # its __all__ is built at run time
 from torch import Tensor
 
 from integrand.errors import UsageError
@@ -14,10 +13,8 @@ from integrand.solvers import Dopri5, ODESolver
 from integrand.spec import DataSpec
 
 from .divergence import ExactTrace, Trace
-from .flow import DEFAULT_SAMPLER, FlowModule
+from .flow import FlowModule
 from .likelihood import log_likelihood
-
-DEFAULT_TRAINER: ODESolver = lazy_instance(Dopri5)
 
 
 class MaximumLikelihoodFlow(FlowModule):
@@ -27,7 +24,7 @@ class MaximumLikelihoodFlow(FlowModule):
         spec: What the data set publishes; the command line fills it in.
         trace: How training gets the trace of the Jacobian.
         solver: What integrates the flow in evaluation and sampling.
-        train_solver: What integrates it in training.
+        train_solver: What integrates it in training; by default dopri5.
         kinetic: Weight λ_K of ∫‖f‖² dt, 0 or more (Finlay et al. 2020).
         jacobian: Weight λ_J of ∫‖∂f/∂x‖²_F dt, or of its estimate by the trace's own probe, 0 or more.
         b: Half the width of the random time of the noise in training, 0 ≤ b < 1 (Ghosh et al. 2020).
@@ -42,8 +39,8 @@ class MaximumLikelihoodFlow(FlowModule):
         self,
         spec: DataSpec,
         trace: Trace,
-        solver: ODESolver,
-        train_solver: ODESolver,
+        solver: ODESolver | None,
+        train_solver: ODESolver | None,
         kinetic: float,
         jacobian: float,
         b: float,
@@ -56,7 +53,8 @@ class MaximumLikelihoodFlow(FlowModule):
                 raise UsageError(f"{name} must be 0 or more, got {weight}", f"set model.{name}, a weight")
         if not 0 <= b < 1:
             raise UsageError(f"b must lie in [0, 1), got {b}", "set model.b, half the width of the end times")
-        self.trace, self.train_solver = trace, train_solver
+        self.trace = trace
+        self.train_solver: ODESolver = Dopri5() if train_solver is None else train_solver
         self.kinetic, self.jacobian, self.b = kinetic, jacobian, b
         self._terms: dict[str, Tensor] = {}
 
@@ -95,7 +93,7 @@ class CNF(MaximumLikelihoodFlow):
     Args:
         spec: What the data set publishes; the command line fills it in.
         solver: What integrates the flow in evaluation and sampling.
-        train_solver: What integrates it in training.
+        train_solver: What integrates it in training; by default dopri5.
         kinetic: Weight of ∫‖f‖² dt, 0 or more (RNODE).
         jacobian: Weight of ∫‖∂f/∂x‖²_F dt, 0 or more (RNODE).
         b: Half the width of the random time of the noise in training (STEER).
@@ -110,8 +108,8 @@ class CNF(MaximumLikelihoodFlow):
     def __init__(
         self,
         spec: DataSpec,
-        solver: ODESolver = DEFAULT_SAMPLER,
-        train_solver: ODESolver = DEFAULT_TRAINER,
+        solver: ODESolver | None = None,
+        train_solver: ODESolver | None = None,
         kinetic: float = 0.0,
         jacobian: float = 0.0,
         b: float = 0.0,

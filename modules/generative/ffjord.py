@@ -7,9 +7,8 @@ from typing import Any
 from integrand.solvers import ODESolver
 from integrand.spec import DataSpec
 
-from .cnf import DEFAULT_TRAINER, MaximumLikelihoodFlow
+from .cnf import MaximumLikelihoodFlow
 from .divergence import Distribution, HutchinsonTrace, Trace
-from .flow import DEFAULT_SAMPLER
 
 
 class FFJORD(MaximumLikelihoodFlow):
@@ -22,7 +21,7 @@ class FFJORD(MaximumLikelihoodFlow):
         probe: Distribution of the entries of ε.
         probes: Number of ε.
         solver: What integrates the flow in evaluation and sampling.
-        train_solver: What integrates it in training.
+        train_solver: What integrates it in training; by default dopri5.
         kinetic: Weight of ∫‖f‖² dt, 0 or more (RNODE).
         jacobian: Weight of ∫‖(∂f/∂x) ε‖² dt, 0 or more (RNODE).
         b: Half the width of the random time of the noise in training (STEER).
@@ -43,8 +42,8 @@ class FFJORD(MaximumLikelihoodFlow):
         spec: DataSpec,
         probe: Distribution = "rademacher",
         probes: int = 1,
-        solver: ODESolver = DEFAULT_SAMPLER,
-        train_solver: ODESolver = DEFAULT_TRAINER,
+        solver: ODESolver | None = None,
+        train_solver: ODESolver | None = None,
         kinetic: float = 0.0,
         jacobian: float = 0.0,
         b: float = 0.0,

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from jsonargparse import lazy_instance  # type: ignore[attr-defined]  # its __all__ is built at run time
 from torch import Tensor, nn
 
 from integrand.errors import UsageError
@@ -21,8 +20,6 @@ from .divergence import ExactTrace, HutchinsonTrace, Trace
 from .likelihood import Likelihood, log_likelihood
 from .noise import noise_rows
 
-DEFAULT_SAMPLER: ODESolver = lazy_instance(Dopri5, per_sample=True)
-"""A step size for every sample, so that a sample does not depend on its batch."""
 EXACT_UP_TO = 16
 """Dimensions up to which the trace is exact in evaluation unless another is chosen."""
 
@@ -52,7 +49,8 @@ class FlowModule(GenerativeModule):
     Args:
         spec: What the data set publishes; the command line fills it in.
         solver: What integrates the flow from noise to samples, and from data to noise for likelihoods in
-            evaluation; any solver of the engine.
+            evaluation; any solver of the engine. By default dopri5 with a step size for every sample, so that
+            a sample does not depend on its batch.
         eval_trace: How likelihoods get the trace in evaluation; by default exactly in up to 16 dimensions,
             else by one Hutchinson probe.
         **kwargs: See `GenerativeModule`.
@@ -63,12 +61,13 @@ class FlowModule(GenerativeModule):
     def __init__(
         self,
         spec: DataSpec,
-        solver: ODESolver = DEFAULT_SAMPLER,
+        solver: ODESolver | None = None,
         eval_trace: Trace | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(spec, **kwargs)
-        self.solver = solver
+        # no default argument: the command line would carry per_sample over to a method named instead
+        self.solver: ODESolver = Dopri5(per_sample=True) if solver is None else solver
         self.dim = math.prod(self.shape)
         self.eval_trace = eval_trace or (ExactTrace() if self.dim <= EXACT_UP_TO else HutchinsonTrace())
 

@@ -11,7 +11,7 @@ from integrand.solvers import ODESolver, SolveStats
 from integrand.spec import DataSpec
 
 from .divergence import Trace
-from .flow import DEFAULT_SAMPLER, FlowModule
+from .flow import FlowModule
 from .paths import IndependentCFM, Path
 
 
@@ -42,7 +42,7 @@ class FlowMatching(FlowModule):
         self,
         spec: DataSpec,
         path: Path | None = None,
-        solver: ODESolver = DEFAULT_SAMPLER,
+        solver: ODESolver | None = None,
         eval_trace: Trace | None = None,
         **kwargs: Any,
     ) -> None:

@@ -14,7 +14,7 @@ from integrand.solvers import ODESolver
 from integrand.spec import DataSpec
 
 from .divergence import Trace
-from .flow import DEFAULT_SAMPLER, Velocity
+from .flow import Velocity
 from .flow_matching import FlowMatching
 from .noise import noise_rows
 from .paths import IndependentCFM
@@ -54,7 +54,7 @@ class RectifiedFlow(FlowMatching):
         teacher: str | None = None,
         pairs: int = 10_000,
         pair_seed: int = 1,
-        solver: ODESolver = DEFAULT_SAMPLER,
+        solver: ODESolver | None = None,
         eval_trace: Trace | None = None,
         **kwargs: Any,
     ) -> None:

@@ -137,7 +137,9 @@ class IntegrandCLI(LightningCLI):
     def after_fit(self) -> None:
         """Test the best checkpoint in the same run where `--test_after_fit` asks for it."""
         if self._get(self.config, "test_after_fit") and not self.trainer.interrupted:
-            self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path="best", verbose=False)
+            # a fit that was never validated has no best checkpoint: its last weights are tested
+            best = "best" if getattr(self.trainer.checkpoint_callback, "best_model_path", "") else None
+            self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
 
 
 def _keep_spec_whole() -> None:
