@@ -33,6 +33,8 @@ COMMANDS: dict[str, Command] = {
     "validate": Command("training", "evaluate on the validation split", needs_name=True),
     "test": Command("training", "evaluate on the test split", needs_name=True),
     "predict": Command("training", "write predictions", needs_name=True),
+    "sample": Command("sample", "pictures and tensors from a trained generative model"),
+    "sweep-samplers": Command("sweep_samplers", "quality of samples against evaluations, by sampler"),
     "suite": Command("suite", "run many experiments over seeds, resumably"),
     "compare": Command("compare", "tables and figures over recorded runs"),
     "report": Command("report", "one HTML file on recorded runs, for readers without the program"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -83,55 +82,17 @@ def _changed(model: Any, inputs: Any) -> float | None:
 
 def _load(checkpoint: str, samples: int) -> tuple[Any, Any]:
     """The network in evaluation mode and its first test inputs."""
-    import torch
-    import yaml
-    from lightning.pytorch import LightningDataModule, Trainer
+    from .loading import model_and_data
 
-    import integrand.datamodules
-    import integrand.modules
-    from integrand.modules.base import FamilyModule
-
-    from . import training
-    from .recorded import config_of_checkpoint
-
-    class Build(training.IntegrandCLI):
-        """Only data and model of a configuration."""
-
-        def instantiate_trainer(self, **kwargs: Any) -> Any:
-            return Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
-
-    training._quiet()
-    training._keep_spec_whole()
-    sys.path.append(str(Path.cwd()))
-    integrand.modules.load_all()
-    integrand.datamodules.load_all()
-    whole = yaml.safe_load(config_of_checkpoint(checkpoint).read_text(encoding="utf-8"))
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "model-and-data.yaml"
-        config.write_text(yaml.safe_dump({k: whole[k] for k in ("model", "data")}), encoding="utf-8")
-        cli = Build(
-            FamilyModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            save_config_callback=None,
-            auto_configure_optimizers=False,
-            seed_everything_default=0,
-            parser_class=training.Parser,
-            load_from_checkpoint_support=False,
-            run=False,
-            args=["--config", str(config)],
-        )
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-    cli.model.load_state_dict(state)
-    cli.datamodule.prepare_data()
-    cli.datamodule.setup("test")
-    batch = next(iter(cli.datamodule.test_dataloader()))
-    hook = getattr(cli.datamodule, "on_after_batch_transfer", None)
+    model, data = model_and_data(checkpoint)
+    data.prepare_data()
+    data.setup("test")
+    batch = next(iter(data.test_dataloader()))
+    hook = getattr(data, "on_after_batch_transfer", None)
     if hook is not None:
         batch = hook(batch, 0)
     inputs = batch[0] if isinstance(batch, list | tuple) else batch
-    return cli.model.eval(), inputs[:samples]
+    return model, inputs[:samples]
 
 
 def _print(reports: list[dict[str, Any]], changed: float | None, samples: int) -> None:

@@ -39,6 +39,8 @@ ROLE = "role"
 """Of a run that is no experiment but a suite's parent or a report; experiments have none."""
 ROLE_PARENT = "suite-parent"
 """Role of a run that trains nothing and only collects the seeds of one cell of a suite."""
+ROLE_SAMPLING = "sampling"
+"""Role of a child run that only samples from what its parent has trained."""
 NOTE = "mlflow.note.content"
 """What MLflow's UI shows as the description of a run or an experiment, in Markdown."""
 

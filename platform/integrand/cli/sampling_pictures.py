@@ -1,0 +1,138 @@
+"""Pictures of samples: a grid of images or a scatter plot, and the curve of quality against evaluations."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..tracking.figures.drawing import COLOURS, finish, new_axes
+
+Array = npt.NDArray[Any]
+_CELL = 56
+"""Side of an image on the sheet, in pixels, at least."""
+
+
+def sheet(images: Array, columns: int = 8) -> bytes:
+    """Images in [0, 1], shape (n, channels, height, width), as a PNG; NaN is crossed out."""
+    from PIL import Image
+
+    n, channels, height, width = images.shape
+    zoom = max(1, round(_CELL / height))
+    rows = -(-n // columns)
+    gap = 2
+    canvas = np.full(
+        (rows * (height * zoom + gap) + gap, columns * (width * zoom + gap) + gap, 3), 255, np.uint8
+    )
+    for i, image in enumerate(images):
+        top = gap + (i // columns) * (height * zoom + gap)
+        left = gap + (i % columns) * (width * zoom + gap)
+        cell = _cell(image, channels, zoom)
+        canvas[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
+    buffer = io.BytesIO()
+    Image.fromarray(canvas).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _cell(image: Array, channels: int, zoom: int) -> npt.NDArray[np.uint8]:
+    """One image as bytes, shape (height, width, 3), enlarged; a red cross where it is not finite."""
+    failed = not np.isfinite(image).all()
+    shown = np.nan_to_num(image, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1)
+    coloured = np.repeat(shown, 3, axis=0) if channels == 1 else shown[:3]
+    cell = (coloured.transpose(1, 2, 0) * 255).round().astype(np.uint8)
+    cell = cell.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    if failed:
+        height, width = cell.shape[:2]
+        along = np.arange(max(height, width))
+        down, across = along * height // len(along), along * width // len(along)
+        for columns in (across, width - 1 - across):
+            cell[down, columns] = (213, 94, 0)
+    return cell
+
+
+def scatter(points: Array) -> bytes:
+    """Points of the plane, shape (n, 2), as a PNG."""
+    figure, axes = new_axes(4.4, 4.4)
+    axes.scatter(points[:, 0], points[:, 1], s=3, alpha=0.6, color=COLOURS[0], linewidths=0)
+    axes.set_aspect("equal")
+    return finish(figure, "samples", f"{len(points)} samples").png
+
+
+def side_by_side(
+    images: Mapping[tuple[str, int], Array], samplers: Sequence[str], nfes: Sequence[int]
+) -> bytes:
+    """The same samples by every sampler (rows) at every NFE (columns), as a PNG.
+
+    Args:
+        images: Images in [0, 1] by sampler and NFE, shape (n, channels, height, width).
+        samplers: Rows.
+        nfes: Columns.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.5 + 1.45 * len(nfes), 0.35 + 1.45 * len(samplers)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(samplers), len(nfes), squeeze=False)
+    for row, sampler in enumerate(samplers):
+        for column, nfe in enumerate(nfes):
+            axes = grid[row][column]
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.spines[:].set_visible(False)
+            if row == 0:
+                axes.set_title(f"NFE {nfe}", fontsize=9)
+            if column == 0:
+                axes.set_ylabel(sampler, fontsize=8, rotation=0, ha="right", va="center")
+            found = images.get((sampler, nfe))
+            if found is not None:
+                axes.imshow(_mosaic(found[:9]), interpolation="nearest")
+    names = ", ".join(samplers)
+    return finish(figure, "side_by_side", f"The same nine samples by {names} at NFE {list(nfes)}.").png
+
+
+def _mosaic(images: Array) -> npt.NDArray[np.uint8]:
+    """Nine images as three by three."""
+    cells = [_cell(image, image.shape[0], 1) for image in images]
+    height, width = cells[0].shape[:2]
+    canvas = np.full((3 * height + 2, 3 * width + 2, 3), 255, np.uint8)
+    for i, cell in enumerate(cells):
+        top, left = (i // 3) * (height + 1), (i % 3) * (width + 1)
+        canvas[top : top + height, left : left + width] = cell
+    return canvas
+
+
+def quality_curve(
+    curves: Mapping[str, Sequence[tuple[int, float]]], quantity: str, floor: float | None, n: int
+) -> bytes:
+    """Quality against NFE, one line for each sampler, as a PNG; the floor is what real data score.
+
+    Args:
+        curves: Points (NFE, score) by sampler.
+        quantity: Name of the score.
+        floor: Score of data against data.
+        n: Number of samples behind each point.
+    """
+    figure, axes = new_axes(6.4, 4.0)
+    markers = "osv^D*Xp<>"
+    for i, (sampler, points) in enumerate(curves.items()):
+        usable = [(nfe, score) for nfe, score in points if np.isfinite(score)]
+        if usable:
+            style: dict[str, Any] = {"color": COLOURS[i % 7], "marker": markers[(i // 7 + i) % len(markers)]}
+            axes.plot(*zip(*sorted(usable), strict=True), label=sampler, linewidth=1.3, markersize=4, **style)
+    values = [s for points in curves.values() for _, s in points if np.isfinite(s)]
+    if floor is not None:
+        axes.axhline(floor, color="#555555", linestyle="--", linewidth=1, label="real against real")
+        values.append(floor)
+    axes.set_xscale("log")
+    if values and min(values) > 0 and max(values) > 10 * min(values):
+        axes.set_yscale("log")
+    ticks = sorted({nfe for points in curves.values() for nfe, _ in points})
+    axes.set_xticks(ticks, [str(t) for t in ticks])
+    axes.minorticks_off()
+    axes.set(xlabel="NFE per sample", ylabel=f"{quantity} (N = {n})")
+    axes.legend(frameon=False, fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return finish(figure, "quality_nfe", f"{quantity} of {n} samples against NFE, by sampler.").png
