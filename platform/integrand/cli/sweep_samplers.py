@@ -112,10 +112,8 @@ class Sweep:
                     self.left_out.append(error.message)
                     break
         if not found:
-            raise BudgetError(
-                f"no sampler can take NFE {', '.join(map(str, self.nfes))}: {self.left_out[0]}",
-                "give more --nfe",
-            )
+            budgets = ", ".join(map(str, self.nfes))
+            raise BudgetError(f"nothing to sample at NFE {budgets}: {self.left_out[0]}", "give more --nfe")
         return found
 
     def _reference(self) -> Any:
@@ -160,21 +158,10 @@ class Sweep:
         }
         run_id = self.records.begin(f"{sampler} NFE {nfe}", params)
         began = time.perf_counter()
-        row: dict[str, Any] = {
-            "sampler": sampler,
-            "described": how.describe(),
-            "budget": nfe,
-            "run_id": run_id,
-        }
+        row: dict[str, Any] = {"sampler": sampler, "described": how.describe(), "budget": nfe}
+        y = labels(self.loaded, args, n)
         try:
-            made = model.sample(
-                n,
-                args.seed,
-                batch_size=args.batch_size,
-                sampler=how,
-                y=labels(self.loaded, args, n),
-                keep_failed=True,
-            )
+            made = model.sample(n, args.seed, batch_size=args.batch_size, sampler=how, y=y, keep_failed=True)
         except IntegrandError as error:
             # a solve that gave up: the other cells are still worth having
             row |= {"nfe": nfe, "seconds": time.perf_counter() - began, "failed": n, "error": error.message}
@@ -197,9 +184,8 @@ class Sweep:
         self.rows.append(row | {"run_id": run_id})
         score = row.get(self._headline(), math.nan)
         note = f"  {row['failed']} not finite" if row["failed"] else ""
-        print(
-            f"  {sampler:<18} NFE {row['nfe']:>4}  {self._headline()} {score:.4g}  {row['seconds']:.1f} s{note}"
-        )
+        scored = f"{self._headline()} {score:.4g}"
+        print(f"  {sampler:<18} NFE {row['nfe']:>4}  {scored}  {row['seconds']:.1f} s{note}")
 
     def _headline(self) -> str:
         """The score that the curve shows: the first one."""
@@ -241,9 +227,7 @@ class Sweep:
         print(f"  {folder}/: {', '.join(files)}")
         if self.records.parent is not None:
             self.records.store(self.records.parent.info.run_id, files, f"{FOLDER}/{name}")
-            print(
-                f"  also artifacts {FOLDER}/{name} of run {self.loaded.run_id[:8]}, whose children the cells are"
-            )
+            print(f"  recorded: {FOLDER}/{name} of run {self.loaded.run_id[:8]}, and its child runs")
         else:
             print("  not recorded: the tracking store does not know the run that left this checkpoint")
 
