@@ -37,10 +37,10 @@ class RunRecord:
         seed: The seed of the run.
         suite: Name of the suite that the run belongs to, empty outside one.
         run_key: Digest that identifies the cell of a suite, empty outside one.
-        stopped: `{"by": "time" | "nfe" | "pruner", "reason", "limit"}` of a run that was ended before its last
-            epoch because a budget was used up or a sweep gave it up; empty where it ran to its end.
-        evaluates: `{"run_id", "epoch"}` of the checkpoint that the last validation, test or prediction was made
-            with: another run's where this run trained nothing, its own after `--test_after_fit`; else empty.
+        stopped: `{"by": "time" | "nfe" | "pruner", "reason", "limit"}` of a run that was ended before its
+            last epoch because a budget was used up or a sweep gave it up; empty where it ran to its end.
+        evaluates: `{"run_id", "epoch"}` of the checkpoint that the last validation, test or prediction was
+            made with: another run's where this run trained nothing, its own after `--test_after_fit`; else empty.
         config_digest: sha256 of the resolved config without seed, paths, names and run ids: runs that differ
             only by seed share it.
         config: The resolved configuration.
