@@ -93,4 +93,5 @@ class ImageEvaluation(Evaluation):
         """Images in [0, 1], at the grey levels that the data has."""
         white = self._data.card.pixel_max
         shown: Tensor = self._data.denormalise(x.detach().float().cpu())
-        return (shown * white).round() / white
+        rounded: Tensor = (shown * white).round() / white
+        return rounded

@@ -80,7 +80,7 @@ class DiTNet(TimeNet):
         """Evaluate on images of shape (batch, channels, height, width), t from 0 to 1."""
         p, (rows, columns) = self.patch, self.grid
         emb = F.silu(self.embedding(t, x, y))
-        tiles = x.unflatten(2, (rows, p)).unflatten(4, (columns, p)).permute(0, 2, 4, 1, 3, 5)
+        tiles = x.reshape(len(x), -1, rows, p, columns, p).permute(0, 2, 4, 1, 3, 5)
         tokens = self.first(tiles.flatten(3).flatten(1, 2)) + self._places
         for block in self.blocks:
             tokens = block(tokens, emb)

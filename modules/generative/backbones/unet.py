@@ -120,7 +120,7 @@ class UNetNet(TimeNet):
             if level:
                 x = self.shrink[level - 1](x)
                 skips.append(x)
-            for block in blocks:
+            for block in blocks.children():
                 x = block(x, emb)
                 skips.append(x)
         x = self.middle[0](x, emb)
@@ -128,7 +128,7 @@ class UNetNet(TimeNet):
             x = self.attention(x)
         x = self.middle[1](x, emb)
         for level, blocks in enumerate(self.up):
-            for block in blocks:
+            for block in blocks.children():
                 x = block(torch.cat((x, skips.pop()), dim=1), emb)
             if level < len(self.grow):
                 x = self.grow[level](F.interpolate(x, scale_factor=2.0, mode="nearest"))
@@ -187,7 +187,8 @@ class Attention(nn.Module):
         parts = self.qkv(self.norm(x).flatten(2)).unflatten(1, (3, self.heads, -1)).transpose(-2, -1)
         q, k, v = parts.unbind(1)
         mixed = attend(q, k, v).transpose(-2, -1).flatten(1, 2)
-        return x + self.out(mixed).view_as(x)
+        result: Tensor = x + self.out(mixed).view_as(x)
+        return result
 
 
 def zeroed(layer: nn.Conv2d | nn.Conv1d | nn.Linear) -> nn.Module:

@@ -132,7 +132,8 @@ def _class(node: ast.expr, kind: str, short: dict[str, str], base: type) -> Any:
 
     spelled = node.func if isinstance(node, ast.Call) else node
     name = spelled.id if isinstance(spelled, ast.Name) else ast.unparse(spelled)
-    known = {c.__name__: c for c in subclasses(base) if not inspect.isabstract(c)}
+    found: list[Any] = subclasses(base)
+    known = {c.__name__: c for c in found if not inspect.isabstract(c)}
     if name not in known:
         raise UsageError(
             f"there is no {kind} {name!r}{did_you_mean(name, [*short, *known])}",

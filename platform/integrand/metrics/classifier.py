@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,17 +26,16 @@ class FeatureNet(nn.Module):
     """Three convolutions and two linear layers; the first of these gives the features.
 
     Args:
-        channels: Channels of an image.
-        height: Its height.
-        width: Its width.
+        shape: Shape of an image, (channels, height, width).
         num_classes: Number of classes.
     """
 
     num_features: int = 64
     """Length of a feature vector; torchmetrics reads it."""
 
-    def __init__(self, channels: int, height: int, width: int, num_classes: int) -> None:
+    def __init__(self, shape: Sequence[int], num_classes: int) -> None:
         super().__init__()
+        channels, height, width = shape
         self.layers = nn.Sequential(
             *(nn.Conv2d(channels, 16, 3, padding=1), nn.ReLU()),
             *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()),
@@ -74,7 +73,7 @@ class Extractor:
     @torch.no_grad()
     def features(self, images: Tensor, batch_size: int = 1000) -> Tensor:
         """Features of images in [0, 1], shape (n, 64), on the CPU."""
-        parts = [self.net(part) for part in images.detach().float().cpu().split(batch_size)]
+        parts = [self.net(part) for part in torch.split(images.detach().float().cpu(), batch_size)]
         return torch.cat(parts) if parts else torch.empty(0, self.net.num_features)
 
 
@@ -116,7 +115,7 @@ def digest_of(net: nn.Module) -> str:
 
 def _train(images: Tensor, labels: Tensor, num_classes: int, seed: int) -> Extractor:
     with _alone(seed):
-        net = FeatureNet(*images.shape[1:], num_classes)
+        net = FeatureNet(images.shape[1:], num_classes)
         optimizer = torch.optim.Adam(net.parameters(), lr=_RATE)
         steps = min(_STEPS, -(-_EPOCHS * len(images) // _BATCH))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -125,7 +124,7 @@ def _train(images: Tensor, labels: Tensor, num_classes: int, seed: int) -> Extra
             rows = torch.randint(len(images), (_BATCH,))
             loss = F.cross_entropy(net.classify(images[rows].float() / white), labels[rows])
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
         net.eval().requires_grad_(False)
@@ -151,7 +150,7 @@ def _read(path: Path, images: Tensor, num_classes: int) -> Extractor | None:
     """The cached extractor; None where there is none or the file is damaged."""
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
-        net = FeatureNet(*images.shape[1:], num_classes)
+        net = FeatureNet(images.shape[1:], num_classes)
         net.load_state_dict(held["weights"])
         whole = digest_of(net) == held["digest"]
     except Exception:  # torch.load raises a dozen kinds for a damaged file

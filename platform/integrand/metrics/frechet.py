@@ -27,7 +27,9 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 
 def frechet_of_moments(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> float:
     """The same from means, shape (d,), and covariances, shape (d, d)."""
-    cov_a, cov_b = torch.atleast_2d(cov_a).double(), torch.atleast_2d(cov_b).double()
+    d = mean_a.numel()
+    # torch.cov of a single feature has no dimensions
+    cov_a, cov_b = cov_a.double().view(d, d), cov_b.double().view(d, d)
     root = _root(cov_a)
     # the eigenvalues of Σ_a Σ_b are those of the symmetric Σ_a^½ Σ_b Σ_a^½
     product = torch.linalg.eigvalsh(root @ cov_b @ root).clamp_min(0).sqrt().sum()
@@ -53,4 +55,5 @@ def checked(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def _root(matrix: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    return root

@@ -34,7 +34,7 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
 
 def _total(a: Tensor, b: Tensor) -> Tensor:
     """Sum of the kernel over all pairs."""
-    parts = [(rows @ b.T / a.shape[1] + 1).pow(3).sum() for rows in a.split(_ROWS)]
+    parts = [(rows @ b.T / a.shape[1] + 1).pow(3).sum() for rows in torch.split(a, _ROWS)]
     return torch.stack(parts).sum()
 
 

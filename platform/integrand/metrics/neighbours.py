@@ -31,7 +31,7 @@ def precision_recall(samples: Tensor, data: Tensor, k: int = 3) -> tuple[float, 
     around_data, around_samples = _radii(data, k), _radii(samples, k)
     inside = torch.zeros(len(data), dtype=torch.bool, device=data.device)
     hits = 0
-    for rows, radii in zip(samples.split(_ROWS), around_samples.split(_ROWS), strict=True):
+    for rows, radii in zip(torch.split(samples, _ROWS), torch.split(around_samples, _ROWS), strict=True):
         distances = _distances(rows, data)
         hits += int((distances <= around_data).any(1).sum())
         inside |= (distances <= radii[:, None]).any(0)
@@ -56,7 +56,7 @@ def density_coverage(samples: Tensor, data: Tensor, k: int = 5) -> tuple[float, 
     radii = _radii(data, k)
     covered = torch.zeros(len(data), dtype=torch.bool, device=data.device)
     pairs = 0
-    for rows in samples.split(_ROWS):
+    for rows in torch.split(samples, _ROWS):
         inside = _distances(rows, data) <= radii
         pairs += int(inside.sum())
         covered |= inside.any(0)
@@ -75,7 +75,7 @@ def _enough(samples: Tensor, data: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _radii(x: Tensor, k: int) -> Tensor:
     """Distance of each point to its k-th neighbour among the others, shape (n,)."""
     # the nearest is the point itself
-    return torch.cat([_distances(rows, x).kthvalue(k + 1, dim=1).values for rows in x.split(_ROWS)])
+    return torch.cat([_distances(rows, x).kthvalue(k + 1, dim=1).values for rows in torch.split(x, _ROWS)])
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
