@@ -62,7 +62,7 @@ GRIDS = {
     "log-snr": "LogSNRGrid(to_zero=True)",
     "karras": "KarrasGrid(to_zero=True)",
     "edm": "EDMGrid()",
-    "discrete": "DiscreteGrid(to_zero=True)",
+    "discrete": "DiscreteGrid()",
 }
 """Time grids whose last step goes to the data."""
 
@@ -136,7 +136,7 @@ def _class(node: ast.expr, kind: str, short: dict[str, str], base: type) -> Any:
     known = {c.__name__: c for c in found if not inspect.isabstract(c)}
     if name not in known:
         raise UsageError(
-            f"there is no {kind} {name!r}{did_you_mean(name, [*short, *known])}",
+            f"there is no {kind} {name!r}{did_you_mean(name, [*known, *short])}",
             f"short names: {', '.join(short)}",
         )
     return known[name]

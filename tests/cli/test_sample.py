@@ -1,0 +1,382 @@
+"""`integrand sample` and `sweep-samplers` on models of one epoch: files, what MLflow holds, errors."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from integrand.cli.main import main
+
+TINY = [
+    *("--data", "Digits", "--data.train_limit", "64", "--data.normalise", "symmetric"),
+    *("--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"),
+    *("--trainer.limit_val_batches", "1"),
+]
+UNET = [
+    *("--model.backbone", "UNet", "--model.backbone.channels", "8", "--model.backbone.blocks", "1"),
+    *("--model.backbone.multipliers", "[1, 2]"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with one run each of a diffusion model, one with classes, a flow and a classifier."""
+    folder = tmp_path_factory.mktemp("sampling")
+    patch = pytest.MonkeyPatch()
+    patch.chdir(folder)
+    patch.setenv("INTEGRAND_OFFLINE", "1")
+    patch.setenv("INTEGRAND_CACHE", str(folder / "cache"))
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+    small = [
+        "--data",
+        "TwoMoons",
+        "--data.train_size",
+        "256",
+        "--data.val_size",
+        "64",
+        "--data.test_size",
+        "200",
+    ]
+    fits = {
+        "plain": ["--model", "DiffusionModel", *UNET, *TINY],
+        "classes": ["--model", "DiffusionModel", "--model.conditional", "true", *UNET, *TINY],
+        "flow": ["--model", "FlowMatching", *small, *TINY[6:]],
+        "classifier": ["--model", "ResNet", "--model.channels", "4", *TINY],
+    }
+    for name, options in fits.items():
+        assert main(["fit", *options, "--trainer.logger.run_name", name]) == 0
+    yield folder
+    patch.undo()
+
+
+@pytest.fixture
+def at(place, monkeypatch):
+    """That folder as the working directory."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("INTEGRAND_OFFLINE", "1")
+    monkeypatch.setenv("INTEGRAND_CACHE", str(place / "cache"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mlflow.db")
+    return place
+
+
+def runs(folder):
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "integrand"]
+    return client.search_runs([experiment.experiment_id], max_results=500)
+
+
+def named(folder, name):
+    return next(r for r in runs(folder) if r.info.run_name == name)
+
+
+def children(folder, parent):
+    return [r for r in runs(folder) if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+
+
+def artifacts(run):
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def checkpoint(folder, name):
+    run = named(folder, name)
+    return str(Path(run.info.artifact_uri.removeprefix("file://")) / "checkpoints" / "best.ckpt")
+
+
+def test_sample_writes_a_picture_and_a_tensor_and_a_child_run(at, tmp_path, capsys):
+    parent = named(at, "plain")
+    before = {r.info.run_id for r in children(at, parent)}
+    code = main(
+        ["sample", "--run", "plain", "--sampler", "ddim", "--nfe", "3", "--n", "5", "--out", str(tmp_path)]
+    )
+    assert code == 0
+    stem = tmp_path / "ddim-nfe3-seed0"
+    assert Path(f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+    held = torch.load(f"{stem}.pt", weights_only=True)
+    assert held["samples"].shape == (5, 1, 8, 8)
+    assert not held["failed"].any()
+    assert (held["nfe"], held["seed"], held["sampler"], held["data"]) == (3, 0, "ddim", "digits")
+    (child,) = [r for r in children(at, parent) if r.info.run_id not in before]
+    assert child.info.status == "FINISHED"
+    tags = child.data.tags
+    assert (tags["role"], tags["status"], tags["family"], tags["data"]) == (
+        "sampling",
+        "finished",
+        "diffusion",
+        "digits",
+    )
+    assert child.data.params["sampler"] == "ddim"
+    assert child.data.metrics["nfe"] == 3
+    assert child.data.metrics["failed"] == 0
+    assert artifacts(child) == {"samples/ddim-nfe3-seed0.png", "samples/ddim-nfe3-seed0.pt"}
+    said = capsys.readouterr().out
+    assert child.info.run_id[:8] in said
+
+
+def test_samples_do_not_depend_on_the_batch_or_the_source(at, tmp_path):
+    options = ["--sampler", "ddpm", "--nfe", "4", "--n", "6", "--seed", "7"]
+    made = []
+    for number, more in enumerate(
+        (["--run", "plain"], ["--ckpt", checkpoint(at, "plain"), "--batch-size", "4"], ["--run", "plain"])
+    ):
+        out = tmp_path / str(number)
+        assert main(["sample", *options, *more, "--out", str(out)]) == 0
+        made.append(torch.load(out / "ddpm-posterior-nfe4-seed7.pt", weights_only=True)["samples"])
+    # convolutions of another batch size may sum in another order
+    torch.testing.assert_close(made[0], made[1], rtol=1e-4, atol=1e-4)
+    assert torch.equal(made[0], made[2])
+
+
+def test_sampling_runs_are_no_experiments(at, tmp_path, capsys):
+    assert main(["sample", "--run", "plain", "--nfe", "2", "--n", "2", "--out", str(tmp_path)]) == 0
+    from integrand.comparison.load import Selection, load
+    from integrand.tracking.runs import find_run
+
+    assert find_run("latest").name == "classifier"  # the newest of those that trained
+    compared = {r.run_id for r in load(Selection("integrand")).records}
+    assert compared == {named(at, n).info.run_id for n in ("plain", "classes", "flow", "classifier")}
+
+
+def test_a_class_and_guidance(at, tmp_path):
+    options = ["sample", "--run", "classes", "--n", "4", "--out", str(tmp_path), "--sampler", "ddim"]
+    assert main([*options, "--nfe", "4", "--label", "3", "--guidance", "2"]) == 0
+    held = torch.load(tmp_path / "ddim-w=2-nfe4-seed0.pt", weights_only=True)
+    assert held["labels"].tolist() == [3] * 4
+    assert held["guidance"] == 2.0
+    assert main([*options, "--nfe", "2", "--label", "none"]) == 0
+    assert torch.load(tmp_path / "ddim-nfe2-seed0.pt", weights_only=True)["labels"].tolist() == [10] * 4
+
+
+def test_a_flow_is_sampled_by_ode_solvers(at, tmp_path):
+    options = ["sample", "--run", "flow", "--n", "9", "--out", str(tmp_path)]
+    assert main([*options, "--sampler", "rk4", "--nfe", "10"]) == 0
+    held = torch.load(tmp_path / "rk4-num-steps=2-nfe8-seed0.pt", weights_only=True)
+    assert held["samples"].shape == (9, 2)
+    assert held["nfe"] == 8  # two steps of four evaluations fit into ten
+    assert main(options) == 0  # its own solver
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--run", "plain", "--guidance", "2"], 2, "the model is unconditional"),
+        (["--run", "plain", "--label", "3"], 2, "the model is unconditional"),
+        (["--run", "classes", "--label", "eleven"], 2, "has no class 'eleven'"),
+        (["--run", "classes", "--guidance", "2", "--nfe", "1"], 2, "needs at least NFE 2, not 1"),
+        (["--run", "plain", "--sampler", "pndm", "--nfe", "5"], 2, "needs at least NFE"),
+        (["--run", "plain", "--sampler", "dimm"], 2, "there is no sampler 'dimm', did you mean ddim?"),
+        (["--run", "plain", "--sampler", "DDIM(eta=3)"], 2, "eta must lie in [0, 1]"),
+        (["--run", "plain", "--sampler", "DDIM(foo=3)"], 2, "foo"),
+        (["--run", "plain", "--sampler", "flow-dopri5", "--nfe", "30"], 2, "chooses its number"),
+        (["--run", "plain", "--grid", "cubic"], 2, "there is no grid 'cubic'"),
+        (["--run", "plain", "--n", "0"], 2, "--n 0"),
+        (["--run", "plain", "--nfe", "0"], 2, "--nfe 0"),
+        (["--run", "classifier"], 2, "ResNet, which generates nothing"),
+        (["--run", "flow", "--sampler", "ddim"], 2, "is a sampler of diffusion models"),
+        (["--run", "flow", "--sampler", "rk4", "--nfe", "3"], 2, "needs at least NFE 4, not 3"),
+        (["--run", "flow", "--grid", "karras"], 2, "--grid is for diffusion models"),
+        (["--run", "nobody"], 1, "no run 'nobody'"),
+        (["--ckpt", "nothing.ckpt"], 2, "no checkpoint nothing.ckpt"),
+        (["--n", "3"], 2, "--ckpt"),
+    ],
+)
+def test_what_cannot_be_sampled_is_one_line(at, capsys, options, code, message):
+    count = len(runs(at))
+    assert main(["sample", *options]) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert len(runs(at)) == count, "a refused request leaves no run"
+
+
+def spoiled(at, tmp_path, name="plain"):
+    """A checkpoint whose averaged weights are infinite, with the run that left it."""
+    held = torch.load(checkpoint(at, name), weights_only=True)
+    for key, value in held["state_dict"].items():
+        if value.is_floating_point() and "first.bias" in key:
+            value.fill_(torch.inf)
+    path = tmp_path / "spoiled.ckpt"
+    torch.save(held, path)
+    return str(path)
+
+
+def test_samples_that_are_not_finite_are_kept_and_marked(at, tmp_path, capsys):
+    path = spoiled(at, tmp_path)
+    parent = named(at, "plain")
+    before = {r.info.run_id for r in children(at, parent)}
+    assert main(["sample", "--ckpt", path, "--nfe", "2", "--n", "3", "--out", str(tmp_path / "bad")]) == 1
+    assert "3 of 3 samples of dpm-solver++ 2M are not finite" in capsys.readouterr().err
+    (file,) = (tmp_path / "bad").glob("*.pt")
+    assert torch.load(file, weights_only=True)["failed"].tolist() == [True] * 3
+    (child,) = [r for r in children(at, parent) if r.info.run_id not in before]
+    assert (child.info.status, child.data.metrics["failed"]) == ("FAILED", 3.0)
+    assert "not finite" in child.data.tags["error"]
+    assert len(artifacts(child)) == 2
+
+
+def test_a_checkpoint_of_an_unknown_run_is_sampled_but_not_recorded(at, tmp_path, monkeypatch, capsys):
+    path = checkpoint(at, "plain")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
+    assert main(["sample", "--ckpt", path, "--nfe", "2", "--n", "2", "--out", str(tmp_path)]) == 0
+    assert "not recorded" in capsys.readouterr().out
+    assert list(tmp_path.glob("*.png"))
+
+
+# ---------------------------------------------------------------------- sweeps
+
+
+def test_a_sweep_scores_every_cell_and_leaves_curve_and_pictures(at, tmp_path, capsys):
+    parent = named(at, "plain")
+    before = {r.info.run_id for r in children(at, parent)}
+    code = main(
+        [
+            "sweep-samplers",
+            "--run",
+            "plain",
+            "--samplers",
+            "ddim",
+            "pndm",
+            "unipc",
+            "--nfe",
+            "2",
+            "14",
+            "--n",
+            "24",
+            "--out",
+            str(tmp_path),
+        ]
+    )
+    said = capsys.readouterr().out
+    assert code == 0, said
+    assert "left out: pndm needs at least NFE" in said
+    (folder,) = tmp_path.iterdir()
+    table = json.loads((folder / "sweep.json").read_text())
+    cells = [(row["sampler"], row["nfe"]) for row in table["rows"]]
+    assert cells == [("ddim", 2), ("ddim", 14), ("pndm", 14), ("unipc", 2), ("unipc", 14)]
+    assert table["num_samples"] == 24
+    headline = table["headline"]
+    assert headline.startswith("FD-")
+    assert all(row[headline] > 0 for row in table["rows"])
+    assert table["floor"][headline] > 0
+    with (folder / "sweep.csv").open() as file:
+        assert [row["sampler"] for row in csv.DictReader(file)] == [s for s, _ in cells]
+    files = {"sweep.json", "sweep.csv", "quality_nfe.png", "side_by_side.png"}
+    assert {p.name for p in folder.iterdir()} == files
+    assert {f"sampling/{folder.name}/{f}" for f in files} <= artifacts(named(at, "plain"))
+    new = [r for r in children(at, parent) if r.info.run_id not in before]
+    assert {r.info.run_id for r in new} == {row["run_id"] for row in table["rows"]}
+    for child in new:
+        assert child.data.tags["role"] == "sampling"
+        assert child.data.metrics[headline] > 0
+        assert child.data.metrics[f"{headline}_floor"] == pytest.approx(table["floor"][headline])
+        assert "samples/samples.png" in artifacts(child)
+
+
+def test_a_sweep_of_a_flow_of_points(at, tmp_path):
+    code = main(
+        [
+            "sweep-samplers",
+            "--run",
+            "flow",
+            "--samplers",
+            "euler",
+            "rk4",
+            "--nfe",
+            "4",
+            "8",
+            "--n",
+            "50",
+            "--out",
+            str(tmp_path),
+        ]
+    )
+    assert code == 0
+    (folder,) = tmp_path.iterdir()
+    table = json.loads((folder / "sweep.json").read_text())
+    assert table["headline"] == "sliced_w2"
+    assert [(r["sampler"], r["nfe"]) for r in table["rows"]] == [
+        ("euler", 4),
+        ("euler", 8),
+        ("rk4", 4),
+        ("rk4", 8),
+    ]
+    assert not (folder / "side_by_side.png").exists()
+
+
+def test_a_sweep_keeps_what_was_done_when_samples_fail(at, tmp_path, capsys):
+    path = spoiled(at, tmp_path)
+    out = tmp_path / "sweep"
+    code = main(
+        [
+            "sweep-samplers",
+            "--ckpt",
+            path,
+            "--samplers",
+            "ddim",
+            "--nfe",
+            "2",
+            "3",
+            "--n",
+            "20",
+            "--out",
+            str(out),
+        ]
+    )
+    assert code == 1
+    assert "2 of 2 cells have samples that are not finite" in capsys.readouterr().out
+    (folder,) = out.iterdir()
+    rows = json.loads((folder / "sweep.json").read_text())["rows"]
+    assert [row["failed"] for row in rows] == [20, 20]
+    assert (folder / "quality_nfe.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--run", "plain", "--samplers", "pndm", "--nfe", "5"], "nothing to sample at NFE 5"),
+        (["--run", "plain", "--samplers", "ddim", "nothing"], "there is no sampler 'nothing'"),
+        (["--run", "plain", "--n", "3"], "too few to score"),
+        (["--run", "plain", "--guidance", "2"], "unconditional"),
+        (["--run", "flow", "--samplers", "ddim"], "sampler of diffusion models"),
+    ],
+)
+def test_a_sweep_that_makes_no_sense_is_refused(at, capsys, options, message):
+    assert main(["sweep-samplers", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_every_short_name_is_a_sampler(capsys):
+    from integrand.cli import sampler_names
+    from integrand.diffusion import Sampler, TimeGrid
+    from integrand.registry import subclasses
+    from integrand.solvers import ODESolver
+
+    made = {name: sampler_names.sampler(name) for name in sampler_names.SAMPLERS}
+    assert all(isinstance(s, Sampler) for s in made.values())
+    # every kind of sampler has a short name
+    kinds = {c for c in subclasses(Sampler) if not c.__abstractmethods__}
+    assert kinds == {type(s) for s in made.values()}
+    assert all(isinstance(sampler_names.grid(g), TimeGrid) for g in sampler_names.GRIDS)
+    assert all(isinstance(sampler_names.solver(s, {}), ODESolver) for s in sampler_names.FLOW_SOLVERS)
+    nested = sampler_names.sampler("PredictorCorrector(DDIM(eta=1.0), corrections=2)")
+    assert nested.predictor.eta == 1.0
+    assert main(["sample", "--list"]) == 0
+    assert "dpm-solver++-2m" in capsys.readouterr().out
+
+
+def test_names_run_nothing():
+    from integrand.cli import sampler_names
+    from integrand.errors import UsageError
+
+    for text in (
+        "__import__('os').getcwd()",
+        "DDIM(eta=open('x'))",
+        "DDIM(eta=1+1)",
+        "lambda: 1",
+        "(DDIM)(0)[0]",
+    ):
+        with pytest.raises(UsageError):
+            sampler_names.sampler(text)
