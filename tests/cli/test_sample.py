@@ -177,6 +177,7 @@ def test_a_flow_is_sampled_by_ode_solvers(at, tmp_path):
         (["--run", "classifier"], 2, "ResNet, which generates nothing"),
         (["--run", "flow", "--sampler", "ddim"], 2, "is a sampler of diffusion models"),
         (["--run", "flow", "--sampler", "rk4", "--nfe", "3"], 2, "needs at least NFE 4, not 3"),
+        (["--run", "flow", "--sampler", "rk4"], 2, "rk4 takes fixed steps → say how many evaluations"),
         (["--run", "flow", "--grid", "karras"], 2, "--grid is for diffusion models"),
         (["--run", "nobody"], 1, "no run 'nobody'"),
         (["--ckpt", "nothing.ckpt"], 2, "no checkpoint nothing.ckpt"),
@@ -360,7 +361,9 @@ def test_every_short_name_is_a_sampler(capsys):
     kinds = {c for c in subclasses(Sampler) if not c.__abstractmethods__}
     assert kinds == {type(s) for s in made.values()}
     assert all(isinstance(sampler_names.grid(g), TimeGrid) for g in sampler_names.GRIDS)
-    assert all(isinstance(sampler_names.solver(s, {}), ODESolver) for s in sampler_names.FLOW_SOLVERS)
+    assert all(
+        isinstance(sampler_names.solver(s, {"num_steps": 2}), ODESolver) for s in sampler_names.FLOW_SOLVERS
+    )
     nested = sampler_names.sampler("PredictorCorrector(DDIM(eta=1.0), corrections=2)")
     assert nested.predictor.eta == 1.0
     assert main(["sample", "--list"]) == 0

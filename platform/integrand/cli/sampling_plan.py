@@ -155,6 +155,7 @@ def _diffusion(loaded: Loaded, args: argparse.Namespace, sampler: str | None, nf
 
 def _flow(loaded: Loaded, args: argparse.Namespace, sampler: str | None, nfe: int | None) -> Any:
     from integrand.diffusion import BudgetError
+    from integrand.solvers.errors import SolverOptionError
     from integrand.solvers.runge_kutta.solver import RungeKutta
 
     for name in ("grid", "clip"):
@@ -172,9 +173,12 @@ def _flow(loaded: Loaded, args: argparse.Namespace, sampler: str | None, nfe: in
             f"a flow is sampled by an ODE solver: {', '.join(sampler_names.FLOW_SOLVERS)}",
         )
     name = sampler or type(loaded.model.solver).__name__
-    if nfe is None:
-        return sampler_names.solver(name, {})
     cls = sampler_names.solver_class(name)
+    if nfe is None:
+        try:
+            return sampler_names.solver(name, {})
+        except SolverOptionError as error:
+            raise BudgetError(f"{name} takes fixed steps", "say how many evaluations: --nfe 20") from error
     if not issubclass(cls, RungeKutta):
         raise BudgetError(f"{cls.__name__} chooses its evaluations itself", "leave --nfe out")
     cost = cls.tableau.needed
