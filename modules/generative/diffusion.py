@@ -68,7 +68,7 @@ class DiffusionModel(GenerativeModule):
 
     family = "diffusion"
     title = "Diffusion model"
-    equation = "dx = f(t) x dt + g(t) dW, min E W(t) ‖x̂_0(x_t, t; θ) − x_0‖², x_t = α_t x_0 + σ_t ε"
+    equation = "dx = f(t) x dt + g(t) dW, min E W(t) ‖D(x_t, t; θ) − x_0‖², x_t = α_t x_0 + σ_t ε"
     reference = (
         "Song et al. 2021, Score-Based Generative Modeling through SDEs; Ho et al. 2020, Denoising Diffusion "
         "Probabilistic Models; Karras et al. 2022, Elucidating the Design Space of Diffusion Models"

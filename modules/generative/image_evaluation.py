@@ -100,8 +100,8 @@ class ImageEvaluation(Evaluation):
         scores = {f"{name}-{self.extractor.digest}": value for name, value in scores.items()}
         if self._inception is not None:
             net = self._inception.to(samples.device)
-            pair = [self.pixels(x).to(samples.device) for x in (samples, data)]
-            scores[f"FID-{SOURCE}"] = inception_distance(net, *pair)
+            shown, real = (self.pixels(x).to(samples.device) for x in (samples, data))
+            scores[f"FID-{SOURCE}"] = inception_distance(net, shown, real)
         return scores
 
     def pixels(self, x: Tensor) -> Tensor:

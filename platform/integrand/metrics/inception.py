@@ -74,8 +74,8 @@ def inception_distance(net: nn.Module, samples: Tensor, data: Tensor, batch_size
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    size = tuple(samples.shape[1:])
-    fid: Any = FrechetInceptionDistance(feature=net, input_img_size=size)
+    channels, height, width = samples.shape[1:]
+    fid: Any = FrechetInceptionDistance(feature=net, input_img_size=(channels, height, width))
     for images, real in ((samples, False), (data, True)):
         for part in torch.split(images, batch_size):
             fid.update(part, real=real)
