@@ -224,6 +224,10 @@ class DiffusionModel(GenerativeModule):
 
     # ------------------------------------------------------------------ likelihood
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Log p(x) in nats, shape (batch,)."""
+        return self.log_likelihood(x).log_prob
+
     def log_likelihood(self, x: Tensor, seed: int = 0, y: Tensor | None = None) -> LikelihoodResult:
         """Log p of data by the probability-flow ODE and the weights that evaluation uses.
 
