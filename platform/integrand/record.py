@@ -40,7 +40,8 @@ class RunRecord:
         stopped: `{"by": "time" | "nfe" | "pruner", "reason", "limit"}` of a run that was ended before its
             last epoch because a budget was used up or a sweep gave it up; empty where it ran to its end.
         evaluates: `{"run_id", "epoch"}` of the checkpoint that the last validation, test or prediction was
-            made with: another run's where this run trained nothing, its own after `--test_after_fit`; else empty.
+            made with: another run's where this run trained nothing, its own after `--test_after_fit`; else
+            empty.
         config_digest: sha256 of the resolved config without seed, paths, names and run ids: runs that differ
             only by seed share it.
         config: The resolved configuration.
