@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,12 @@ def only_run(client):
     return find
 
 
+def _heed_signals():
+    """A test runner in the background or under nohup ignores these, and children inherit that."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start_training(workdir):
     """Starts the tiny training as a process of its own."""
@@ -76,7 +83,12 @@ def start_training(workdir):
 
     def start(*arguments, **kwargs):
         process = subprocess.Popen(
-            [sys.executable, str(TINY), *arguments], cwd=workdir, stderr=subprocess.PIPE, text=True, **kwargs
+            [sys.executable, str(TINY), *arguments],
+            cwd=workdir,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=_heed_signals,
+            **kwargs,
         )
         started.append(process)
         return process
