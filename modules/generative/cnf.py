@@ -12,6 +12,7 @@ from integrand.errors import UsageError
 from integrand.solvers import Dopri5, ODESolver
 from integrand.spec import DataSpec
 
+from .dequantisation import dequantised
 from .divergence import ExactTrace, Trace
 from .flow import FlowModule
 from .likelihood import log_likelihood
@@ -65,7 +66,7 @@ class MaximumLikelihoodFlow(FlowModule):
             return {"loss": scores["nll"] / self.dim, **scores}
         end = self.b * (2 * torch.rand(()).item() - 1) if self.b else 0.0
         penalties = self.kinetic > 0 or self.jacobian > 0
-        x = self.dequantised(x)
+        x = dequantised(x, self.spec)
         found = log_likelihood(self.net, x, self.train_solver, self.trace, penalties, end)
         self.solve_stats.append(found.stats)
         self._terms = {}

@@ -16,6 +16,7 @@ from integrand.spec import DataSpec
 
 from .backbones import TimeNet
 from .base import GenerativeModule
+from .dequantisation import bits_per_dim, dequantised
 from .divergence import ExactTrace, HutchinsonTrace, Trace
 from .likelihood import Likelihood, log_likelihood
 from .noise import noise_rows
@@ -87,20 +88,8 @@ class FlowModule(GenerativeModule):
         Images are dequantised first: each grey level becomes uniform over its width, and `bpd` counts bits of
         the levels themselves, an upper bound (Theis et al. 2016).
         """
-        nll = -self.likelihood(self.dequantised(x)).log_prob.mean()
-        return {"nll": nll, "bpd": (nll - self._log_levels) / (self.dim * math.log(2))}
-
-    def dequantised(self, x: Tensor) -> Tensor:
-        """The data with uniform noise of the width of a grey level; x itself where the data is continuous."""
-        if not self.spec.bin_widths:
-            return x
-        return x + x.new_tensor(self.spec.bin_widths).view(-1, 1, 1) * torch.rand_like(x)
-
-    @property
-    def _log_levels(self) -> float:
-        """Logarithm of the volume of one cell of grey levels, 0 for continuous data."""
-        pixels = math.prod(self.shape[1:])
-        return sum(math.log(width) * pixels for width in self.spec.bin_widths)
+        nll = -self.likelihood(dequantised(x, self.spec)).log_prob.mean()
+        return {"nll": nll, "bpd": bits_per_dim(nll, self.spec)}
 
     @torch.no_grad()
     def generate(

@@ -10,7 +10,6 @@ CPU times.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import sys
 import time
@@ -29,7 +28,7 @@ from integrand.modules.generative.likelihood import log_likelihood
 from integrand.solvers import Dopri5
 
 from .flows_pattern import PatternField, pattern_log_prob
-from .solvers_timing import Row, measure, paired_row
+from .solvers_timing import Row, measure, one_thread, paired_row, write_rows
 
 TARGET = 0.5
 """Largest ratio of a training step with Hutchinson's trace to the pattern's: at least twice as fast."""
@@ -75,20 +74,16 @@ def run(args: argparse.Namespace) -> int:
     """
     if not (args.seconds > 0 and args.tol > 0):
         raise UsageError("--seconds and --tol must be positive", "give larger numbers")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     start = time.monotonic()
-    try:
+    with one_thread():
         rows = [
             row
             for name in (["2-d"] if args.quick else PROBLEMS)
             for row in _problem(name, args.tol, 8.0 if args.quick else args.seconds, args.seed)
         ]
-    finally:
-        torch.set_num_threads(threads)
     _print(rows, time.monotonic() - start)
     if args.json is not None:
-        args.json.write_text(json.dumps([r.to_dict() for r in rows], indent=1) + "\n", encoding="utf-8")
+        write_rows(rows, args.json)
         print(f"wrote {args.json}", file=sys.stderr)
     return 0 if all(r.met is not False for r in rows) else 1
 

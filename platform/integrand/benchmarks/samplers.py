@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
-import json
 import platform
 import sys
 import time
@@ -41,7 +40,7 @@ from integrand.diffusion import (
     draw_prior,
 )
 
-from .solvers_timing import Row, paired_row
+from .solvers_timing import Row, one_thread, paired_row, write_rows
 
 NFE = 20
 TARGET = 1.05
@@ -94,17 +93,12 @@ class ConvNet(nn.Module):
 def run(args: argparse.Namespace) -> int:
     """Measure, print a table, and write the rows."""
     console = Console(stderr=True)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     started = time.monotonic()
-    try:
+    with one_thread():
         rows = _rows(args, console)
-    finally:
-        torch.set_num_threads(threads)
     _print(rows, time.monotonic() - started, args)
     if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps([r.to_dict() for r in rows], indent=1) + "\n", encoding="utf-8")
+        write_rows(rows, args.json)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import sys
 import time
@@ -28,7 +27,7 @@ from integrand.solvers import (
 )
 
 from .solvers_fields import Problem, ode_problems
-from .solvers_timing import Row, measure, paired_row
+from .solvers_timing import Row, measure, one_thread, paired_row, write_rows
 
 TIMES = [0.0, 2.0]
 TOL = 1e-5
@@ -54,17 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, print a table, and write the rows."""
     console = Console(stderr=True)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     started = time.monotonic()
-    try:
+    with one_thread():
         rows = _rows(args, console)
-    finally:
-        torch.set_num_threads(threads)
     _print(rows, time.monotonic() - started, args)
     if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps([r.to_dict() for r in rows], indent=1) + "\n", encoding="utf-8")
+        write_rows(rows, args.json)
     return 0
 
 

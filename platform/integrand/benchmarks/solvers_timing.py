@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
+
+import torch
 
 
 @dataclass
@@ -39,6 +44,23 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """The row as plain values."""
         return asdict(self)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread inside, and with as many as before afterwards."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def write_rows(rows: Iterable[Row], path: Path) -> None:
+    """Write rows as a JSON list, making the folder where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([row.to_dict() for row in rows], indent=1) + "\n", encoding="utf-8")
 
 
 def measure(
