@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,6 +99,23 @@ def compared(args: argparse.Namespace) -> Comparison:
     )
 
 
+def into_folder(
+    out: Path | None, comparison: Comparison, write: Callable[[Path], list[Path]]
+) -> tuple[Path, list[Path]]:
+    """Write the files of a comparison where the user said, or into `compare/` under its title.
+
+    Raises:
+        TrackingError: The folder cannot be written.
+    """
+    folder = out or Path("compare") / comparison.title.replace("/", "-")
+    try:
+        return folder, write(folder)
+    except OSError as error:
+        raise TrackingError(
+            f"cannot write to {folder}: {error.strerror}", "choose another folder with --out"
+        ) from error
+
+
 def run(argv: Sequence[str]) -> int:
     """Run `integrand compare` with the words after it.
 
@@ -120,12 +137,6 @@ def run(argv: Sequence[str]) -> int:
     if not console.is_terminal:
         console = Console(highlight=False, width=140)  # a log or a pipe has no width of its own
     print_comparison(comparison, console)
-    folder = args.out or Path("compare") / comparison.title.replace("/", "-")
-    try:
-        paths = write(comparison, folder)
-    except OSError as error:
-        raise TrackingError(
-            f"cannot write to {folder}: {error.strerror}", "choose another folder with --out"
-        ) from error
+    folder, paths = into_folder(args.out, comparison, lambda folder: write(comparison, folder))
     console.print(f"\nwrote {folder}/: {', '.join(path.name for path in paths)}", soft_wrap=True)
     return 0 if comparison.parts else 1

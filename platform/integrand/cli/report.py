@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import TrackingError
-from .compare import add_selection, compared
+from .compare import add_selection, compared, into_folder
 from .parser import Parser
 
 
@@ -51,13 +51,7 @@ def run(argv: Sequence[str]) -> int:
     else:
         locate = in_store(mlflow_client(resolve_uri(args.tracking_uri)))
     page = build_page(comparison, locate, argv)
-    folder = args.out or Path("compare") / comparison.title.replace("/", "-")
-    try:
-        paths = write(comparison, page, folder)
-    except OSError as error:
-        raise TrackingError(
-            f"cannot write to {folder}: {error.strerror}", "choose another folder with --out"
-        ) from error
+    folder, paths = into_folder(args.out, comparison, lambda folder: write(comparison, page, folder))
     print(f"wrote {paths[0]} ({paths[0].stat().st_size / 1e6:.1f} MB)")
     print(f"and   {', '.join(path.name for path in paths[1:])}")
     # records in a folder came from no store, so there is none to log to

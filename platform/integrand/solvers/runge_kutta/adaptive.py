@@ -81,7 +81,8 @@ class AdaptiveSteps:
             used = stop - t if lands else sign * h
             t1 = stop if lands else t + used
             row = self._tensor([*stage_times(tableau, t, used, t1), used])
-            nodes = row.unbind()[:-1]
+            # a compiled step unbinds its row itself
+            nodes = () if self.compiled else row.unbind()[:-1]
             if self.compiled:
                 inside = len(outputs) < len(times) - 1 and sign * (t1 - times[len(outputs)]) > 0
                 take = compiled_attempt(tableau, self.counted, k1 is not None, inside)

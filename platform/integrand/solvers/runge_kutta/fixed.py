@@ -56,12 +56,14 @@ class FixedSteps:
         for output, nodes in enumerate(self.intervals, start=1):
             last = n + len(nodes) - 2
             for i in range(n, last + 1):
-                times = self.times[i].unbind()[:-1]
+                row = self.times[i]
+                # a compiled step unbinds its row itself
+                times = () if self._compiled else row.unbind()[:-1]
                 if tape is not None:
                     lands = output if i == last else None
-                    tape.note(y, StepRecord(times, self.sizes[i], lands=lands, data=self.times[i]))
+                    tape.note(y, StepRecord(times, self.sizes[i], lands=lands, data=row))
                 if self._compiled is not None:
-                    y, _ = self._compiled(self.times[i], y)
+                    y, _ = self._compiled(row, y)
                 else:
                     y, _, _ = step(tableau, field, times, self.sizes[i], y, None, all_stages=False)
             outputs.append(y)
