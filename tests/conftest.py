@@ -17,3 +17,33 @@ def _isolated(monkeypatch, tmp_path, request):
     monkeypatch.delenv("INTEGRAND_RUNS", raising=False)
     if not request.node.get_closest_marker("network"):
         monkeypatch.setenv("INTEGRAND_OFFLINE", "1")
+
+
+REQUIRED = "INTEGRAND_REQUIRE_CLUSTER"
+"""Where this is set, a cluster test that is skipped has failed: `make test-cluster` installs what it needs."""
+
+
+def pytest_collection_modifyitems(config, items):
+    """Cluster tests run only where `-m` names them, whatever else it says: `-m "not slow"` leaves them out."""
+    if "cluster" in (config.option.markexpr or ""):
+        return
+    left_out = [item for item in items if item.get_closest_marker("cluster")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("cluster")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A skip is no success where everything that can be installed has been; a GPU cannot be."""
+    report = yield
+    if (
+        report.skipped
+        and os.environ.get(REQUIRED)
+        and item.get_closest_marker("cluster")
+        and not item.get_closest_marker("gpu")
+        and not hasattr(report, "wasxfail")
+    ):
+        report.outcome = "failed"
+        report.longrepr = f"skipped although {REQUIRED} is set: {call.excinfo.value}"
+    return report
