@@ -44,7 +44,7 @@ def model_and_data(checkpoint: str | Path) -> tuple[Any, Any]:
         sys.path.append(str(Path.cwd()))
     integrand.modules.load_all()
     integrand.datamodules.load_all()
-    whole = yaml.safe_load(config_of_checkpoint(str(checkpoint)).read_text(encoding="utf-8"))
+    whole = yaml.safe_load(config_of_checkpoint(str(checkpoint)))
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "model-and-data.yaml"
         config.write_text(yaml.safe_dump({k: whole[k] for k in ("model", "data")}), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -29,8 +28,8 @@ def recorded_run(which: str, checkpoint: Literal["best", "last"]) -> RecordedRun
     return RecordedRun(run.run_id, runs.config_path(run), runs.checkpoint(run, checkpoint), run.experiment)
 
 
-def config_of_checkpoint(path: str) -> Path:
-    """The configuration inside a checkpoint, as a file for `--config`.
+def config_of_checkpoint(path: str) -> str:
+    """The configuration inside a checkpoint, as YAML.
 
     Raises:
         UsageError: The file is no checkpoint, or one that holds no configuration.
@@ -45,7 +44,4 @@ def config_of_checkpoint(path: str) -> Path:
         raise UsageError(f"{path} cannot be read as a checkpoint: {error}", "name a .ckpt file") from error
     if "config" not in made_with:
         raise UsageError(f"{path} holds no configuration", "give --config as well")
-    folder = Path(tempfile.mkdtemp(prefix="integrand-"))
-    config = folder / "from-checkpoint.yaml"
-    config.write_text(made_with["config"], encoding="utf-8")
-    return config
+    return str(made_with["config"])

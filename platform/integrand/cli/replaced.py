@@ -14,7 +14,7 @@ _SOLVER = re.compile(r"--(model(?:\.\w+)*\.solver)(?:\.class_path)?")
 _CLASS = re.compile(r"(?:\w+\.)*[A-Z]\w*")
 
 
-def forget_replaced_solvers(argv: list[str]) -> list[str]:
+def forget_replaced_solvers(argv: list[str], scratch: Path) -> list[str]:
     """Drop a configured solver's options where a later argument names a solver of another class.
 
     jsonargparse carries over what both classes take, so that the rtol of an adaptive solver would reach one
@@ -22,6 +22,7 @@ def forget_replaced_solvers(argv: list[str]) -> list[str]:
 
     Args:
         argv: Arguments with `--config` files that exist; files that are changed are replaced by copies.
+        scratch: Where the copies go.
     """
     result = list(argv)
     for i in range(0, len(argv) - 1):
@@ -30,11 +31,11 @@ def forget_replaced_solvers(argv: list[str]) -> list[str]:
             continue
         for j in range(1, i):
             if argv[j - 1] in {"--config", "-c"}:
-                result[j] = _without_options(result[j], named[1].split("."), argv[i + 1])
+                result[j] = _without_options(result[j], named[1].split("."), argv[i + 1], scratch)
     return result
 
 
-def _without_options(path: str, keys: list[str], replacement: str) -> str:
+def _without_options(path: str, keys: list[str], replacement: str, scratch: Path) -> str:
     """The file, or a copy of it in which the solver at `keys` has no options."""
     try:
         config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -44,7 +45,8 @@ def _without_options(path: str, keys: list[str], replacement: str) -> str:
     if solver is None or _name(solver.get("class_path")) == _name(replacement):
         return path
     solver.pop("init_args", None)
-    copy = Path(tempfile.mkdtemp(prefix="integrand-")) / Path(path).name
+    # a folder for each: two files may have one name
+    copy = Path(tempfile.mkdtemp(dir=scratch)) / Path(path).name
     copy.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return str(copy)
 

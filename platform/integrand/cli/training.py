@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -167,7 +168,7 @@ def _quiet() -> None:
     )
 
 
-def _with_embedded_config(command: str, argv: list[str]) -> list[str]:
+def _with_embedded_config(command: str, argv: list[str], scratch: Path) -> list[str]:
     """Start from the configuration inside the checkpoint where `--ckpt_path FILE` comes without one."""
     given = {"--config", "-c", "--model"}
     if command == "fit" or given & set(argv) or "--ckpt_path" not in argv[:-1]:
@@ -178,7 +179,9 @@ def _with_embedded_config(command: str, argv: list[str]) -> list[str]:
             f"--ckpt_path {path} means nothing in a new process",
             f"integrand {command} --run RUN_ID takes a run's",
         )
-    return ["--config", str(config_of_checkpoint(path)), *argv]
+    config = scratch / "from-checkpoint.yaml"
+    config.write_text(config_of_checkpoint(path), encoding="utf-8")
+    return ["--config", str(config), *argv]
 
 
 def run(command: str, argv: list[str]) -> int:
@@ -204,8 +207,15 @@ def run(command: str, argv: list[str]) -> int:
     argv = arguments.split(argv)
     arguments.refuse_linked(argv)
     argv = arguments.expand_run(command, argv, recorded_run)
-    argv = _with_embedded_config(command, argv)
-    argv = arguments.with_default_classes(forget_replaced_solvers(arguments.resolve_files(argv)))
+    with tempfile.TemporaryDirectory(prefix="integrand-") as folder:
+        scratch = Path(folder)
+        argv = _with_embedded_config(command, argv, scratch)
+        argv = forget_replaced_solvers(arguments.resolve_files(argv), scratch)
+        return _run(command, arguments.with_default_classes(argv))
+
+
+def _run(command: str, argv: list[str]) -> int:
+    """Run a command whose files are all found; see `run`."""
     parser_kwargs: dict[str, Any] = {"allow_abbrev": False, "prog": "integrand"}
     parser_kwargs |= {c: {"default_config_files": [str(configs.BASE)]} for c in _COMMANDS}
     try:
