@@ -99,15 +99,13 @@ def compared(args: argparse.Namespace) -> Comparison:
     )
 
 
-def into_folder(
-    out: Path | None, comparison: Comparison, write: Callable[[Path], list[Path]]
-) -> tuple[Path, list[Path]]:
+def into_folder(out: Path | None, title: str, write: Callable[[Path], list[Path]]) -> tuple[Path, list[Path]]:
     """Write the files of a comparison where the user said, or into `compare/` under its title.
 
     Raises:
         TrackingError: The folder cannot be written.
     """
-    folder = out or Path("compare") / comparison.title.replace("/", "-")
+    folder = out or Path("compare") / title.replace("/", "-")
     try:
         return folder, write(folder)
     except OSError as error:
@@ -137,6 +135,6 @@ def run(argv: Sequence[str]) -> int:
     if not console.is_terminal:
         console = Console(highlight=False, width=140)  # a log or a pipe has no width of its own
     print_comparison(comparison, console)
-    folder, paths = into_folder(args.out, comparison, lambda folder: write(comparison, folder))
+    folder, paths = into_folder(args.out, comparison.title, lambda folder: write(comparison, folder))
     console.print(f"\nwrote {folder}/: {', '.join(path.name for path in paths)}", soft_wrap=True)
     return 0 if comparison.parts else 1

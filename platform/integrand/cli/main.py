@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     "predict": Command("training", "write predictions", needs_name=True),
     "sample": Command("sample", "pictures and tensors from a trained generative model"),
     "sweep-samplers": Command("sweep_samplers", "quality of samples against evaluations, by sampler"),
+    "compare-samplers": Command("compare_samplers", "swept samplers side by side, over the models' seeds"),
     "suite": Command("suite", "run many experiments over seeds, resumably"),
     "compare": Command("compare", "tables and figures over recorded runs"),
     "report": Command("report", "one HTML file on recorded runs, for readers without the program"),

@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     else:
         locate = in_store(mlflow_client(resolve_uri(args.tracking_uri)))
     page = build_page(comparison, locate, argv)
-    folder, paths = into_folder(args.out, comparison, lambda folder: write(comparison, page, folder))
+    folder, paths = into_folder(args.out, comparison.title, lambda folder: write(comparison, page, folder))
     print(f"wrote {paths[0]} ({paths[0].stat().st_size / 1e6:.1f} MB)")
     print(f"and   {', '.join(path.name for path in paths[1:])}")
     # records in a folder came from no store, so there is none to log to

@@ -160,12 +160,13 @@ class Sweep:
         began = time.perf_counter()
         row: dict[str, Any] = {"sampler": sampler, "described": how.describe(), "budget": nfe}
         y = labels(self.loaded, args, n)
+        floors = {f"{name}_floor": value for name, value in self.floor.items()}
         try:
             made = model.sample(n, args.seed, batch_size=args.batch_size, sampler=how, y=y, keep_failed=True)
         except IntegrandError as error:
             # a solve that gave up: the other cells are still worth having
             row |= {"nfe": nfe, "seconds": time.perf_counter() - began, "failed": n, "error": error.message}
-            self.records.end(run_id, {"failed": float(n)}, {}, error.message)
+            self.records.end(run_id, {"failed": float(n)} | floors, {}, error.message)
         except BaseException as error:
             self.records.end(run_id, {}, {}, f"{type(error).__name__}: {error}")
             raise
@@ -177,8 +178,8 @@ class Sweep:
                 row |= self.evaluation.compare(finite, reference, True)
             message = f"{row['failed']} of {n} samples are not finite" if row["failed"] else ""
             metrics = {k: float(v) for k, v in row.items() if isinstance(v, int | float)}
-            metrics |= {f"{name}_floor": value for name, value in self.floor.items()}
-            self.records.end(run_id, metrics, {"samples.png": picture_of(made.x[:64], self.loaded)}, message)
+            files = {"samples.png": picture_of(made.x[:64], self.loaded)}
+            self.records.end(run_id, metrics | floors, files, message)
             if made.x.ndim == 4:
                 self.images[sampler, nfe] = pixels(made.x[:9], self.loaded)
         self.rows.append(row | {"run_id": run_id})

@@ -36,7 +36,7 @@ def write_csv(comparison: Comparison, folder: Path) -> list[Path]:
     for name, rows in content.items():
         if rows or name in ("table", "runs"):
             paths.append(folder / f"{name}.csv")
-            _write(paths[-1], rows)
+            write_rows(paths[-1], rows)
     return paths
 
 
@@ -251,7 +251,7 @@ def _run_fields(comparison: Comparison, run: RunRecord) -> Fields:
     return fields | {cost.key: cost.of(run) for cost in COSTS}
 
 
-def _write(path: Path, rows: Sequence[Fields]) -> None:
+def write_rows(path: Path, rows: Sequence[Fields]) -> None:
     """The columns are those of all rows in order of appearance; None is an empty field."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     with path.open("w", newline="", encoding="utf-8") as file:

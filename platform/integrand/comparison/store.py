@@ -85,6 +85,23 @@ def load_mlflow(
     return records
 
 
+def search(experiment: str | None, filter_string: str, tracking_uri: str | None = None) -> list[Any]:
+    """MLflow's own runs, of an experiment or of all.
+
+    Raises:
+        UsageError: No such experiment.
+        TrackingError: The store does not exist or does not answer.
+    """
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    client = _client(uri)
+    try:
+        return list(_search(client, _experiment_ids(client, experiment, uri), filter_string))
+    except UsageError:
+        raise
+    except Exception as error:
+        raise _unreadable(uri, error) from error
+
+
 def _client(uri: str) -> Any:
     """An MLflow client, without creating an empty store where there is none."""
     parsed = urlparse(uri)
