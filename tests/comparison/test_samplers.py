@@ -203,7 +203,7 @@ def sampled(tmp_path, make_run, monkeypatch):
 
 
 def test_the_command_prints_and_writes(sampled, tmp_path, capsys):
-    assert main(["compare-samplers", "--experiment", "study"]) == 0
+    assert main(["compare-samplers", "--experiment", "study", "--tracking-uri", sampled]) == 0
     printed = capsys.readouterr().out
     assert "Data against data: 3." in " ".join(printed.split())
     folder = tmp_path / "compare" / "study-samplers"
@@ -219,11 +219,11 @@ def test_the_command_prints_and_writes(sampled, tmp_path, capsys):
 def test_the_command_says_what_is_missing(sampled, capsys):
     assert main(["compare-samplers"]) == 2
     assert "which runs?" in capsys.readouterr().err
-    assert main(["compare-samplers", "--experiment", "studdy"]) == 2
+    assert main(["compare-samplers", "--experiment", "studdy", "--tracking-uri", sampled]) == 2
     assert "did you mean study" in capsys.readouterr().err
     client = MlflowClient(tracking_uri=sampled)
     experiment = client.get_experiment_by_name("study").experiment_id
     for run in client.search_runs([experiment], "tags.role = 'sampling'"):
         client.delete_run(run.info.run_id)
-    assert main(["compare-samplers", "--experiment", "study"]) == 2
+    assert main(["compare-samplers", "--experiment", "study", "--tracking-uri", sampled]) == 2
     assert "sweep-samplers --run ID" in capsys.readouterr().err
