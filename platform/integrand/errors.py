@@ -46,5 +46,11 @@ class TrackingError(IntegrandError):
     """The tracking store or its artifact directory cannot be used."""
 
 
+class AlreadyRunning(IntegrandError):
+    """Another process works on the same cell of a suite."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits(3): try later
+
+
 class NonFiniteLossError(IntegrandError):
     """The loss became NaN or infinite."""

@@ -1,5 +1,6 @@
 """Which recorded run counts for a cell."""
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -51,9 +52,22 @@ def test_the_time_between_two_processes_of_a_run_is_not_its_own():
 def test_running_only_while_its_process_lives():
     alive = mlflow_run("a", "RUNNING", 1, **process.identity())
     dead = mlflow_run("d", "RUNNING", 1, **process.identity() | {names.PROCESS_START: "1"})
-    elsewhere = mlflow_run("e", "RUNNING", 1, **process.identity() | {names.PROCESS_HOST: "other"})
-    states = {key: cell.state for key, cell in choose([alive, dead, elsewhere]).items()}
-    assert states == {"a": "running", "d": "interrupted", "e": "failed"}
+    states = {key: cell.state for key, cell in choose([alive, dead]).items()}
+    assert states == {"a": "running", "d": "interrupted"}
+
+
+def test_another_hosts_process_is_believed_while_it_gives_signs_of_life():
+    other = process.identity() | {names.PROCESS_HOST: "other"}
+    now = time.time()
+    signs = {
+        "fresh": other,
+        "silent": other | {names.PROCESS_BEAT: str(round(now - process.SILENT_SECONDS - 5))},
+        "older version": {k: v for k, v in other.items() if k != names.PROCESS_BEAT},
+    }
+    states = {k: choose([mlflow_run("k", "RUNNING", 1, **tags)])["k"].state for k, tags in signs.items()}
+    assert states == {"fresh": "running", "silent": "interrupted", "older version": "interrupted"}
+    just_started = mlflow_run("k", "RUNNING", 1000 * now - 5000, **signs["older version"])
+    assert choose([just_started])["k"].state == "running"
 
 
 def test_runs_outside_a_suite_do_not_count():

@@ -22,9 +22,9 @@ class StoredCell:
     """The run of a cell that counts.
 
     Args:
-        state: `finished`; `over budget` where that ended it; `running` while a process of this machine works
-            on it; `interrupted` where a signal or a crash ended it, so that it can go on; `pruned` by its
-            sweep; else `failed`.
+        state: `finished`; `over budget` where that ended it; `running` while a process works on it, here or,
+            by its signs of life, on another host; `interrupted` where a signal or a crash ended it, so that
+            it can go on; `pruned` by its sweep; else `failed`.
         run_id: MLflow run id.
         seconds: How long it took, None while it runs.
         error: What ended it, empty where nothing is known.
@@ -106,15 +106,15 @@ def _cell(run: Any) -> StoredCell:
         limit = float(tags.get(names.STOP_LIMIT, "inf"))
         reason = tags.get(names.STOP_REASON, by)
         return replace(cell, state="over budget", error=reason, stopped=(by, limit))
-    here = tags.get(names.PROCESS_HOST) == process.host()
-    if info.status == "RUNNING" and here and not process.is_dead(tags):
+    started = (info.start_time or 0) / 1000
+    if info.status == "RUNNING" and process.is_at_work(tags, started):
         return replace(cell, state="running", seconds=None)
     # RUNNING without a living process was killed before it could say so
     status = "died" if info.status == "RUNNING" else info.status.lower()
     message = tags.get(names.ERROR_MESSAGE, "").strip()
     if info.status == "KILLED" and by == "pruner":
         return replace(cell, state="pruned", error=tags.get(names.STOP_REASON, ""))
-    state = "interrupted" if is_resumable(info.status, tags) else "failed"
+    state = "interrupted" if is_resumable(info.status, tags, started) else "failed"
     return replace(cell, state=state, error=f"{status}: {message}" if message else status)
 
 

@@ -49,6 +49,10 @@ PROCESS_HOST = "process.host"
 PROCESS_ID = "process.id"
 PROCESS_START = "process.start"
 PROCESS_BOOT = "process.boot"
+PROCESS_BEAT = "process.beat"
+"""Its last sign of life, in seconds since the epoch: processes of other hosts cannot be looked at."""
+PROCESS_JOB = "process.job"
+"""The job of SLURM or torchrun that it belongs to, empty outside of them."""
 
 PARENT_RUN = "mlflow.parentRunId"
 

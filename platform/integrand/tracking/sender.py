@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from .delivery import Delivery
+from .process import BEAT_SECONDS
 from .spool import SpoolReader
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ class Sender:
         connect: Makes the `Delivery`; called in the thread, again after each failure until it succeeds.
         interval: Seconds between batches.
         before: Called once in the thread before the first batch; its errors are logged, nothing more.
+        beat: Called in the thread about every `BEAT_SECONDS`: a sign of life; its errors likewise.
     """
 
     def __init__(
@@ -31,11 +33,14 @@ class Sender:
         connect: Callable[[], Delivery],
         interval: float,
         before: Callable[[], None] | None = None,
+        beat: Callable[[], None] | None = None,
     ) -> None:
         self._reader = reader
         self._connect = connect
         self._interval = interval
         self._before = before
+        self._beat = beat
+        self._last_beat = time.monotonic()
         self._changed = threading.Condition()
         self._wanted = False
         self._closing = False
@@ -85,8 +90,17 @@ class Sender:
         while self._next():
             try:
                 self._send()
+                self._give_sign()
             except Exception as error:
                 self._failed(error)
+
+    def _give_sign(self) -> None:
+        if self._beat is not None and time.monotonic() - self._last_beat >= BEAT_SECONDS:
+            self._last_beat = time.monotonic()
+            try:
+                self._beat()
+            except Exception as error:
+                log.debug("no sign of life: %r", error)
 
     def _next(self) -> bool:
         """Wait until there is reason to send; False when the thread is to end."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import TrackingError
+from ..errors import AlreadyRunning, TrackingError
 from . import folders, names
 from .delivery import Delivery
-from .process import identity
+from .process import beat, identity
 from .reaper import reap
 from .sender import Sender
 from .spool import Spool, SpoolReader
@@ -141,19 +141,27 @@ class Session:
         name = request.run_name or f"run-{uuid.uuid4().hex[:6]}"
         try:
             tags = {**request.tags, **identity(), names.STATUS: "running"}
-            return self.client.create_run(experiment.experiment_id, tags=tags, run_name=name)
+            run = self.client.create_run(experiment.experiment_id, tags=tags, run_name=name)
         except Exception as error:
             raise TrackingError(
                 f"the tracking store {redact(self.uri)} does not create a run ({error})",
                 "see `integrand doctor`",
             ) from error
 
+        if request.resume and (key := tags.get(names.RUN_KEY)):
+            from .unfinished import refuse_second_writer
+
+            # once more: another process may have begun since the first look
+            refuse_second_writer(self.client, request.experiment, key, run)
+        return run
+
     def _unfinished(self, request: RunRequest) -> str | None:
         key = request.tags.get(names.RUN_KEY)
         if not (request.resume and key):
             return None
-        from .unfinished import unfinished_run
+        from .unfinished import refuse_second_writer, unfinished_run
 
+        refuse_second_writer(self.client, request.experiment, key)
         run = unfinished_run(self.client, request.experiment, key)
         return None if run is None else str(run.info.run_id)
 
@@ -162,10 +170,14 @@ class Session:
 
         # a prefix or `latest` is welcome here too
         run_id = find_run(which, self.uri, None, client=self.client).run_id
-        for key, value in {**request.tags, **identity(), names.STATUS: "running"}.items():
+        mine = identity()
+        for key, value in {**request.tags, **mine, names.STATUS: "running"}.items():
             self.client.set_tag(run_id, key, value)
         self.client.update_run(run_id, status="RUNNING")
-        return self.client.get_run(run_id)
+        run = self.client.get_run(run_id)
+        if any(run.data.tags.get(key) != mine[key] for key in (names.PROCESS_HOST, names.PROCESS_ID)):
+            raise AlreadyRunning(f"another process has just gone on with run {run_id[:8]}", "wait for it")
+        return run
 
     def _check_artifact_dir(self) -> None:
         if self.artifact_dir is None:
@@ -193,12 +205,17 @@ class Session:
 
     def _open_channel(self) -> tuple[Spool, Sender]:
         spool = Spool(folders.spool_dir(self.run_id), self._meta())
-        sender = Sender(SpoolReader(spool.directory), self._connect, self._flush_every, self._reap)
+        sender = Sender(
+            SpoolReader(spool.directory), self._connect, self._flush_every, self._reap, self._beat
+        )
         self._channel = (spool, sender)
         return self._channel
 
     def _connect(self) -> Delivery:
         return Delivery(self.client, self.run_id, self.artifact_dir)
+
+    def _beat(self) -> None:
+        self.client.set_tag(self.run_id, names.PROCESS_BEAT, beat())
 
     def _reap(self) -> None:
         for run_id in reap(self.client, [self.experiment_id], keep=self.run_id):
