@@ -18,7 +18,7 @@ from ..verdicts import verdict
 from .load import SampleScore
 
 NEAR = 0.10
-"""A sampler has arrived where its mean is within this share of the best mean of all."""
+"""A sampler has settled where its mean is within this share of its best one."""
 _LARGER = ("precision", "recall", "coverage", "density")
 
 
@@ -78,16 +78,16 @@ class SamplerPart:
     budgets: tuple[int, ...]
     baseline: str
 
-    def arrives(self, sampler: str, metric: Metric) -> int | None:
-        """The smallest budget whose mean is within `NEAR` of the best mean of all; None where none is."""
-        means = {k: c.estimate.mean for k, c in self.cells.items() if c.estimate is not None}
+    def settles(self, sampler: str, metric: Metric) -> int | None:
+        """The smallest budget whose mean is within `NEAR` of the sampler's best one; None without a score."""
+        means = {
+            b: c.estimate.mean for (s, b), c in self.cells.items() if s == sampler and c.estimate is not None
+        }
+        if not means:
+            return None
         best = min(means.values()) if metric.mode == "min" else max(means.values())
         share = 1 + NEAR if metric.mode == "min" else 1 - NEAR
-        for budget in self.budgets:
-            mean = means.get((sampler, budget))
-            if mean is not None and (mean == best or metric.better(mean, share * best)):
-                return budget
-        return None
+        return min(b for b, mean in means.items() if mean == best or metric.better(mean, share * best))
 
 
 @dataclass(frozen=True)

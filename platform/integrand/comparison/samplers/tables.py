@@ -15,16 +15,16 @@ def quality_table(part: SamplerPart, metric: Metric) -> Table:
     """Samplers by budgets, best first."""
     columns = [Column("sampler", numeric=False)]
     columns += [Column(f"NFE {budget}") for budget in part.budgets]
-    columns.append(Column("arrives", title=f"smallest NFE within {NEAR:.0%} of the best mean"))
+    columns.append(Column("settles", title=f"smallest NFE within {NEAR:.0%} of the sampler's best"))
     rows = []
     for sampler in part.samplers:
         cells = [part.cells.get((sampler, budget)) for budget in part.budgets]
-        arrives = part.arrives(sampler, metric)
+        settles = part.settles(sampler, metric)
         rows.append(
             (
                 TableCell(sampler, sampler),
                 *(_quality(cell) for cell in cells),
-                TableCell(MISSING if arrives is None else str(arrives), arrives),
+                TableCell(MISSING if settles is None else str(settles), settles),
             )
         )
     return Table(
@@ -74,5 +74,5 @@ def _note(part: SamplerPart, metric: Metric) -> str:
         f"{smaller}{floor} Means of {len(part.models)} models ± half the 95 % interval (Student t). ▲ ▼: "
         f"better, worse than {part.baseline} at this NFE, established at 5 % (paired t test, Holm over the "
         f"samplers). "
-        f"Arrives: smallest NFE whose mean lies within {NEAR:.0%} of the best in the table."
+        f"Settles: smallest NFE whose mean lies within {NEAR:.0%} of the sampler's best."
     )
