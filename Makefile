@@ -10,6 +10,7 @@ JOBS ?= 2
 INSTALLED := $(VENV)/installed
 
 .PHONY: demo test browser lint ui bench install clean
+.PHONY: docker docker-secrets docker-check
 
 demo: $(INSTALLED)
 	$(BIN)/integrand suite run configs/suite/quickstart.yaml --jobs $(JOBS)
@@ -40,6 +41,20 @@ ui: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/integrand bench solvers --quick
 	$(BIN)/integrand bench tracking
+
+# docs/docker.md; make docker FLAVOUR=cpu
+FLAVOUR ?= cuda
+
+docker:
+	docker/build.sh $(FLAVOUR)
+	docker/build.sh tracking
+
+docker-secrets:
+	docker/make-secrets.sh
+
+# builds, lints and really runs it all: ten minutes, needs docker and compose
+docker-check:
+	JOBS=$(JOBS) docker/check.sh
 
 install: $(INSTALLED)
 
