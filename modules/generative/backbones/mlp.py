@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from integrand.errors import UsageError
 
-from .activations import ACTIVATIONS, Activation, activate
+from .activations import ACTIVATIONS, Activation, advance, shifted
 from .base import Backbone, TimeNet, check_sizes, time_column
 
 
@@ -74,24 +75,30 @@ class MLPNet(TimeNet):
     def forward(self, t: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Evaluate on points of shape (batch, dim); see `TimeNet.forward`."""
         value = ACTIVATIONS[self.activation].value
-        for layer, shift in zip(self.layers, self._shifts(t, y), strict=True):
-            x = value(torch.add(layer(x), shift))
+        for weight, shift in zip(self._weights(), self._shifts(t, y), strict=True):
+            x = value(shifted(x, weight, shift))
         result: Tensor = self.last(x)
         return result
 
     def linearise(self, t: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Value and Jacobian products, both through the same layers; see `TimeNet.linearise`."""
-        for layer, shift in zip(self.layers, self._shifts(t, None), strict=True):
-            x, v = activate(self.activation, torch.add(layer(x), shift), layer(v))
-        return self.last(x), F.linear(v, self.last.weight)
+        shifts = [*self._shifts(t, None), self.last.bias]
+        first, *rest = self._weights()
+        x, v = shifted(x, first, shifts[0]), F.linear(v, first)
+        for weight, shift in zip([*rest, self.last.weight], shifts[1:], strict=True):
+            x, v = advance(self.activation, x, v, weight, shift)
+        return x, v
+
+    def _weights(self) -> list[Tensor]:
+        return [cast(nn.Linear, layer).weight for layer in self.layers]
 
     def _shifts(self, t: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
-        """What is added before each activation: (1, hidden) or (batch, hidden) for every layer."""
+        """What is added before each activation: (hidden,) or (batch, hidden) for every layer."""
         column = time_column(t).to(self.last.weight.dtype)
         angles = column * self._angles
         shift = self.time(torch.cat([column, torch.cos(angles), torch.sin(angles)], dim=1))
         if self.classes is not None:
             label = torch.as_tensor(self.classes.num_embeddings - 1, device=shift.device) if y is None else y
             shift = shift + self.classes(label)
-        parts: tuple[Tensor, ...] = shift.chunk(len(self.layers), dim=1)
+        parts: tuple[Tensor, ...] = (shift[0] if len(shift) == 1 else shift).chunk(len(self.layers), dim=-1)
         return parts

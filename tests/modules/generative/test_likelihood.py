@@ -8,7 +8,7 @@ import torch
 
 from integrand.errors import UsageError
 from integrand.modules.generative.backbones import MLP, Conv
-from integrand.modules.generative.backbones.activations import ACTIVATIONS, activate
+from integrand.modules.generative.backbones.activations import ACTIVATIONS, advance
 from integrand.modules.generative.cnf import CNF
 from integrand.modules.generative.divergence import ExactTrace, HutchinsonTrace
 from integrand.modules.generative.ffjord import FFJORD
@@ -34,13 +34,18 @@ def jacobians(f, x):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_activations_carry_tangents_and_gradients(activation):
-    a, v = draws(4, 3).requires_grad_(), draws(2, 4, 3, seed=1).requires_grad_()
-    h, w = activate(activation, a, v)
+@pytest.mark.parametrize("shift", [(2,), (4, 2)], ids=["shared", "own"])
+@pytest.mark.parametrize("k", [1, 2])
+def test_layers_carry_tangents_and_gradients(activation, shift, k):
+    a, v = draws(4, 3).requires_grad_(), draws(k, 4, 3, seed=1).requires_grad_()
+    weight, b = draws(2, 3, seed=2).requires_grad_(), draws(*shift, seed=3).requires_grad_()
+    value, along = advance(activation, a, v, weight, b)
     (slope,) = torch.autograd.grad(ACTIVATIONS[activation].value(a).sum(), a)
-    torch.testing.assert_close(h, ACTIVATIONS[activation].value(a))
-    torch.testing.assert_close(w, v * slope)
-    assert torch.autograd.gradcheck(lambda x, y: activate(activation, x, y), (a, v))
+    torch.testing.assert_close(value, ACTIVATIONS[activation].value(a) @ weight.T + b)
+    torch.testing.assert_close(along, (v * slope) @ weight.T)
+    with torch.no_grad():
+        torch.testing.assert_close(advance(activation, a, v, weight, b), (value, along))
+    assert torch.autograd.gradcheck(lambda *tensors: advance(activation, *tensors), (a, v, weight, b))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
