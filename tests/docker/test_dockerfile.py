@@ -82,7 +82,7 @@ def test_flavour_stands_in_the_line_that_installs_torch():
 def test_a_build_of_the_other_flavour_is_refused(tmp_path, flavour, cuda, accepted):
     """The program in the recipe, with a stand-in for torch: pip may find the wrong wheel without an error."""
     (program,) = [p for _, rest in STAGES["dependencies"] for p in re.findall(r'python -c "([^"]+)"', rest)]
-    stand_in = "class version:\n    cuda = {!r}\n__version__ = '1'\n".format(cuda)
+    stand_in = f"class version:\n    cuda = {cuda!r}\n__version__ = '1'\n"
     (tmp_path / "torch.py").write_text(stand_in)
     command = [sys.executable, "-c", program.replace("$flavour", flavour)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
