@@ -133,6 +133,21 @@ class Slurm:
     def start_node(self, node):
         return self.start("slurmd", "-D", "-f", str(self.conf), "-N", node)
 
+    def lose(self, node):
+        """The daemon of a node dies."""
+        for process in [p for p in self.daemons if node in p.args]:
+            process.kill()
+            process.wait()
+            self.daemons.remove(process)
+
+    def now(self, job):
+        """Let a job that was queued again begin at once: SLURM holds it for two minutes. Whether it is there."""
+        state = self.ask("squeue", "-h", "-r", "-j", job, "-o", "%T")
+        if state != "PENDING":
+            return False
+        self.ask("scontrol", "update", f"JobId={job}", "StartTime=now", check=True)
+        return True
+
     def words(self):
         return "\n".join(p.read_text()[-2000:] for p in sorted(self.folder.glob("*.log")))
 
@@ -170,6 +185,11 @@ def slurm():
     finally:
         cluster.down()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(name="wait_until")
+def _wait_until():
+    return wait_until
 
 
 @pytest.fixture

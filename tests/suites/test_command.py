@@ -109,4 +109,4 @@ def test_budgets_of_file_and_command_line_reach_the_command(suite_file, capsys):
 def test_no_words_print_the_usage(capsys):
     assert command.run([]) == 2
     assert command.run(["--help"]) == 0
-    assert "integrand suite {run,plan,status,sweep}" in capsys.readouterr().out
+    assert "integrand suite {run,plan,status,stop,sweep}" in capsys.readouterr().out

@@ -175,7 +175,7 @@ def test_running_cells_are_left_alone(cells, journal, store):
 
     result, printed = run(cells, Busy(), journal)
     assert [s.state for s in result.states] == ["running"] + ["finished"] * 3
-    assert "1 running in another process" in printed
+    assert "1 running elsewhere" in printed
 
 
 def test_estimates():

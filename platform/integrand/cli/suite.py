@@ -1,4 +1,4 @@
-"""`integrand suite run | plan | status | sweep`: many experiments over seeds, as one resumable thing."""
+"""`integrand suite run | plan | status | stop | sweep`: many experiments over seeds, resumable."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TrackingError, UsageError
+from .launchers import add_run_options, check_options, make_launcher
 from .parser import Parser
 from .suite_tables import counts, make_console, print_note, print_reasons, state_table
 
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
     from ..suites.spec import SuiteSpec
     from ..suites.states import CellState
 
-_USAGE = """usage: integrand suite {run,plan,status,sweep} SUITE [options]
+_USAGE = """usage: integrand suite {run,plan,status,stop,sweep} SUITE [options]
 
   run     run every cell of a suite that has no finished run yet
   plan    print what would run, and how long it may take
   status  print where every cell stands; --watch keeps it up to date
+  stop    end what runs of it, on this machine or in SLURM
   sweep   search hyper-parameters: every trial an ordinary run
 
 SUITE is a suite file, or the name of a packaged one: integrand suite run quickstart
@@ -47,6 +49,7 @@ def run(argv: Sequence[str]) -> int:
         "run": _run,
         "plan": _plan,
         "status": _status,
+        "stop": _stop,
         "sweep": _sweep,
     }
     if not argv or argv[0] in ("-h", "--help"):
@@ -57,13 +60,13 @@ def run(argv: Sequence[str]) -> int:
 
         raise UsageError(
             f"unknown suite command {argv[0]!r}{did_you_mean(argv[0], commands)}",
-            "integrand suite run, plan, status or sweep SUITE",
+            "integrand suite run, plan, status, stop or sweep SUITE",
         )
     return commands[argv[0]](list(argv[1:]))
 
 
 def suite_parser(command: str, description: str) -> Parser:
-    """The options that all four commands have."""
+    """The options that all commands have."""
     parser = Parser(prog=f"integrand suite {command}", description=description)
     parser.add_argument("suite", metavar="SUITE", help="suite file, or name of a packaged suite")
     parser.add_argument(
@@ -78,31 +81,6 @@ def suite_parser(command: str, description: str) -> Parser:
         help="evaluation budget of one run's training; default: the suite file's",
     )
     return parser
-
-
-def add_run_options(parser: Parser) -> None:
-    """The options of the commands that run something."""
-    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time, default: one per GPU or core")
-    parser.add_argument(
-        "--retries", type=int, default=1, metavar="N", help="new tries of a failed cell, default: 1"
-    )
-    parser.add_argument("--launcher", choices=("local",), default="local", help="engine that runs the cells")
-
-
-def number_of_jobs(args: Any, most: int) -> int:
-    """Runs at a time.
-
-    Raises:
-        UsageError: `--jobs` or `--retries` makes no sense.
-    """
-    if args.jobs is not None and args.jobs < 1:
-        raise UsageError(f"--jobs {args.jobs} runs nothing", "take at least 1")
-    if args.retries < 0:
-        raise UsageError(f"--retries {args.retries} is negative", "take 0 for no second try")
-    from ..suites import resources
-
-    jobs = args.jobs or resources.default_jobs(len(resources.devices()), resources.cores())
-    return int(min(jobs, most))
 
 
 def load_spec(args: Any) -> SuiteSpec:
@@ -133,18 +111,16 @@ def _run(argv: list[str]) -> int:
     )
     add_run_options(parser)
     args = parser.parse_args(argv)
-    number_of_jobs(args, 1)
+    check_options(args)
     spec = load_spec(args)
     cells = _cells(spec)
     from ..suites.journal import Journal
-    from ..suites.local import LocalLauncher
     from ..suites.parents import ParentRuns
     from ..suites.runner import run_suite
     from ..suites.store import stored_cells
 
-    suite, jobs = spec.name, number_of_jobs(args, len(cells))
-    console = make_console()
-    launcher = LocalLauncher(jobs, args.retries)
+    suite, console = spec.name, make_console()
+    launcher, jobs = make_launcher(args, Journal.of(suite).folder.absolute(), len(cells), leave=True)
     try:
         result = run_suite(
             suite,
@@ -172,7 +148,11 @@ def _run(argv: list[str]) -> int:
     if result.complete:
         console.print(f"compare them: integrand compare --experiment {suite}", soft_wrap=True)
         return 0
-    console.print(f"go on with: integrand suite run {shlex.quote(args.suite)}", soft_wrap=True)
+    name = shlex.quote(args.suite)
+    engine = "" if args.launcher == "local" else f" --launcher {args.launcher}"
+    console.print(f"go on with: integrand suite run {name}{engine}", soft_wrap=True)
+    if any(s.state == "queued" for s in result.states) or (args.launcher == "slurm" and launcher.stop_signal):
+        console.print(f"end the jobs with: integrand suite stop {name}", soft_wrap=True)
     return 128 + launcher.stop_signal if launcher.stop_signal else 1
 
 
@@ -188,6 +168,7 @@ def _plan(argv: list[str]) -> int:
         raise UsageError(f"--jobs {args.jobs} runs nothing", "take at least 1")
     spec = load_spec(args)
     cells = _cells(spec)
+    from ..suites import engines
     from ..suites.estimate import in_words
     from ..suites.journal import Journal
     from ..suites.states import DONE, cell_states, estimated_seconds, expected_times, stale_note
@@ -195,8 +176,8 @@ def _plan(argv: list[str]) -> int:
 
     suite = spec.name
     stored, journal = stored_cells(suite), Journal.of(suite)
-    states = cell_states(cells, stored, journal, spec.budget)
-    todo = [s.cell for s in states if s.state not in (*DONE, "running")]
+    states = cell_states(cells, stored, journal, spec.budget, engines.held(journal.folder))
+    todo = [s.cell for s in states if s.state not in (*DONE, "running", "queued")]
     if args.commands:
         for cell in todo:
             print(shlex.join(cell.command(suite, budget=spec.budget)))
@@ -225,6 +206,7 @@ def _status(argv: list[str]) -> int:
 
         return show_status(spec, as_json=args.json)
     cells = _cells(spec)
+    from ..suites import engines
     from ..suites.journal import Journal
     from ..suites.states import cell_states, stale_note
     from ..suites.store import stored_cells
@@ -232,8 +214,8 @@ def _status(argv: list[str]) -> int:
     suite, journal = spec.name, Journal.of(spec.name)
 
     def look() -> tuple[list[CellState], str]:
-        stored = stored_cells(suite)
-        return cell_states(cells, stored, journal, spec.budget), stale_note(cells, stored)
+        stored, held = stored_cells(suite), engines.held(journal.folder)
+        return cell_states(cells, stored, journal, spec.budget, held), stale_note(cells, stored)
 
     def table(states: Sequence[CellState]) -> RenderableType:
         finished = sum(s.state == "finished" for s in states)
@@ -282,6 +264,13 @@ def _watch(
                 states = look()
             except KeyboardInterrupt:
                 return states
+
+
+def _stop(argv: list[str]) -> int:
+    """`suite stop`."""
+    from .suite_stop import run as run_stop
+
+    return run_stop(argv)
 
 
 def _sweep(argv: list[str]) -> int:

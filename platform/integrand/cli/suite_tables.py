@@ -17,6 +17,7 @@ STYLES = {
     "over budget": "magenta",
     "failed": "red",
     "running": "cyan",
+    "queued": "blue",
     "stopped": "yellow",
     "waiting": "dim",
 }

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TrackingError
-from .suite import add_run_options, load_spec, number_of_jobs, suite_parser
+from .launchers import add_run_options, check_options, make_launcher
+from .suite import load_spec, suite_parser
 from .suite_tables import make_console
 
 if TYPE_CHECKING:
@@ -38,12 +39,11 @@ def run(argv: Sequence[str]) -> int:
         "--trials", type=int, metavar="N", help="trials in the end; default: the file's n_trials"
     )
     args = parser.parse_args(argv)
-    number_of_jobs(args, 1)
+    check_options(args)
     spec = load_spec(args)
     if args.trials is not None and spec.sweep:
         spec = _with_trials(spec, args.trials)
     from ..suites.journal import Journal
-    from ..suites.local import LocalLauncher
     from ..suites.search import read_search
     from ..suites.study import STORAGE_VARIABLE, storage_url
     from ..suites.sweep import sweeps
@@ -51,8 +51,9 @@ def run(argv: Sequence[str]) -> int:
     search = read_search(spec)
     # for the trials: a URL may hold a password, and command lines are recorded
     os.environ[STORAGE_VARIABLE] = storage_url(search)
-    jobs = number_of_jobs(args, search.n_trials)
-    launcher = LocalLauncher(jobs, args.retries)
+    folder = Journal.of(spec.name).folder.absolute()
+    # a trial that nobody watches would never be told to the study
+    launcher, _ = make_launcher(args, folder, search.n_trials, leave=False)
     console, complete = make_console(), True
     try:
         for sweep in sweeps(spec, Journal.of(spec.name), console):

@@ -104,8 +104,8 @@ class Attempts:
                     stderr=subprocess.STDOUT,
                     env=environment,
                 )
-            except OSError as error:
-                return Outcome(self.task, "failed", 0.0, attempt, None, f"cannot be started: {error}")
+            except OSError as problem:
+                return Outcome(self.task, "failed", 0.0, attempt, None, f"cannot be started: {problem}")
             if self.told is not None:  # the signal came before there was a process
                 self.tell(self.told)
             code = self._wait(start)
@@ -154,6 +154,7 @@ def cell_environment(threads: int) -> dict[str, str]:
     from .resources import slot_environment
 
     environment = slot_environment(os.environ, threads, None)
+    environment[process.CELL] = "1"
     for name in ("SLURM_NTASKS", "SLURM_NPROCS", "SLURM_NTASKS_PER_NODE", "SLURM_STEP_ID"):
         environment.pop(name, None)
     # Lightning's remark on an srun that was not used: here it is not needed

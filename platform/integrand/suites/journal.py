@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from integrand.errors import UsageError
+from integrand.tracking import names, process
 
 from .cells import Cell
 from .launcher import Outcome
@@ -52,9 +53,23 @@ class Journal:
         except Timeout as error:
             raise UsageError(
                 f"another process is running the suite {self.folder.name}",
-                "wait for it, or end it with Ctrl-C",
+                f"wait for it, or end it: integrand suite stop {self.folder.name}",
             ) from error
+        write_json(self.folder / "runner.json", process.identity())
         return lock
+
+    def runner(self) -> int | None:
+        """The process of this machine that runs the suite, None where there is none."""
+        tags = read_json(self.folder / "runner.json")
+        if tags.get(names.PROCESS_HOST) != process.host() or process.is_dead(tags):
+            return None
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return int(tags[names.PROCESS_ID])
+        lock.release()
+        return None
 
     def write_plan(self, suite: str, cells: Sequence[Cell]) -> None:
         """Write plan.json, from which a comparison tells missing runs."""
@@ -110,5 +125,54 @@ class Journal:
         return result
 
     def last_ends(self) -> dict[str, dict[str, Any]]:
-        """How each cell ended last, by run key."""
-        return {str(entry["key"]): entry for entry in self.entries()}
+        """How each cell ended last, by run key, also where no `suite run` was there to see it."""
+        ends = {str(entry["key"]): entry for entry in self.entries()}
+        for path in (self.folder / "ends").glob("*.json"):
+            if (end := read_json(path)) and end["time"] > ends.get(path.stem, {"time": 0.0})["time"]:
+                ends[path.stem] = end
+        return ends
+
+    def note_end(self, outcome: Outcome, by: str) -> None:
+        """Note how a cell ended on another machine, from there: one file each, for many may do so at once.
+
+        Args:
+            outcome: How it ended.
+            by: What ran it.
+        """
+        (self.folder / "ends").mkdir(parents=True, exist_ok=True)
+        end = {
+            "state": outcome.state,
+            "seconds": outcome.seconds,
+            "attempts": outcome.attempts,
+            "returncode": outcome.returncode,
+            "error": outcome.error,
+            "by": by,
+            "time": time.time(),
+        }
+        write_json(self._end(outcome.task.key), end)
+
+    def noted_end(self, key: str) -> dict[str, Any]:
+        """What `note_end` has noted; empty where nothing."""
+        return read_json(self._end(key))
+
+    def forget_end(self, key: str) -> None:
+        """The cell has been started again."""
+        self._end(key).unlink(missing_ok=True)
+
+    def _end(self, key: str) -> Path:
+        return self.folder / "ends" / f"{key}.json"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file; empty where there is none that can be read."""
+    with suppress(OSError, ValueError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a file that nobody ever sees half written."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(values), encoding="utf-8")
+    partial.replace(path)

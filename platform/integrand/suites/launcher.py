@@ -68,9 +68,23 @@ class Observer(Protocol):
     def stopping(self, reason: str) -> None:
         """The launcher was told to stop and ends its processes."""
 
+    def leaving(self, reason: str, what: str) -> None:
+        """The launcher was told to stop and leaves its tasks to their engine: `what` goes on."""
+
 
 class Launcher(Protocol):
-    """An engine that runs tasks."""
+    """An engine that runs tasks.
+
+    Attributes:
+        adopts: Whether `launch` watches tasks that the engine still has of an earlier one, rather than to
+            start them again.
+    """
+
+    adopts: bool
+
+    @property
+    def stop_signal(self) -> int | None:
+        """The signal that stopped the last `launch`, None where nothing did."""
 
     def launch(self, tasks: Iterable[Task], observer: Observer) -> list[Outcome]:
         """Run every task; one that fails never stops the others.

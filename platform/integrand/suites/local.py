@@ -8,18 +8,16 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import IO
 
+from .attempts import NO_RETRY
 from .launcher import Observer, Outcome, Task, describe_exit, last_error
 from .resources import cores, devices, slot_environment
+from .stopping import StopRequest
 
 POLL_SECONDS = 0.05
-USAGE_ERROR = 2
-"""Exit code of a command that was typed wrong: it would be wrong again."""
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
@@ -45,12 +43,15 @@ class LocalLauncher:
     Args:
         jobs: Processes at a time.
         retries: How often a task that failed or was killed is started again, after all others. One that says
-            that its command line is wrong (exit code 2) is not, nor one that was killed because it hung.
+            that its command line is wrong (exit code 2) or that another process works on it (75) is not, nor
+            one that was killed because it hung.
         device_names: CUDA devices to share out, one per slot in turn; None finds them.
         num_cores: Cores to share out; None finds them.
         grace: Seconds that children have to end after SIGTERM.
         environment: What children inherit; None takes this process's environment.
     """
+
+    adopts = False
 
     def __init__(
         self,
@@ -67,17 +68,15 @@ class LocalLauncher:
         self.num_cores = cores() if num_cores is None else num_cores
         self.grace = grace
         self.environment = dict(os.environ if environment is None else environment)
-        self._stop_signal: int | None = None
-        self._stop_count = 0
+        self._stop_request = StopRequest()
 
     @property
     def stop_signal(self) -> int | None:
         """The signal that stopped the last `launch`, None where nothing did."""
-        return self._stop_signal
+        return self._stop_request.signal
 
     def launch(self, tasks: Iterable[Task], observer: Observer) -> list[Outcome]:
         """Run every task; see `Launcher.launch`."""
-        self._reset()
         slots = max(1, min(self.jobs, len(tasks) if isinstance(tasks, Sized) else self.jobs))
         threads = max(1, self.num_cores // slots)
         free = list(range(slots))
@@ -89,10 +88,10 @@ class LocalLauncher:
             outcomes.append(outcome)
             observer.ended(outcome)
 
-        with self._signals():
+        with self._stop_request.watched():
             try:
                 while True:
-                    while free and not self._stop_count and (following := waiting.take()) is not None:
+                    while free and not self._stop_request.count and (following := waiting.take()) is not None:
                         task, attempt = following
                         try:
                             child = self._start(task, attempt, free[0], threads)
@@ -102,8 +101,8 @@ class LocalLauncher:
                         free.pop(0)
                         running.append(child)
                         observer.started(task, attempt)
-                    if self._stop_signal is not None:
-                        observer.stopping(signal.Signals(self._stop_signal).name)
+                    if self._stop_request.signal is not None:
+                        observer.stopping(signal.Signals(self._stop_request.signal).name)
                         for outcome in self._stop(running):
                             end(outcome)
                         break
@@ -126,9 +125,6 @@ class LocalLauncher:
                 for child in running:  # an observer raised: leave no process behind
                     _kill(child)
         return outcomes
-
-    def _reset(self) -> None:
-        self._stop_signal, self._stop_count = None, 0
 
     def _start(self, task: Task, attempt: int, slot: int, threads: int) -> _Child:
         device = self.device_names[slot % len(self.device_names)] if self.device_names else None
@@ -154,7 +150,7 @@ class LocalLauncher:
     def _retry(self, child: _Child, outcome: Outcome) -> bool:
         if outcome.state != "failed" or child.told is not None:
             return False
-        return outcome.returncode != USAGE_ERROR and outcome.attempts <= self.retries
+        return outcome.returncode not in NO_RETRY and outcome.attempts <= self.retries
 
     def _end_hanging(self, running: Sequence[_Child]) -> None:
         """SIGTERM to children whose time is up, SIGKILL to those that ignore it."""
@@ -192,7 +188,7 @@ class LocalLauncher:
                 child.process.terminate()
         deadline = time.monotonic() + self.grace
         while any(c.process.poll() is None for c in running):
-            if time.monotonic() > deadline or self._stop_count > 1:
+            if time.monotonic() > deadline or self._stop_request.count > 1:
                 break
             time.sleep(POLL_SECONDS)
         outcomes = []
@@ -201,26 +197,6 @@ class LocalLauncher:
             _kill(child)
             outcomes.append(self._outcome(child, interrupted=True))
         return outcomes
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Turn SIGINT, SIGTERM and SIGHUP into a request to stop while tasks run."""
-
-        def request(number: int, frame: FrameType | None) -> None:
-            self._stop_signal = self._stop_signal or number
-            self._stop_count += 1
-
-        previous = {}
-        try:
-            for number in _STOP_SIGNALS:
-                previous[number] = signal.signal(number, request)
-        except ValueError:
-            pass  # not the main thread, which alone receives signals
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
 
 class _Queue:

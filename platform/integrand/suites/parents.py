@@ -165,6 +165,7 @@ class ParentRuns:
 
     def _close(self, parent: str, states: Sequence[CellState]) -> None:
         found = {"finished" if s.state in DONE else s.state for s in states}
+        found = {"running" if state == "queued" else state for state in found}
         # the worst of them: a suite with a failed cell has failed
         state = next((s for s in ("running", "failed", "stopped") if s in found), "finished")
         if "waiting" in found and state == "finished":

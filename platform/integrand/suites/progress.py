@@ -99,6 +99,10 @@ class Progress:
             f"[yellow]{reason}: ending {len(self.running)} running cells; once more kills them[/yellow]"
         )
 
+    def leaving(self, reason: str, what: str) -> None:
+        """See `Observer`."""
+        self._say(f"[yellow]{reason}: {escape(what)}[/yellow]")
+
     def time_left(self) -> str:
         """Time until the suite is done, in words."""
         now = time.monotonic()

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rich.console import Console
 
+from . import engines
 from .cells import Cell, by_key
 from .journal import Journal
 from .launcher import Launcher, Outcome, Task
@@ -95,7 +96,10 @@ def run_suite(
         journal.write_plan(name, cells)
         before = lookup()
         skipped = sum(is_done(before.get(k), budget) for k in known)
-        busy = {k for k in known if k in before and before[k].state == "running"}
+        queued = engines.held(journal.folder)
+        busy = {k for k in known if k in queued or (k in before and before[k].state == "running")}
+        # a launcher that finds its own jobs again goes on watching them
+        busy -= set(queued) if launcher.adopts else set()
         todo = {k: c for k, c in known.items() if k not in busy and not is_done(before.get(k), budget)}
         gone_on = sum(1 for k in todo if k in before and before[k].state in ("interrupted", "over budget"))
         console.print(_opening(name, cells, todo, skipped, gone_on, journal, jobs), soft_wrap=True)
@@ -123,7 +127,7 @@ def run_suite(
                     todo[outcome.task.key], Outcome(outcome.task, "failed", outcome.seconds, 1, 0, error)
                 )
         interrupted = len(outcomes) < len(tasks) or any(o.state == "interrupted" for o in outcomes)
-        states = cell_states(cells, after, journal, budget)
+        states = cell_states(cells, after, journal, budget, engines.held(journal.folder))
         if above is not None:
             above.close(states)
         return SuiteResult(tuple(states), skipped, interrupted)
@@ -141,7 +145,7 @@ def _opening(
     elsewhere = len(cells) - len(todo) - skipped
     text = f"suite {name}: {len(cells)} cells, {skipped} finished, {len(todo)} to run"
     text += f" ({gone_on} of them from their last checkpoint)" if gone_on else ""
-    text += f", {elsewhere} running in another process" if elsewhere else ""
+    text += f", {elsewhere} running elsewhere" if elsewhere else ""
     return text + (f"; {jobs} at a time, output in {journal.folder}/" if todo else "")
 
 
@@ -165,6 +169,7 @@ class _Journalled:
         self.retried = progress.retried
         self.tick = progress.tick
         self.stopping = progress.stopping
+        self.leaving = progress.leaving
 
     def ended(self, outcome: Outcome) -> None:
         """See `Observer`."""

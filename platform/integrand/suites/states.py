@@ -9,6 +9,7 @@ from typing import Any
 from integrand.tracking import names
 
 from .cells import Cell
+from .engines import Held
 from .estimate import expected_seconds
 from .journal import Journal
 from .spec import BudgetSpec
@@ -25,7 +26,8 @@ class CellState:
 
     Args:
         cell: The cell.
-        state: `finished`, `over budget`, `running`, `failed`, `stopped` before its end, or `waiting`.
+        state: `finished`, `over budget`, `running`, `failed`, `stopped` before its end,
+            `queued` in an engine, or `waiting`.
         seconds: What its run took; None where it has not ended.
         error: What went wrong, or which budget was used up; empty where neither.
         run_id: Its MLflow run, empty without one.
@@ -59,13 +61,29 @@ def cell_states(
     stored: Mapping[str, StoredCell],
     journal: Journal,
     budget: BudgetSpec | None = None,
+    held: Mapping[str, Held] | None = None,
 ) -> list[CellState]:
     """Where every cell stands: the store says what is finished, the journal why something is not.
 
     A run that an earlier, smaller budget ended counts as stopped: there is more to do.
+
+    Args:
+        cells: The cells.
+        stored: Their runs.
+        journal: How their processes ended.
+        budget: What a run may use.
+        held: What engines have of them; a cell that waits there is queued.
     """
-    ends = journal.last_ends()
-    return [_cell_state(c, stored.get(c.key), ends.get(c.key), budget or BudgetSpec()) for c in cells]
+    ends, budget = journal.last_ends(), budget or BudgetSpec()
+    states = []
+    for cell in cells:
+        state = _cell_state(cell, stored.get(cell.key), ends.get(cell.key), budget)
+        if held and cell.key in held and state.state not in (*DONE, "running"):
+            here = held[cell.key]
+            reason = f"{here.job} {here.reason}".strip()
+            state = replace(state, state="running" if here.running else "queued", error=reason, seconds=None)
+        states.append(state)
+    return states
 
 
 def is_done(run: StoredCell | None, budget: BudgetSpec) -> bool:

@@ -180,6 +180,10 @@ class Sweep:
         """See `Observer`."""
         self._say(f"[yellow]{reason}: ending the running trials; once more kills them[/yellow]")
 
+    def leaving(self, reason: str, what: str) -> None:
+        """See `Observer`."""
+        self._say(f"[yellow]{reason}: {escape(what)}[/yellow]")
+
     def ended(self, outcome: Outcome) -> None:
         """See `Observer`."""
         number, cell = self._cells[outcome.task.key]

@@ -8,6 +8,8 @@ from ..errors import IntegrandError
 
 SIGINT_CODE = 130
 SIGTERM_CODE = 143
+SAVED_CODE = 138
+"""After SIGUSR1: saved because its time is up (`callbacks.Preemption`)."""
 
 
 class Pruned(SystemExit):

@@ -17,7 +17,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers.logger import Logger
 
 from ..record import RunRecord
-from . import folders, names, operations
+from . import folders, names, operations, slurm
 from .exits import status_word
 from .history import History
 from .session import RunRequest, Session
@@ -80,7 +80,9 @@ class MLflowTracker(Logger):
         exit_seconds: float = 30.0,
     ) -> None:
         super().__init__()
-        own = {names.SUITE: suite, names.RUN_KEY: run_key, names.PARENT_RUN: parent_run_id or ""}
+        # a job of SLURM that is queued again goes on with its own run, unless a key says otherwise
+        job = "" if run_key or run_id else slurm.job_key()
+        own = {names.SUITE: suite, names.RUN_KEY: run_key or job, names.PARENT_RUN: parent_run_id or ""}
         self._request = RunRequest(
             experiment=experiment,
             run_name=run_name,
@@ -89,7 +91,7 @@ class MLflowTracker(Logger):
             artifact_dir=artifact_dir,
             tags={**(tags or {}), **{key: value for key, value in own.items() if value}},
             flush_every=flush_every,
-            resume=resume,
+            resume=resume or (bool(job) and slurm.restarted()),
         )
         self.step_interval = step_interval
         self.suite = suite

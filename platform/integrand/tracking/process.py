@@ -12,6 +12,8 @@ from . import names
 
 ALONE = "INTEGRAND_ALONE"
 """Set by an engine that knows that no other process works on what it starts: whoever did is dead."""
+CELL = "INTEGRAND_CELL"
+"""Set for a cell of a suite by the engine that runs it, and that starts it again where need be."""
 BEAT_SECONDS = 60.0
 """How often a running process renews its sign of life in the store."""
 SILENT_SECONDS = 300.0

@@ -13,6 +13,7 @@ from .figures import Figures
 from .headline import Headline
 from .lifecycle import FinalStatus, Lifecycle
 from .nonfinite_guard import NonFiniteGuard
+from .preemption import Preemption
 from .provenance import Provenance
 from .record_writer import RecordWriter
 from .solver_monitor import SolverMonitor
@@ -31,6 +32,7 @@ __all__ = [
     "LastCheckpoint",
     "Lifecycle",
     "NonFiniteGuard",
+    "Preemption",
     "Provenance",
     "RecordWriter",
     "SolverMonitor",
@@ -61,6 +63,7 @@ def default_callbacks(*, checkpointing: bool = True) -> list[Callback]:
         BestFinal(),
         Figures(),
         CheckpointContents(),
+        Preemption(),
         RecordWriter(),
         FinalStatus(lifecycle),
     ]

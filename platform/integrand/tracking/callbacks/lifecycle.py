@@ -17,7 +17,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from .. import folders, names
-from ..exits import Pruned, exit_code
+from ..exits import SAVED_CODE, Pruned, exit_code
 from ..logger import SIGNAL_SECONDS, MLflowTracker
 from ..notes import run_note
 from .base import TrackingCallback, say_stopped, spec_dict, stage_name, tracker_of
@@ -232,7 +232,9 @@ class FinalStatus(TrackingCallback):
         tracker = self.tracker or tracker_of(trainer)
         interrupted = is_interrupt(exception)
         if tracker is not None:
-            tracker.end("KILLED" if interrupted else "FAILED", SIGNAL_SECONDS if interrupted else None)
+            # told in good time it may send its checkpoints; told by SIGTERM it has seconds
+            hurried = interrupted and exit_code(exception) != SAVED_CODE
+            tracker.end("KILLED" if interrupted else "FAILED", SIGNAL_SECONDS if hurried else None)
         self._lifecycle.disarm()
 
 
