@@ -22,13 +22,16 @@ from integrand.modules.base import FamilyModule
 
 from ..errors import IntegrandError, UsageError
 from ..spec import DataSpec
-from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_code
+from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_code, slurm
+from ..tracking.exits import SAVED_CODE
 from . import arguments, configs
 from .explain import explain
 from .predictions import to_csv
 from .progress import progress_callbacks
 from .recorded import config_of_checkpoint, recorded_run
 from .replaced import forget_replaced_solvers
+
+log = logging.getLogger(__name__)
 
 _COMMANDS = ("fit", "validate", "test", "predict")
 
@@ -82,6 +85,9 @@ class IntegrandCLI(LightningCLI):
         Raises:
             UsageError: The configuration sets the spec by hand.
         """
+        if self.subcommand == "fit" and slurm.restarted() and not self._get(self.config, "ckpt_path"):
+            # the job was queued again: go on where its last start ended
+            self.config["fit"]["ckpt_path"] = "last"
         model = self._get(self.config, "model")
         if model is not None and model.get("init_args", {}).get("spec") is not None:
             raise UsageError("model.spec cannot be set: the data set publishes it", "drop it from the config")
@@ -197,6 +203,7 @@ def run(command: str, argv: list[str]) -> int:
     Raises:
         IntegrandError: Whatever is expected to go wrong, in words.
     """
+    slurm.prepare()
     _quiet()
     _keep_spec_whole()
     sys.path.append(
@@ -248,5 +255,7 @@ def _run(command: str, argv: list[str]) -> int:
         code = exit_code(error)
         if code is None:
             raise
+        if code == SAVED_CODE and (problem := slurm.requeue()):
+            log.warning("SLURM does not queue the job again: %s", problem)
         return code
     return 0
