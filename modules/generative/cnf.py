@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from integrand.diffusion import ExactTrace, Trace
 from integrand.errors import UsageError
 from integrand.solvers import Dopri5, ODESolver
 from integrand.spec import DataSpec
 
 from .dequantisation import dequantised
-from .divergence import ExactTrace, Trace
 from .flow import FlowModule
 from .likelihood import log_likelihood
 

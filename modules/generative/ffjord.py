@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from integrand.diffusion import HutchinsonTrace, Trace
+from integrand.diffusion.divergence import Distribution
 from integrand.solvers import ODESolver
 from integrand.spec import DataSpec
 
 from .cnf import MaximumLikelihoodFlow
-from .divergence import Distribution, HutchinsonTrace, Trace
 
 
 class FFJORD(MaximumLikelihoodFlow):

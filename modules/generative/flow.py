@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from integrand.diffusion import ExactTrace, HutchinsonTrace, Trace
 from integrand.errors import UsageError
 from integrand.solvers import Dopri5, ODESolver, SolveStats
 from integrand.spec import DataSpec
@@ -17,7 +18,6 @@ from integrand.spec import DataSpec
 from .backbones import TimeNet
 from .base import GenerativeModule
 from .dequantisation import bits_per_dim, dequantised
-from .divergence import ExactTrace, HutchinsonTrace, Trace
 from .likelihood import Likelihood, log_likelihood
 from .noise import noise_rows
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from integrand.diffusion import Trace
 from integrand.solvers import ODESolver, SolveStats
 from integrand.spec import DataSpec
 
-from .divergence import Trace
 from .flow import FlowModule
 from .paths import IndependentCFM, Path
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from integrand.diffusion import Trace
 from integrand.errors import UsageError
 from integrand.solvers import ODESolver
 from integrand.spec import DataSpec
 
-from .divergence import Trace
 from .flow import Velocity
 from .flow_matching import FlowMatching
 from .noise import noise_rows
@@ -77,6 +77,7 @@ class RectifiedFlow(FlowMatching):
 
     def on_fit_start(self) -> None:
         """Let the teacher generate the pairs; its weights are read anew: a resumed fit has its own by now."""
+        super().on_fit_start()
         if self.teacher is None or self._pairs is not None:
             return
         net = copy.deepcopy(self.net).requires_grad_(False).eval()

@@ -5,8 +5,20 @@ import math
 import pytest
 import torch
 from diffusion_cases import F64, normal, zero_mean_mixture
+from torch.nn import functional as F
 
-from integrand.diffusion import EDM, VE, VP, ExactMixture, IncompatibleError, Likelihood, SampleNoise, SubVP
+from integrand.diffusion import (
+    EDM,
+    VE,
+    VP,
+    Evaluator,
+    ExactMixture,
+    IncompatibleError,
+    Likelihood,
+    SampleNoise,
+    SubVP,
+)
+from integrand.diffusion.samplers.probability_flow import FlowField
 from integrand.solvers import Dopri5, Dopri8, EvaluationCounter
 
 TIGHT = Dopri8(rtol=1e-9, atol=1e-9)
@@ -106,6 +118,31 @@ def test_a_sample_that_fails_is_nan_alone():
 
     result = Likelihood(trace="exact").log_prob(Breaks(), process, x)
     assert result.log_prob.isnan().tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("variable", ["t", "log_snr"])
+def test_products_of_the_flow_are_those_of_reverse_mode(variable):
+    process, x, v = VP(), normal(3, 2), normal(2, 3, 2, seed=1)
+    field = FlowField(Evaluator(zero_mean_mixture(process)), process, variable)
+    t = torch.tensor(0.4 if variable == "t" else process.node(0.4).log_snr, dtype=F64)
+    slope, products = field.linearise(t, x, v)
+    torch.testing.assert_close(slope, field(t, x))
+    for i, row in enumerate(x):
+        J = torch.autograd.functional.jacobian(lambda z: field(t, z[None])[0], row)
+        torch.testing.assert_close(products[:, i], v[:, i] @ J.T)
+
+
+def test_a_network_without_forward_mode_is_refused_in_one_line():
+    class Fused:
+        parametrisation, conditional = zero_mean_mixture(VP()).parametrisation, False
+
+        def __call__(self, x, t):
+            rows = x.view(1, 1, *x.shape)
+            return F.scaled_dot_product_attention(rows, rows, rows).view_as(x)
+
+    x = normal(4, 8).float()
+    with pytest.raises(IncompatibleError, match="no forward-mode derivative"):
+        Likelihood(trace="exact").log_prob(Fused(), VP(), x)
 
 
 def test_hutchinson_needs_probes():

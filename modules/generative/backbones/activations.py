@@ -73,7 +73,9 @@ def advance(name: str, a: Tensor, v: Tensor, weight: Tensor, shift: Tensor) -> t
         Shapes (batch, next width) and (k, batch, next width).
     """
     tensors = (a, v, weight, shift)
-    if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
+    # under autocast the operations themselves choose their dtypes, forward and backward
+    own = torch.is_grad_enabled() and not torch.is_autocast_enabled(a.device.type)
+    if own and any(x.requires_grad for x in tensors):
         pair: tuple[Tensor, Tensor] = _Advance.apply(name, *tensors)  # type: ignore[no-untyped-call]  # torch
         return pair
     return _advance(name, *tensors)

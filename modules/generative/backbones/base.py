@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from integrand.diffusion import linearise
 from integrand.errors import UsageError
 
 
@@ -40,18 +39,7 @@ class TimeNet(nn.Module):
         Returns:
             Shapes (batch, …) and (k, batch, …).
         """
-
-        def product(direction: Tensor) -> tuple[Tensor, Tensor]:
-            made = torch.func.jvp(lambda z: self(t, z), (x,), (direction,))
-            return made[0], made[1]
-
-        if len(v) == 1:
-            value, along = product(v[0])
-            return value, along.unsqueeze(0)
-        # torch annotates out_dims without the None that it documents
-        batched: Any = torch.func.vmap
-        pair: tuple[Tensor, Tensor] = batched(product, out_dims=(None, 0))(v)
-        return pair
+        return linearise(lambda z: self(t, z), x, v)
 
 
 class Backbone(ABC):

@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from integrand.diffusion import ExactTrace, HutchinsonTrace, Noise, Trace
 from integrand.errors import IntegrandError, UsageError
 from integrand.modules.generative.backbones import MLP, TimeNet
-from integrand.modules.generative.divergence import ExactTrace, HutchinsonTrace, Trace
 from integrand.modules.generative.likelihood import log_likelihood
 from integrand.solvers import Dopri5
 
@@ -48,7 +48,7 @@ class FixedProbe(HutchinsonTrace):
         super().__init__()
         self.probe = probe
 
-    def directions(self, x: Tensor) -> Tensor:
+    def directions(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """The given probe."""
         return self.probe.unsqueeze(0)
 

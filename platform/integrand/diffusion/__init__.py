@@ -1,7 +1,9 @@
 """Diffusion models as differential equations: processes, predictions, time grids and samplers."""
 
+from .change_of_variables import Transport, log_normal, transport
 from .constraints import Clip, DataConstraint, DynamicThreshold
 from .denoiser import Denoiser, Denoising
+from .divergence import ExactTrace, HutchinsonTrace, Trace, linearise
 from .errors import BudgetError, GridError, GuidanceError, IncompatibleError, NonFiniteSamplesError
 from .evaluation import Evaluator
 from .exact import ExactMixture
@@ -83,10 +85,12 @@ __all__ = [
     "EulerMaruyama",
     "Evaluator",
     "ExactMixture",
+    "ExactTrace",
     "ExplicitGrid",
     "GridError",
     "GuidanceError",
     "Heun",
+    "HutchinsonTrace",
     "IncompatibleError",
     "KarrasGrid",
     "Likelihood",
@@ -110,9 +114,14 @@ __all__ = [
     "Stream",
     "SubVP",
     "TimeGrid",
+    "Trace",
+    "Transport",
     "UniPC",
     "UniformGrid",
     "VelocityPrediction",
     "convert",
     "draw_prior",
+    "linearise",
+    "log_normal",
+    "transport",
 ]

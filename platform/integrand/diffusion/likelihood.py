@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from integrand.solvers import Dopri5, ODESolver, SolveStats
 from integrand.solvers.options import require_choice, require_positive
 
+from .change_of_variables import transport
 from .denoiser import Denoising
+from .divergence import ExactTrace, HutchinsonTrace, Trace
 from .errors import IncompatibleError
 from .evaluation import Evaluator
-from .noise import Noise, Stream
+from .noise import Noise
 from .processes import Process
 from .samplers.probability_flow import FlowField
 
@@ -56,7 +58,8 @@ class Likelihood:
 
     Args:
         solver: Any ODE solver; Dopri5 at 1e-5 where not given.
-        trace: `exact` takes one vector-Jacobian product per dimension, `hutchinson` one per probe.
+        trace: `exact` takes one Jacobian product per dimension, `hutchinson` one per probe, all in one pass
+            of forward mode.
         probe: Distribution of the probes, drawn once per sample and kept for the whole solve.
         probes: Number of probes that are averaged.
     """
@@ -72,7 +75,7 @@ class Likelihood:
         require_choice("probe", probe, ("rademacher", "gaussian"))
         require_positive(probes=probes)
         self.solver: ODESolver = solver or Dopri5()
-        self.trace, self.probe, self.probes = trace, probe, probes
+        self.trace: Trace = ExactTrace() if trace == "exact" else HutchinsonTrace(probe, probes)
 
     def log_prob(
         self,
@@ -83,7 +86,7 @@ class Likelihood:
         condition: Tensor | None = None,
         guidance: float | None = None,
     ) -> LikelihoodResult:
-        """Log-likelihood of each sample; differentiates the network even where gradients are off.
+        """Log-likelihood of each sample, without gradients; the network is differentiated by forward mode.
 
         Args:
             denoiser: The model.
@@ -96,68 +99,16 @@ class Likelihood:
         Raises:
             IncompatibleError: Hutchinson's estimate without a source of probes.
         """
-        evaluate = Evaluator(denoiser, condition, guidance)
-        probes = self._probes(noise)
-        # inference tensors cannot be differentiated, whatever mode is entered later
-        with torch.inference_mode(False), torch.no_grad():
-            state = torch.cat((x.clone().flatten(1), x.new_zeros(len(x), 1)), 1)
-            flow = FlowField(evaluate, process, "t")
-            augmented = _Augmented(flow, x.shape, [p.clone() for p in probes])
-            solution = self.solver.solve(augmented, state, [process.t_min, process.t_max])
-            end = solution.ys[-1]
-            x_T = end[:, :-1].view(x.shape)
-            log_prob = process.prior_log_prob(x_T) + end[:, -1]
-            if flow.failed is not None:
-                log_prob = torch.where(flow.failed, torch.nan, log_prob)
-        return LikelihoodResult(log_prob, evaluate.nfe, x_T, solution.stats)
-
-    def _probes(self, noise: Noise | None) -> list[Tensor]:
-        if self.trace == "exact":
-            return []
-        if noise is None:
+        if noise is None and isinstance(self.trace, HutchinsonTrace):
             raise IncompatibleError(
                 "Hutchinson's trace needs probes", "pass noise=SampleNoise(seed, …), or set trace: exact"
             )
-        drawn = [noise.normals(k, Stream.PROBE) for k in range(self.probes)]
-        if self.probe == "gaussian":
-            return drawn
-        return [torch.where(p >= 0, 1.0, -1.0).to(p) for p in drawn]
-
-
-class _Augmented(nn.Module):
-    """State and log-density, (batch, d + 1), flowing together.
-
-    Args:
-        field: The probability flow.
-        shape: Shape of the state, (batch, ...).
-        probes: Probes, each of that shape; empty for the exact trace.
-    """
-
-    def __init__(self, field: FlowField, shape: torch.Size, probes: list[Tensor]) -> None:
-        super().__init__()
-        self.field, self.shape = field, shape
-        self.probes = [p.flatten(1) for p in probes]
-
-    def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        """Slope and divergence."""
-        with torch.inference_mode(False), torch.enable_grad():
-            x = y[:, :-1].detach().clone().requires_grad_()
-            slope = self.field(t, x.view(self.shape)).flatten(1)
-            divergence = self._hutchinson(slope, x) if self.probes else self._exact(slope, x)
-        return torch.cat((slope.detach(), divergence.unsqueeze(1)), 1)
-
-    def _hutchinson(self, slope: Tensor, x: Tensor) -> Tensor:
-        total = x.new_zeros(len(x))
-        for k, probe in enumerate(self.probes):
-            keep = k < len(self.probes) - 1
-            (product,) = torch.autograd.grad(slope, x, probe.to(slope), retain_graph=keep)
-            total += (product * probe).sum(1)
-        return total / len(self.probes)
-
-    def _exact(self, slope: Tensor, x: Tensor) -> Tensor:
-        total = x.new_zeros(len(x))
-        d = slope.shape[1]
-        for k in range(d):
-            (row,) = torch.autograd.grad(slope[:, k].sum(), x, retain_graph=k < d - 1)
-            total += row[:, k]
-        return total
+        evaluate = Evaluator(denoiser, condition, guidance)
+        flow = FlowField(evaluate, process, "t")
+        times = (process.t_min, process.t_max)
+        with torch.no_grad():
+            found = transport(flow, x, times, self.solver, self.trace, self.trace.directions(x, noise))
+            log_prob = process.prior_log_prob(found.z) + found.log_det
+            if flow.failed is not None:
+                log_prob = torch.where(flow.failed, torch.nan, log_prob)
+        return LikelihoodResult(log_prob, evaluate.nfe, found.z, found.stats)

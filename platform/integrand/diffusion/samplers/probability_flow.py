@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from integrand.solvers import Dopri5, ODESolver, RungeKutta
 from integrand.solvers.options import require_choice
 
+from ..divergence import linearise
 from ..evaluation import Evaluator
 from ..processes import Process
 from .base import Run, Sampler
@@ -37,6 +39,16 @@ class FlowField(nn.Module):
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """The field at time t (0-d) and state y, shape (batch, ...)."""
+        return self._marked(self._slope(t)(y))[0]
+
+    def linearise(self, t: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """The field and its products with the Jacobian; see `Linearised`."""
+        slope, products = linearise(self._slope(t), x, v)
+        slope, finite = self._marked(slope)
+        return slope, torch.where(finite, products, 0.0)
+
+    def _slope(self, t: Tensor) -> Callable[[Tensor], Tensor]:
+        """The field at one time as it is."""
         value = float(t)
         # times in float32 may miss the last by a rounding
         if self.variable == "log_snr":
@@ -47,11 +59,19 @@ class FlowField(nn.Module):
         f, g2 = float(self.process.drift(time)), float(self.process.diffusion2(time))
         # λ̇ = −g²/(2σ²) for every linear process
         rate = -0.5 * g2 / node.sigma**2 if self.variable == "log_snr" else 1.0
-        noise = self.evaluate(y, node).noise()
-        slope = torch.add(y * (f / rate), noise, alpha=0.5 * g2 / node.sigma / rate)
+
+        def slope(y: Tensor) -> Tensor:
+            noise = self.evaluate(y, node).noise()
+            return torch.add(y * (f / rate), noise, alpha=0.5 * g2 / node.sigma / rate)
+
+        return slope
+
+    def _marked(self, slope: Tensor) -> tuple[Tensor, Tensor]:
+        """The slope with zeros in rows that are not finite, and which are, shape (batch, 1, ...)."""
         finite = torch.isfinite(slope).flatten(1).all(1)
         self.failed = ~finite if self.failed is None else self.failed | ~finite
-        return torch.where(finite.view(-1, *[1] * (y.ndim - 1)), slope, 0.0)
+        shaped = finite.view(-1, *[1] * (slope.ndim - 1))
+        return torch.where(shaped, slope, 0.0), shaped
 
 
 class ProbabilityFlow(Sampler):
