@@ -206,7 +206,7 @@ def test_optimal_pairs_on_a_line_do_not_cross():
 def test_the_entropic_plan_is_the_same_in_and_out_of_the_log_domain(monkeypatch):
     from integrand.modules.generative.paths import schroedinger_bridge
 
-    x0, x1 = torch.randn(30, 2, dtype=torch.float64), 4 * torch.randn(30, 2, dtype=torch.float64)
+    x0, x1 = draws(30, 2), 4 * draws(30, 2, seed=1)
     plain = entropic_plan(x0, x1, 1.0)
     monkeypatch.setattr(schroedinger_bridge, "LARGEST_EXPONENT", 0.0)
     # both make the same iterations on numbers of order one; what differs is rounding
