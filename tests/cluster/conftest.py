@@ -187,7 +187,12 @@ def slurm():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(name="wait_until")
+@pytest.fixture(scope="session", name="free_port")
+def _free_port():
+    return free_port
+
+
+@pytest.fixture(scope="session", name="wait_until")
 def _wait_until():
     return wait_until
 

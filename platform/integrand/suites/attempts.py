@@ -37,6 +37,7 @@ class Attempts:
         alone: Whether an engine knows that no other process works on the task: an unfinished run of it is
             gone on with although its process was on another host.
         grace: Seconds between SIGTERM and SIGKILL.
+        cwd: Its working directory; None for this process's.
     """
 
     task: Task
@@ -47,6 +48,7 @@ class Attempts:
     failures: int = 0
     alone: bool = False
     grace: float = GRACE_SECONDS
+    cwd: str | None = None
     told: int | None = None
     """The signal by which `tell` ended the task."""
 
@@ -103,6 +105,7 @@ class Attempts:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     env=environment,
+                    cwd=self.cwd,
                 )
             except OSError as problem:
                 return Outcome(self.task, "failed", 0.0, attempt, None, f"cannot be started: {problem}")
