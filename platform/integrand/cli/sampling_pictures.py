@@ -106,7 +106,11 @@ def _mosaic(images: Array) -> npt.NDArray[np.uint8]:
 
 
 def quality_curve(
-    curves: Mapping[str, Sequence[tuple[int, float]]], quantity: str, floor: float | None, n: int
+    curves: Mapping[str, Sequence[tuple[int, float]]],
+    quantity: str,
+    floor: float | None,
+    n: int,
+    budgets: Sequence[int],
 ) -> bytes:
     """Quality against NFE, one line for each sampler, as a PNG; the floor is what real data score.
 
@@ -115,24 +119,13 @@ def quality_curve(
         quantity: Name of the score.
         floor: Score of data against data.
         n: Number of samples behind each point.
+        budgets: What was allowed.
     """
-    figure, axes = new_axes(6.4, 4.0)
-    markers = "osv^D*Xp<>"
-    for i, (sampler, points) in enumerate(curves.items()):
-        usable = [(nfe, score) for nfe, score in points if np.isfinite(score)]
-        if usable:
-            style: dict[str, Any] = {"color": COLOURS[i % 7], "marker": markers[(i // 7 + i) % len(markers)]}
-            axes.plot(*zip(*sorted(usable), strict=True), label=sampler, linewidth=1.3, markersize=4, **style)
-    values = [s for points in curves.values() for _, s in points if np.isfinite(s)]
-    if floor is not None:
-        axes.axhline(floor, color="#555555", linestyle="--", linewidth=1, label="real against real")
-        values.append(floor)
-    axes.set_xscale("log")
-    if values and min(values) > 0 and max(values) > 10 * min(values):
-        axes.set_yscale("log")
-    ticks = sorted({nfe for points in curves.values() for nfe, _ in points})
-    axes.set_xticks(ticks, [str(t) for t in ticks])
-    axes.minorticks_off()
-    axes.set(xlabel="NFE per sample", ylabel=f"{quantity} (N = {n})")
-    axes.legend(frameon=False, fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    from ..comparison.samplers.figure import Point, draw
+
+    lines = {
+        sampler: [Point(nfe, score, score, score) for nfe, score in points if np.isfinite(score)]
+        for sampler, points in curves.items()
+    }
+    figure = draw(lines, floor, budgets, f"{quantity} (N = {n:,})", "quality against evaluations")
     return finish(figure, "quality_nfe", f"{quantity} of {n} samples against NFE, by sampler.").png

@@ -214,7 +214,9 @@ class Sweep:
         files: dict[str, bytes | Path] = {
             "sweep.json": (json.dumps(table, indent=1) + "\n").encode(),
             "sweep.csv": _csv(self.rows).encode(),
-            "quality_nfe.png": sampling_pictures.quality_curve(curves, headline, self.floor[headline], n),
+            "quality_nfe.png": sampling_pictures.quality_curve(
+                curves, headline, self.floor[headline], n, self.nfes
+            ),
         }
         if self.images:
             done = [s for s in self.samplers if s in curves]
