@@ -1,4 +1,4 @@
-"""Writes the experiments of the flows on points in the plane, so that arms differ in nothing but the arm.
+"""Writes the experiments of generative models of points in the plane: arms differ in nothing but the arm.
 
 python configs/experiment/generate_flows.py            write them
 python configs/experiment/generate_flows.py --check    exit with 1 if a file would change
@@ -15,6 +15,14 @@ from generate import keep, suite  # type: ignore[import-not-found]  # a script b
 
 # Some fifty evaluations a step, so fewer steps than flow matching takes, and a tolerance below the noise
 LIKELIHOOD = ["kinetic: 0.02", "train_solver: {class_path: Dopri5, init_args: {rtol: 1.0e-4, atol: 1.0e-4}}"]
+
+
+def diffusion(process: str, parametrisation: str | None = None) -> list[str]:
+    """Arguments of a diffusion model; one that is not named predicts what is usual for its process."""
+    said = [f"parametrisation: {{class_path: {parametrisation}}}"] if parametrisation else []
+    return [f"process: {{class_path: {process}}}", *said, "likelihood_samples: 2000"]
+
+
 # name: family, further lines of its arguments, epochs, learning rate
 ARMS: dict[str, tuple[str, list[str], int, float]] = {
     "cfm": ("FlowMatching", ["path: {class_path: IndependentCFM}"], 60, 2e-3),
@@ -30,6 +38,11 @@ ARMS: dict[str, tuple[str, list[str], int, float]] = {
     "rectified_flow": ("RectifiedFlow", [], 60, 2e-3),
     "cnf": ("CNF", LIKELIHOOD, 40, 2e-3),
     "ffjord": ("FFJORD", LIKELIHOOD, 40, 2e-3),
+    "diffusion_vp": ("DiffusionModel", diffusion("VP"), 60, 2e-3),
+    "diffusion_subvp": ("DiffusionModel", diffusion("SubVP"), 60, 2e-3),
+    "diffusion_ve": ("DiffusionModel", diffusion("VE"), 60, 2e-3),
+    "diffusion_edm": ("DiffusionModel", diffusion("EDM"), 60, 2e-3),
+    "diffusion_v": ("DiffusionModel", diffusion("VP", "VelocityPrediction"), 60, 2e-3),
 }
 # All arms on the two sets that papers show most, and one of each kind on the others
 FULL = ("two_moons", "eight_gaussians")
@@ -41,7 +54,7 @@ DATA = {
     "swiss_roll": "SwissRoll",
     "circles": "Circles",
 }
-OTHERS = ("ot_cfm", "cnf")
+OTHERS = ("ot_cfm", "cnf", "diffusion_vp", "diffusion_edm")
 SUITE = ("ot_cfm", "cfm", "lipman", "vp_cfm", "sb_cfm", "cnf", "ffjord")
 
 

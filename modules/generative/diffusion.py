@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from integrand.diffusion import (
+    DDIM,
     VP,
     Denoiser,
     EDMPreconditioning,
+    Evaluator,
     Likelihood,
     LikelihoodResult,
     Noise,
@@ -32,6 +37,8 @@ from integrand.spec import DataSpec
 from .backbones import MLP, Backbone, TimeNet, UNet
 from .base import GenerativeModule
 from .dequantisation import bits_per_dim, dequantised
+from .noise import noise_rows
+from .plane import Arrays, density, directions
 from .sampling import Sampling, usual_grid
 from .times import TrainingTimes, usual_times
 from .weighting import NoiseWeighting, PlainWeighting, Weighting
@@ -217,6 +224,52 @@ class DiffusionModel(GenerativeModule):
                 "take a diffusion sampler such as DDIM, or an ODE solver for the probability flow",
             )
         return Sampling(sampler, own.grid, own.nfe, own.guidance, own.constraint)
+
+    @torch.no_grad()
+    def paths(self, noise: Tensor, steps: int = 32) -> tuple[Tensor, Tensor]:
+        """Times (n_t,) and states (n_t, batch, …) of the probability flow by DDIM, from noise to samples.
+
+        States are divided by √(α² + σ²), so that those of exploding variance fit beside the others.
+        """
+        draws = _Draws(noise, SampleNoise(0, noise.shape, 0, noise.dtype, noise.device))
+        x_T = draw_prior(self.process, self.grid, draws)
+        found = DDIM().sample(self.denoiser(), self.process, self.grid, x_T, steps=steps, trajectory=True)
+        assert found.trajectory is not None
+        nodes = self.process.nodes(found.times)
+        scale = torch.tensor([math.hypot(node.alpha, node.sigma) for node in nodes]).to(found.trajectory)
+        return found.times, found.trajectory / scale.view(-1, *[1] * noise.ndim)
+
+    @torch.no_grad()
+    def pictures(self, stage: str) -> dict[str, npt.NDArray[np.floating]]:
+        """For points also paths, and in the plane density and score; see `GenerativeModule.pictures`."""
+        found = super().pictures(stage)
+        if not found or len(self.shape) != 1 or (self.conditional and not self.label_dropout):
+            return found
+        mode = self.trained.training
+        self.trained.eval()
+        try:
+            noise = noise_rows(1, 0, 64, self.shape).to(self.device, self.sample_dtype)
+            found["paths"] = self.paths(noise)[1].float().cpu().numpy()
+            if self.shape == (2,):
+                found |= density(self._log_prob, found["data"], side=61)
+                found |= self._directions(found["data"])
+        finally:
+            self.trained.train(mode)
+        return found
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        parts = torch.split(x.to(self.device, self.sample_dtype), self.sample_batch)
+        return torch.cat([self.log_likelihood(part).log_prob for part in parts])
+
+    def _directions(self, data: npt.NDArray[np.floating]) -> Arrays:
+        """The score where the noise is a quarter of the data's deviation: σ²∇log p_t/α = x̂_0 − x_t/α."""
+        node = self.process.node_at(-math.log(0.25 * float(data.std(axis=0).mean())))
+        evaluate = Evaluator(self.denoiser())
+
+        def denoised(x: Tensor) -> Tensor:
+            return evaluate(node.alpha * x.to(self.device, self.sample_dtype), node).data()
+
+        return directions(denoised, data, node.sigma / node.alpha)
 
     def describe_solver(self) -> tuple[str, str]:
         """The sampler; nothing is differentiated through it."""

@@ -20,6 +20,7 @@ from .base import GenerativeModule
 from .dequantisation import bits_per_dim, dequantised
 from .likelihood import Likelihood, log_likelihood
 from .noise import noise_rows
+from .plane import density
 
 EXACT_UP_TO = 16
 """Dimensions up to which the trace is exact in evaluation unless another is chosen."""
@@ -154,23 +155,16 @@ class FlowModule(GenerativeModule):
         noise = noise_rows(1, 0, 64, self.shape).to(self.device, self.sample_dtype)
         found["paths"] = self.paths(noise)[1].float().cpu().numpy()
         if self.dim == 2:
-            found |= self._density(found["data"])
+            found |= density(self._log_prob, found["data"])
         return found
 
-    def _density(
-        self, data: npt.NDArray[np.floating], side: int = 101
-    ) -> dict[str, npt.NDArray[np.floating]]:
-        """Log p on a grid around the data, shape (side, side), rows by the second coordinate; its extent."""
-        reach = 1.15 * float(np.abs(data).max())
-        line = torch.linspace(-reach, reach, side, device=self.device, dtype=self.sample_dtype)
-        grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).reshape(-1, 2)
-        stats = list(self.solve_stats)
-        log_p = torch.cat([self.likelihood(part).log_prob for part in torch.split(grid, self.sample_batch)])
-        self.solve_stats = stats
-        return {
-            "log_density": log_p.reshape(side, side).float().cpu().numpy(),
-            "extent": np.array([-reach, reach, -reach, reach]),
-        }
+    def _log_prob(self, x: Tensor) -> Tensor:
+        """Log p for a picture, which leaves no account."""
+        account = list(self.solve_stats)
+        parts = torch.split(x.to(self.device, self.sample_dtype), self.sample_batch)
+        log_p = torch.cat([self.likelihood(part).log_prob for part in parts])
+        self.solve_stats = account
+        return log_p
 
     def describe_solver(self) -> tuple[str, str]:
         """Solver and gradient mode in a few words."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,7 +19,8 @@ def generated_figures(arrays: Arrays, stage: str) -> Iterator[Picture]:
 
     Args:
         arrays: As `GenerativeModule.pictures` returns them: `samples` and `data` (n, …), `paths` (n_t, n, …),
-            `log_density` (side, side) with its `extent`.
+            `log_density` (side, side) with its `extent`, `score` at `score_points` (m, 2) with its
+            `score_level`.
         stage: `val` or `test`: whose data it is; part of the file names.
     """
     samples, data = arrays.get("samples"), arrays.get("data")
@@ -29,6 +31,8 @@ def generated_figures(arrays: Arrays, stage: str) -> Iterator[Picture]:
             yield _images(samples, data, stage)
     if "log_density" in arrays:
         yield _density(arrays["log_density"], arrays["extent"], stage)
+    if "score" in arrays and data is not None:
+        yield _score(arrays, data, stage)
     paths = arrays.get("paths")
     if paths is not None and paths.ndim == 3 and paths.shape[2] == 2:
         yield _paths(paths, stage)
@@ -86,15 +90,34 @@ def _density(log_density: npt.NDArray[Any], extent: npt.NDArray[Any], stage: str
     return finish(figure, f"density_{stage}", text)
 
 
+def _score(arrays: Arrays, data: npt.NDArray[Any], stage: str) -> Picture:
+    """Arrows along the score, their length in colour: drawn to scale the far ones would cover the rest."""
+    points, score = arrays["score_points"], arrays["score"]
+    side = math.isqrt(len(points))
+    spacing = float(np.ptp(points[:, 0])) / (side - 1)
+    length = np.linalg.norm(score, axis=1)
+    arrows = 0.8 * spacing * score / np.maximum(length, 1e-12)[:, None]
+    figure, axes = new_axes(5.2, 4.2)
+    axes.scatter(data[:, 0], data[:, 1], s=3, color="#BBBBBB", linewidths=0, zorder=1)
+    field = axes.quiver(
+        *points.T, *arrows.T, length, angles="xy", scale_units="xy", scale=1, cmap="viridis", pivot="mid"
+    )
+    figure.colorbar(field, ax=axes, shrink=0.85, label="distance to the predicted data")
+    axes.set_aspect("equal")
+    text = (
+        f"Score of the model at noise {float(arrays['score_level']):.2g} (σ/α): each arrow points to the "
+        f"data predicted behind a noisy point, its colour the distance; dots are {stage} data."
+    )
+    return finish(figure, f"score_{stage}", text)
+
+
 def _paths(paths: npt.NDArray[Any], stage: str) -> Picture:
     """Trajectories from noise to samples."""
     figure, axes = new_axes(4.4, 4.2)
     for i in range(paths.shape[1]):
         axes.plot(paths[:, i, 0], paths[:, i, 1], color=COLOURS[0], linewidth=0.8, alpha=0.5)
-    axes.scatter(
-        *paths[0].T, s=9, facecolors="none", edgecolors=COLOURS[6], linewidths=0.7, label="noise, t = 0"
-    )
-    axes.scatter(*paths[-1].T, s=9, color=COLOURS[1], zorder=3, label="samples, t = 1")
+    axes.scatter(*paths[0].T, s=9, facecolors="none", edgecolors=COLOURS[6], linewidths=0.7, label="noise")
+    axes.scatter(*paths[-1].T, s=9, color=COLOURS[1], zorder=3, label="samples")
     axes.set_aspect("equal")
     axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     length = np.linalg.norm(np.diff(paths, axis=0), axis=2).sum(axis=0)
