@@ -63,6 +63,9 @@ class Watcher:
     def stopping(self, reason):
         self.events.append(("stopping", reason))
 
+    def leaving(self, reason, what):
+        self.events.append(("leaving", reason, what))
+
     def named(self, kind):
         return [e[1] for e in self.events if e[0] == kind]
 

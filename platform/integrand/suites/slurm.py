@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
@@ -113,7 +112,7 @@ class SlurmLauncher:
             self._submit(chunk, 1, len(new))
 
     def _submit(self, tasks: Sequence[Task], attempt: int, of: int) -> None:
-        batch = Batch(self.folder / "slurm" / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
+        batch = Batch(self.folder / "slurm" / f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}")
         # several arrays share what may run at a time
         most = None if self.jobs is None or self.jobs >= of else max(1, self.jobs * len(tasks) // of)
         script = batch.write(tasks, self.options, self.retries, most, code_digest(), alone=attempt > 1)
