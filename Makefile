@@ -9,7 +9,7 @@ TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org
 JOBS ?= 2
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test browser lint ui bench install clean
+.PHONY: demo test test-cluster browser lint ui bench install clean
 .PHONY: docker docker-secrets docker-check
 
 demo: $(INSTALLED)
@@ -21,6 +21,11 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED) browser
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# docs/scaling.md: engines, servers and several machines for real; as root, since it installs and removes SLURM
+test-cluster: $(VENV)/installed-cluster
+	trap 'tests/cluster/packages.sh remove' EXIT; \
+	tests/cluster/packages.sh install && INTEGRAND_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest -m cluster
 
 # Reports are tested in Debian's Chromium; without one these tests are skipped, so this never fails.
 browser:
@@ -63,6 +68,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --retries 1 torch==2.13.0 $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 	$(BIN)/pip install -e '.[test]' -c constraints.txt
+	touch $@
+
+$(VENV)/installed-cluster: $(INSTALLED)
+	$(BIN)/pip install -e '.[test,cluster]' -c constraints.txt
 	touch $@
 
 clean:

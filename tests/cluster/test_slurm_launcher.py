@@ -1,5 +1,6 @@
 """The SLURM launcher on a real SLURM, with commands of a second: what is retried, queued again, cancelled."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -71,12 +72,18 @@ def run_in_thread(engine, tasks, watcher):
     return thread, found
 
 
-def processes_of(marker):
-    """Processes with a word on their command line."""
+def processes_of(slurm, marker):
+    """Processes of this cluster with a word on their command line."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
-        if any(marker in word for word in process.info["cmdline"] or ()) and process.pid != os.getpid():
-            found.append(process)
+        with contextlib.suppress(psutil.Error):
+            ours = process.environ().get("SLURM_CONF") == slurm.environment["SLURM_CONF"]
+            if (
+                ours
+                and process.pid != os.getpid()
+                and any(marker in w for w in process.info["cmdline"] or ())
+            ):
+                found.append(process)
     return found
 
 
@@ -119,7 +126,7 @@ def test_a_task_that_dies_whole_is_submitted_again(here, slurm, wait_until):
     watcher = Watcher()
     thread, found = run_in_thread(launcher(here), [make(here, "d", sleeper)], watcher)
     wait_until((here / "m").exists, slurm.words)
-    for process in processes_of("integrand.suites.slurm_task"):
+    for process in processes_of(slurm, "integrand.suites.slurm_task"):
         process.kill()
     thread.join(90)
     assert [(o.state, o.attempts) for o in found] == [("finished", 1)]
@@ -139,7 +146,7 @@ def test_a_lost_node(here, slurm, wait_until):
     node = next(j.node for j in slurm_queue.jobs() if j.id == job)
     slurm.lose(node)
     for name in ("slurmstepd", "integrand.suites.slurm_task", str(here / "m")):  # in this order none tells
-        for process in processes_of(name):
+        for process in processes_of(slurm, name):
             process.kill()
     try:
         wait_until(lambda: slurm.now(job), slurm.words, 150)

@@ -100,11 +100,15 @@ class IntegrandCLI(LightningCLI):
         """
         try:
             super().instantiate_classes()
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:
             # jsonargparse wraps a constructor's error once per alternative it tried
             cause: BaseException = error
             while not isinstance(cause, IntegrandError) and cause.__cause__ is not None:
                 cause = cause.__cause__
+            # Lightning's way to say that devices and nodes are not those of the job
+            message, _, hint = str(cause).partition(" HINT: ")
+            if hint and "SLURM" in message:
+                raise UsageError(message, hint) from error
             raise cause from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
