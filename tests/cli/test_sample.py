@@ -4,11 +4,14 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
+from PIL import Image
 
 from integrand.cli.main import main
+from integrand.cli.sampling_pictures import scatter
 
 TINY = [
     *("--data", "Digits", "--data.train_limit", "64", "--data.normalise", "symmetric"),
@@ -304,7 +307,22 @@ def test_a_sweep_of_a_flow_of_points(at, tmp_path):
         ("rk4", 4),
         ("rk4", 8),
     ]
-    assert not (folder / "side_by_side.png").exists()
+    with Image.open(folder / "side_by_side.png") as picture:
+        assert picture.info["Description"] == "The same samples by euler, rk4 at NFE [4, 8]."
+    child = next(r for r in runs(at) if r.info.run_id == table["rows"][0]["run_id"])
+    assert "samples/samples.png" in artifacts(child)
+
+
+def test_points_are_drawn_over_data_and_what_is_not_seen_is_counted(tmp_path):
+    points = np.array([[0.0, 0.0], [np.nan, 1.0], [9.0, 0.0], [np.inf, 0.0], [1.0, 1.0]])
+    data = np.array([[-1.0, 1.0], [1.0, -1.0]])
+    for given, text in (
+        (data, "5 samples over data (grey), 1 outside, 2 not finite"),
+        (None, "5 samples, 2 not finite"),
+    ):
+        (tmp_path / "points.png").write_bytes(scatter(points, given))
+        with Image.open(tmp_path / "points.png") as picture:
+            assert picture.info["Description"] == text
 
 
 def test_a_sweep_keeps_what_was_done_when_samples_fail(at, tmp_path, capsys):

@@ -94,8 +94,9 @@ def _sample(args: Any, loaded: Loaded, how: Any, y: Any) -> int:
     else:
         print("not recorded: the tracking store does not know the run that left this checkpoint")
     if bad:
+        seen = "crossed out in" if made.x.ndim == 4 else "left out of"
         raise NonFiniteSamplesError(
-            f"{message}; they are crossed out in {picture} and marked `failed` in {tensors}",
+            f"{message}; they are {seen} {picture} and marked `failed` in {tensors}",
             "take more evaluations, guide less, or clip with --clip 1",
         )
     return 0
@@ -104,7 +105,7 @@ def _sample(args: Any, loaded: Loaded, how: Any, y: Any) -> int:
 def write(
     stem: Path, x: Any, failed: Any, loaded: Loaded, facts: dict[str, Any], y: Any
 ) -> tuple[Path, Path]:
-    """The picture of the first 64 samples and the tensor file of all.
+    """The picture and the tensor file of samples.
 
     Args:
         stem: Path of both without suffix.
@@ -122,19 +123,25 @@ def write(
     stem.parent.mkdir(parents=True, exist_ok=True)
     # with_suffix would cut a number such as w=1.5 short
     picture, tensors = Path(f"{stem}.png"), Path(f"{stem}.pt")
-    picture.write_bytes(picture_of(x[:64], loaded))
+    picture.write_bytes(picture_of(x, loaded))
     held = {"samples": x.float().cpu(), "failed": failed, "labels": y, **facts}
     torch.save({k: v for k, v in held.items() if v is not None}, tensors)
     return picture, tensors
 
 
 def picture_of(x: Any, loaded: Loaded) -> bytes:
-    """A PNG of samples: a sheet of images, or a scatter plot of points."""
+    """A PNG of samples: a sheet of the first 64 images, or a scatter plot of points over data."""
     from . import sampling_pictures
 
     if x.ndim == 2:
-        return sampling_pictures.scatter(x.float().cpu().numpy()[:, :2])
-    return sampling_pictures.sheet(pixels(x, loaded))
+        return sampling_pictures.scatter(x[:, :2].float().cpu().numpy(), plane(loaded))
+    return sampling_pictures.sheet(pixels(x[:64], loaded))
+
+
+def plane(loaded: Loaded, n: int = 1000) -> Any:
+    """Data points to draw behind samples, shape (n, 2); None where the data set can give none."""
+    drawn = getattr(loaded.data, "reference", None)
+    return None if drawn is None else drawn(n).numpy()
 
 
 def pixels(x: Any, loaded: Loaded) -> Any:

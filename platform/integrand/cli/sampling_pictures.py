@@ -53,23 +53,46 @@ def _cell(image: Array, channels: int, zoom: int) -> npt.NDArray[np.uint8]:
     return cell
 
 
-def scatter(points: Array) -> bytes:
-    """Points of the plane, shape (n, 2), as a PNG."""
+def scatter(points: Array, data: Array | None = None) -> bytes:
+    """Points of the plane, shape (n, 2), over data points where there are some, as a PNG."""
     figure, axes = new_axes(4.4, 4.4)
-    axes.scatter(points[:, 0], points[:, 1], s=3, alpha=0.6, color=COLOURS[0], linewidths=0)
+    text = _scatter(axes, points, data)
+    axes.set_title(text, fontsize=9)
+    return finish(figure, "samples", text).png
+
+
+def _scatter(axes: Any, points: Array, data: Array | None) -> str:
+    """The points on axes that fit the data; how many there are, and how many are not seen."""
     axes.set_aspect("equal")
-    return finish(figure, "samples", f"{len(points)} samples").png
+    shown = points[np.isfinite(points).all(axis=1)]
+    size = 3 if len(points) > 300 else 9
+    text = f"{len(points)} samples"
+    outside = 0
+    if data is not None:
+        reach = 1.25 * float(np.abs(data).max())
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
+        axes.scatter(data[:, 0], data[:, 1], s=2, color="#C4C4C4", linewidths=0)
+        outside = int((np.abs(shown) > reach).any(axis=1).sum())
+        text += " over data (grey)"
+    axes.scatter(shown[:, 0], shown[:, 1], s=size, alpha=0.6, color=COLOURS[1], linewidths=0)
+    hidden = {"outside": outside, "not finite": len(points) - len(shown)}
+    return ", ".join([text, *(f"{count} {what}" for what, count in hidden.items() if count)])
 
 
 def side_by_side(
-    images: Mapping[tuple[str, int], Array], samplers: Sequence[str], nfes: Sequence[int]
+    images: Mapping[tuple[str, int], Array],
+    samplers: Sequence[str],
+    nfes: Sequence[int],
+    data: Array | None = None,
 ) -> bytes:
     """The same samples by every sampler (rows) at every NFE (columns), as a PNG.
 
     Args:
-        images: Images in [0, 1] by sampler and NFE, shape (n, channels, height, width).
+        images: Images in [0, 1] by sampler and NFE, shape (n, channels, height, width), of which nine are
+            shown; or points, shape (n, 2), of which all are.
         samplers: Rows.
         nfes: Columns.
+        data: Data points behind points, shape (n, 2).
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -88,10 +111,12 @@ def side_by_side(
             if column == 0:
                 axes.set_ylabel(sampler, fontsize=8, rotation=0, ha="right", va="center")
             found = images.get((sampler, nfe))
-            if found is not None:
+            if found is not None and found.ndim == 2:
+                _scatter(axes, found, data)
+            elif found is not None:
                 axes.imshow(_mosaic(found[:9]), interpolation="nearest")
     names = ", ".join(samplers)
-    return finish(figure, "side_by_side", f"The same nine samples by {names} at NFE {list(nfes)}.").png
+    return finish(figure, "side_by_side", f"The same samples by {names} at NFE {list(nfes)}.").png
 
 
 def _mosaic(images: Array) -> npt.NDArray[np.uint8]:

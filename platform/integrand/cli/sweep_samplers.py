@@ -178,10 +178,11 @@ class Sweep:
                 row |= self.evaluation.compare(finite, reference, True)
             message = f"{row['failed']} of {n} samples are not finite" if row["failed"] else ""
             metrics = {k: float(v) for k, v in row.items() if isinstance(v, int | float)}
-            files = {"samples.png": picture_of(made.x[:64], self.loaded)}
+            files = {"samples.png": picture_of(made.x, self.loaded)}
             self.records.end(run_id, metrics | floors, files, message)
-            if made.x.ndim == 4:
-                self.images[sampler, nfe] = pixels(made.x[:9], self.loaded)
+            image = made.x.ndim == 4
+            small = pixels(made.x[:9], self.loaded) if image else made.x[:1000, :2].float().cpu().numpy()
+            self.images[sampler, nfe] = small
         self.rows.append(row | {"run_id": run_id})
         score = row.get(self._headline(), math.nan)
         note = f"  {row['failed']} not finite" if row["failed"] else ""
@@ -195,6 +196,7 @@ class Sweep:
     def _finish(self, n: int) -> None:
         """Table, curve and pictures, on the disk and as artifacts of the training run."""
         from . import sampling_pictures
+        from .sample import plane
 
         headline = self._headline()
         curves: dict[str, list[tuple[int, float]]] = {}
@@ -220,7 +222,9 @@ class Sweep:
         }
         if self.images:
             done = [s for s in self.samplers if s in curves]
-            files["side_by_side.png"] = sampling_pictures.side_by_side(self.images, done, self.nfes)
+            files["side_by_side.png"] = sampling_pictures.side_by_side(
+                self.images, done, self.nfes, plane(self.loaded)
+            )
         name = f"sweep-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
         folder = self.args.out / name
         folder.mkdir(parents=True, exist_ok=True)
