@@ -94,7 +94,8 @@ def status(host, path):
         return urllib.request.urlopen(request, timeout=20).status
     except urllib.error.HTTPError as error:
         return error.code
-found = {"health": status("localhost", "/health"), "pages without a password": status("localhost", "/"),
+own = f"127.0.0.1:{sys.argv[1]}"
+found = {"health": status(own, "/health"), "pages without a password": status(own, "/"),
          "another name": status("evil.example", "/health")}
 print(found)
 sys.exit(found != {"health": 200, "pages without a password": 401, "another name": 403})

@@ -15,4 +15,5 @@ while IFS= read -r line; do
     esac
 done < .env.example > "$target.part"
 mv "$target.part" "$target"
-echo "Wrote docker/$target, readable for you alone. The account admin has the password in its line ADMIN_PASSWORD."
+case "$target" in /*) ;; *) target="docker/$target" ;; esac
+echo "Wrote $target, readable for you alone. The account admin has the password in its line ADMIN_PASSWORD."

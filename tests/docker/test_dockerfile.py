@@ -137,6 +137,13 @@ def test_any_uid_can_write_where_programs_write():
     assert of("integrand", "WORKDIR") == ["/workspace"]
 
 
+def test_artifacts_pass_through_the_server():
+    """MLflow's client would else wait minutes for an object store that only the server can reach."""
+    environment = " ".join(of("integrand", "ENV"))
+    assert "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD=false" in environment
+    assert "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD=false" in environment
+
+
 def test_gpus_are_asked_for_by_the_image():
     environment = " ".join(of("integrand", "ENV"))
     assert "NVIDIA_VISIBLE_DEVICES=all" in environment

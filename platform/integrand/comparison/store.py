@@ -112,6 +112,8 @@ def _client(uri: str) -> Any:
             "run from the folder that holds it, or name it with --tracking-uri or MLFLOW_TRACKING_URI",
         )
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # records come through the server, for only the server may reach its artifact store (docs/docker.md)
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow.tracking import MlflowClient
 

@@ -16,6 +16,12 @@ from .uris import is_http, redact, resolve_uri, sqlite_path
 
 # The sender and `integrand sync` retry by themselves; MLflow's own retries would block for minutes at exit.
 _REQUEST_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+# Artifacts pass through the server. In front of an S3 store it points clients to that store, and
+# MLflow's client then waits a quarter of an hour per file for a store that only the server can reach.
+_PROXY_DEFAULTS = {
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
+}
 # creating a database takes seconds on an idle machine and queues behind other creators
 _LOCK_SECONDS = 180.0
 
@@ -29,10 +35,13 @@ def mlflow_client(uri: str) -> Any:
 
 
 def quiet_mlflow() -> None:
-    """Telemetry off unless the user has decided, before MLflow is imported; short requests likewise."""
+    """Telemetry off, short requests, artifacts through the server, unless the user has decided otherwise.
+
+    To be called before MLflow is imported.
+    """
     if "MLFLOW_DISABLE_TELEMETRY" not in os.environ and "DO_NOT_TRACK" not in os.environ:
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    for name, value in _REQUEST_DEFAULTS.items():
+    for name, value in (_REQUEST_DEFAULTS | _PROXY_DEFAULTS).items():
         os.environ.setdefault(name, value)
     import logging
 
