@@ -276,3 +276,19 @@ def test_metric_errors_help(make_run):
     assert choose_metric(runs, "final/oddity", "min").mode == "min"
     with pytest.raises(UsageError, match="0 finished runs"):
         choose_metric([make_run(status="FAILED")])
+
+
+def test_data_are_not_part_of_a_groups_name(make_run):
+    runs = []
+    for data in ("digits", "moons"):
+        card = {"name": data, "digest": f"sha256:{data}"}
+        for path in ("Lipman", "VP"):
+            config = {"model": {"path": {"class_path": path}}, "data": {"class_path": data}}
+            for seed in (0, 1):
+                digest = f"{data}-{path}"
+                runs.append(make_run("flow", seed, data=card, config=config, config_digest=digest))
+        config = {"model": {"depth": 3}, "data": {"class_path": data}}
+        runs.append(make_run("resnet", 0, data=card, config=config, config_digest=f"resnet-{data}"))
+    comparison = compare(runs, choose_metric(runs))
+    for part in comparison.parts:
+        assert {row.label for row in part.rows} == {"flow path=Lipman", "flow path=VP", "resnet"}

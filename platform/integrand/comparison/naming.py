@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ def group_labels(
     Returns:
         Labels by run id; the notes.
     """
-    label_of = _labels(runs, by)
+    label_of = _labels(runs, by, data)
     experiments: dict[tuple[Hashable, str], set[str]] = defaultdict(set)
     for run in runs:
         experiments[data[run.run_id], label_of[run.run_id]].add(run.experiment)
@@ -46,35 +46,51 @@ def group_labels(
     return label_of, notes
 
 
-def _labels(runs: Sequence[RunRecord], by: GroupBy) -> dict[str, str]:
+def _labels(runs: Sequence[RunRecord], by: GroupBy, data: Mapping[str, Hashable]) -> dict[str, str]:
     """The group label of every run by run id."""
     family = {run.run_id: run.family or run.model_class or "unknown family" for run in runs}
     if by == "family":
         return family
     settings: dict[tuple[str, str], dict[str, str]] = {}
+    together: dict[tuple[str, Hashable], dict[str, dict[str, str]]] = defaultdict(dict)
     for run in runs:
-        settings.setdefault((family[run.run_id], run.config_digest), _flatten(run.config))
-    names: dict[tuple[str, str], str] = {}
-    for (name, digest), own in settings.items():
-        siblings = [s for (other, _), s in settings.items() if other == name]
-        shown = _distinction(own, siblings)
-        names[name, digest] = name if len(siblings) == 1 else f"{name} {shown}".rstrip()
+        name = family[run.run_id]
+        own = settings.setdefault((name, run.config_digest), _flatten(run.config))
+        together[name, data[run.run_id]][run.config_digest] = own
+    # configurations on different data never meet in a table, and a label that leaves the data out is the
+    # same in all of them
+    differing: dict[str, set[str]] = defaultdict(set)
+    for (name, _), siblings in together.items():
+        differing[name] |= _differing(list(siblings.values()))
+    labels = {
+        (name, digest): f"{name} {_distinction(own, differing[name])}".rstrip()
+        for (name, digest), own in settings.items()
+    }
     # two configurations may differ only behind the third setting: the digest then tells them apart
-    clashes = Counter(names.values())
-    for (name, digest), label in names.items():
-        if clashes[label] > 1:
-            names[name, digest] = f"{label} #{digest[:8]}"
-    return {run.run_id: names[family[run.run_id], run.config_digest] for run in runs}
+    clashing = {
+        (name, digest)
+        for (name, _), siblings in together.items()
+        for digest in siblings
+        if any(o != digest and labels[name, o] == labels[name, digest] for o in siblings)
+    }
+    for name, digest in clashing:
+        labels[name, digest] += f" #{digest[:8]}"
+    return {run.run_id: labels[family[run.run_id], run.config_digest] for run in runs}
 
 
-def _distinction(own: Mapping[str, str], siblings: Sequence[Mapping[str, str]]) -> str:
+def _differing(siblings: Sequence[Mapping[str, str]]) -> set[str]:
+    """The settings in which configurations differ."""
+    keys = {key for setting in siblings for key in setting}
+    return {key for key in keys if len({s.get(key) for s in siblings}) > 1}
+
+
+def _distinction(own: Mapping[str, str], keys: set[str]) -> str:
     """What tells a configuration from its siblings, in few words: `noise=Dropout`, `blocks=6 lr=0.01`.
 
     Where another class is chosen its name says enough: the options of two classes are not compared. What is
     not set at all in this configuration is not mentioned.
     """
-    keys = {key for setting in siblings for key in setting}
-    differing = sorted(key for key in keys if len({s.get(key) for s in siblings}) > 1)
+    differing = sorted(keys)
     chosen = [key.removesuffix(".class_path") for key in differing if key.endswith(".class_path")]
     words = []
     for key in differing:
