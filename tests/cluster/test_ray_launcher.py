@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 pytestmark = pytest.mark.cluster
 pytest.importorskip("ray", reason="no Ray: pip install 'integrand[ray]', or make test-cluster")
@@ -247,6 +248,71 @@ def test_what_cannot_work_is_one_line(ray_cluster, tmp_path, changed, options, s
     )
     assert done.returncode == 2, done.stderr
     assert says in done.stderr.splitlines()[-1]
+
+
+def test_a_suite_of_fits_on_two_nodes(ray_cluster, tmp_path, wait_until):
+    """A cell's worker is killed in mid-training; its run goes on, and finished cells are skipped."""
+    suite = {
+        "name": "spread",
+        "experiments": ["experiment/digits/neural_ode.yaml"],
+        "overrides": {
+            "data.train_limit": 512,  # 8 steps of 64 an epoch
+            "model.channels": 4,
+            "trainer.log_every_n_steps": 1,
+            "trainer.max_epochs": 12,
+        },
+        "seeds": [0, 1],
+    }
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(suite))
+    command = [
+        sys.executable,
+        "-m",
+        "integrand",
+        "suite",
+        "run",
+        "s.yaml",
+        "--launcher",
+        "ray",
+        "--gpus",
+        "0",
+    ]
+    environment = ray_cluster.environment | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+
+    def run():
+        return subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    folder = tmp_path / "integrand-runs/suites/spread"
+    watching = run()
+    wait_until(lambda: any("epoch 1/" in p.read_text() for p in folder.glob("*.log")), ray_cluster.words, 240)
+    (log, *_) = [p for p in folder.glob("*.log") if "epoch 1/" in p.read_text()]
+    cell = next(
+        p for p in psutil.process_iter(["cmdline"])
+        if log.stem in (p.info["cmdline"] or []) and "fit" in p.info["cmdline"]
+    )  # fmt: skip
+    cell.parent().kill()
+    out, _ = watching.communicate(timeout=400)
+    assert watching.returncode == 0, out
+    assert "its worker or node was lost" in out
+    from mlflow import MlflowClient
+
+    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    found = client.search_runs([client.get_experiment_by_name("spread").experiment_id])
+    cells = {r.data.tags["run_key"]: r for r in found if "run_key" in r.data.tags}
+    assert len(cells) == len([r for r in found if "role" not in r.data.tags]) == 2
+    assert {r.info.status for r in cells.values()} == {"FINISHED"}
+    assert cells[log.stem].data.tags["resumed"] == "1"
+    for r in cells.values():
+        steps = [p.step for p in client.get_metric_history(r.info.run_id, "train/loss_step")]
+        assert steps == list(range(12 * 8))
+    out, _ = run().communicate(timeout=200)
+    assert "2 cells, 2 finished, 0 to run" in out
 
 
 def test_a_lost_node(ray_cluster, tmp_path, wait_until):

@@ -27,12 +27,12 @@ class Place:
         self.slurm = slurm
         self.environment = slurm.environment | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
 
-    def submit(self, text, **options):
+    def submit(self, text, name="out", **options):
         words = "\n".join(f"#SBATCH --{k.replace('_', '-')}={v}" for k, v in options.items())
-        script = self.folder / "job.sbatch"
+        script = self.folder / f"{name}.sbatch"
         script.write_text(f"#!/bin/bash\n{words}\n{textwrap.dedent(text)}")
         done = subprocess.run(
-            ["sbatch", "--parsable", "--requeue", "--open-mode=append", "--output=out", str(script)],
+            ["sbatch", "--parsable", "--requeue", "--open-mode=append", f"--output={name}", str(script)],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -52,8 +52,8 @@ class Place:
             text=True,
         )
 
-    def out(self):
-        out = self.folder / "out"
+    def out(self, name="out"):
+        out = self.folder / name
         return out.read_text() if out.exists() else ""
 
     def state(self, job):
@@ -133,22 +133,23 @@ def test_a_job_that_would_wait_for_ever_is_refused(place, slurm, wait_until):
         "trainer.devices": 1,
         "trainer.num_nodes": 2,
     }
-    unknown = place.submit(f"srun {fit(1, **ddp)}", nodes=2, ntasks_per_node=1, time=5)
-    wait_until(lambda: place.state(unknown) == "FAILED", place.out)
-    assert "first node, n1, has no address" in place.out()
-    assert "export MASTER_ADDR" in place.out()
-    (place.folder / "out").unlink()
-    without_srun = place.submit(fit(1, **ddp), nodes=2, ntasks=2, ntasks_per_node=1, time=5)
-    wait_until(lambda: place.state(without_srun) == "FAILED", place.out)
-    assert "start it with srun" in place.out()
-    (place.folder / "out").unlink()
-    wrong = place.submit(
-        f"export MASTER_ADDR=127.0.0.1\nsrun {fit(1, **ddp | {'trainer.num_nodes': 3})}",
-        nodes=2, ntasks_per_node=1, time=5,
-    )  # fmt: skip
-    wait_until(lambda: place.state(wrong) == "FAILED", place.out)
-    assert "num_nodes" in place.out()
-    assert "Traceback" not in place.out()
+    address = "export MASTER_ADDR=127.0.0.1"
+    cases = {
+        "unknown": (f"srun {fit(1, **ddp)}", ("first node, n1, has no address", "export MASTER_ADDR")),
+        "alone": (f"{address}\n{fit(1, **ddp)}", ("start it with srun",)),
+        "other": (f"{address}\nsrun {fit(1, **ddp | {'trainer.num_nodes': 3})}", ("Set `num_nodes=2`",)),
+    }
+    jobs = {
+        name: place.submit(script, name, nodes=2, ntasks=2, ntasks_per_node=1, time=5)
+        for name, (script, _) in cases.items()
+    }
+    for name, (_, says) in cases.items():
+        wait_until(
+            lambda name=name: place.state(jobs[name]) == "FAILED", lambda name=name: place.out(name), 240
+        )
+        out = place.out(name)
+        assert all(words in out for words in says), out
+        assert "Traceback" not in out
 
 
 def test_a_suite_of_fits_on_slurm(place, slurm, wait_until):

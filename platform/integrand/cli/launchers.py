@@ -116,3 +116,13 @@ def make_launcher(args: Any, folder: Path, most: int, leave: bool) -> tuple[Laun
     jobs = args.jobs or resources.default_jobs(len(resources.devices()), resources.cores())
     jobs = int(min(jobs, most))
     return LocalLauncher(jobs, args.retries), jobs
+
+
+def store_note(engine: str) -> str:
+    """A remark on a store that several machines cannot share; empty where they can."""
+    from ..tracking.uris import redact, resolve_uri, sqlite_path
+
+    uri = resolve_uri()
+    if engine == "local" or sqlite_path(uri) is None:
+        return ""
+    return f"{redact(uri)} is for one machine; cells on several need a tracking server (MLFLOW_TRACKING_URI)"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TrackingError, UsageError
-from .launchers import add_run_options, check_options, make_launcher
+from .launchers import add_run_options, check_options, make_launcher, store_note
 from .parser import Parser
 from .suite_tables import counts, make_console, print_note, print_reasons, state_table
 
@@ -121,6 +121,7 @@ def _run(argv: list[str]) -> int:
 
     suite, console = spec.name, make_console()
     launcher, jobs = make_launcher(args, Journal.of(suite).folder.absolute(), len(cells), leave=True)
+    print_note(console, store_note(args.launcher))
     try:
         result = run_suite(
             suite,

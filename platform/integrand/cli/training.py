@@ -100,15 +100,11 @@ class IntegrandCLI(LightningCLI):
         """
         try:
             super().instantiate_classes()
-        except (ValueError, RuntimeError) as error:
+        except ValueError as error:
             # jsonargparse wraps a constructor's error once per alternative it tried
             cause: BaseException = error
             while not isinstance(cause, IntegrandError) and cause.__cause__ is not None:
                 cause = cause.__cause__
-            # Lightning's way to say that devices and nodes are not those of the job
-            message, _, hint = str(cause).partition(" HINT: ")
-            if hint and "SLURM" in message:
-                raise UsageError(message, hint) from error
             raise cause from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
@@ -258,6 +254,10 @@ def _run(command: str, argv: list[str]) -> int:
     except BaseException as error:
         code = exit_code(error)
         if code is None:
+            # Lightning's way to say that devices and nodes are not those of the job
+            message, _, hint = str(error).partition(" HINT: ")
+            if hint and "SLURM" in message:
+                raise UsageError(message, hint.strip()) from error
             raise
         if code == SAVED_CODE and (problem := slurm.requeue()):
             log.warning("SLURM does not queue the job again: %s", problem)
