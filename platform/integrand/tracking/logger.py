@@ -80,8 +80,7 @@ class MLflowTracker(Logger):
         exit_seconds: float = 30.0,
     ) -> None:
         super().__init__()
-        # a job of SLURM that is queued again goes on with its own run, unless a key says otherwise
-        job = "" if run_key or run_id else slurm.job_key()
+        job = "" if run_key or run_id else slurm.job_key()  # queued again, it goes on with its own run
         own = {names.SUITE: suite, names.RUN_KEY: run_key or job, names.PARENT_RUN: parent_run_id or ""}
         self._request = RunRequest(
             experiment=experiment,
