@@ -114,6 +114,7 @@ class DiffusionModel(GenerativeModule):
         self.times = times or usual_times(self.process)
         self.sampling = sampling or Sampling()
         self.label_dropout = label_dropout
+        self.sampling.check(self.denoiser(), self.process, self.grid)
         self.dequantise = dequantise
         exact = torch.Size(self.shape).numel() <= EXACT_UP_TO
         self.likelihood = likelihood or Likelihood(

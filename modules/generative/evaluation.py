@@ -33,6 +33,13 @@ class Evaluation(ABC):
     in_validation: bool = True
     """Whether samples are scored in validation too, not in the test alone."""
 
+    def check(self) -> None:  # noqa: B027  # most evaluations need nothing
+        """Before a fit or test: raise where something is missing that cannot be had.
+
+        Raises:
+            UsageError: Something has to be installed.
+        """
+
     def prepare(self, datamodule: Any) -> None:  # noqa: B027  # most evaluations need nothing
         """Before anything is compared: the data module of the run, None where there is none."""
 

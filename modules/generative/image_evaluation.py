@@ -18,7 +18,7 @@ from integrand.metrics import (
     kernel_distance,
     precision_recall,
 )
-from integrand.metrics.inception import SOURCE
+from integrand.metrics.inception import SOURCE, require_weights
 
 from .evaluation import Evaluation
 
@@ -50,6 +50,11 @@ class ImageEvaluation(Evaluation):
         self._inception: InceptionFeatures | None = None
         self._data: Any = None
         self._extractor: Extractor | None = None
+
+    def check(self) -> None:
+        """See `Evaluation.check`: hours of training should not end for want of the weights of FID."""
+        if self.fid:
+            require_weights()
 
     def prepare(self, datamodule: Any) -> None:
         """Train or load the classifier of this data set.

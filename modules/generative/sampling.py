@@ -5,9 +5,12 @@ from __future__ import annotations
 from integrand.diffusion import (
     EDM,
     VE,
+    BudgetError,
     DataConstraint,
+    Denoising,
     DPMSolverPPMultistep,
     EDMGrid,
+    GuidanceError,
     KarrasGrid,
     Process,
     Sampler,
@@ -49,6 +52,40 @@ class Sampling:
     def budget(self) -> int | None:
         """The budget that the sampler is given: none where it chooses its evaluations itself."""
         return None if self.sampler.evaluations(self.sampler.minimum_steps) is None else self.nfe
+
+    def check(self, denoiser: Denoising, process: Process, grid: TimeGrid) -> None:
+        """Refuse what does not fit a model, before anything is trained or sampled.
+
+        Args:
+            denoiser: The model.
+            process: Its process.
+            grid: The grid that is taken where the settings name none.
+
+        Raises:
+            IncompatibleError: The sampler does not apply to process or parametrisation.
+            GuidanceError: The model knows no classes, or never saw them withheld.
+            BudgetError: nfe is below the sampler's minimum.
+        """
+        self.sampler.check(denoiser, process)
+        guided = self.guidance not in (None, 1)
+        if self.guidance is not None and not denoiser.conditional:
+            raise GuidanceError(
+                f"guidance {self.guidance:g} was asked for, but the model is unconditional",
+                "leave it out, or train with --model.conditional true",
+            )
+        if guided and getattr(denoiser, "null", None) is None:
+            raise GuidanceError(
+                "the model was trained without withheld classes", "train with model.label_dropout above 0"
+            )
+        if self.budget is None:
+            return
+        least = (2 if guided else 1) * self.sampler.minimum_nfe((self.grid or grid).to_zero)
+        if self.budget < least:
+            raise BudgetError(
+                f"{self.sampler.describe()}{' with guidance' if guided else ''} needs at least NFE {least}, "
+                f"not {self.budget}",
+                f"set nfe to {least} or more",
+            )
 
     def describe(self) -> str:
         """Such as `dpm-solver++ 2M`, with the guidance where there is one."""

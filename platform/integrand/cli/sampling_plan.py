@@ -128,7 +128,7 @@ def plan(loaded: Loaded, args: argparse.Namespace, sampler: str | None, nfe: int
 
 
 def _diffusion(loaded: Loaded, args: argparse.Namespace, sampler: str | None, nfe: int | None) -> Any:
-    from integrand.diffusion import BudgetError, Clip
+    from integrand.diffusion import Clip
     from integrand.modules.generative.sampling import Sampling
 
     own = loaded.model.sampling
@@ -137,19 +137,9 @@ def _diffusion(loaded: Loaded, args: argparse.Namespace, sampler: str | None, nf
     guidance = own.guidance if args.guidance is None else args.guidance
     constraint = own.constraint if args.clip is None else Clip(args.clip)
     made = Sampling(chosen, grid, nfe or own.nfe, guidance, constraint)
-    chosen.check(loaded.model.denoiser(), loaded.model.process)
-    if made.budget is None:
-        if nfe is not None:
-            chosen.steps_for(nfe, grid.to_zero)  # raises: it chooses its evaluations itself
-    else:
-        per_call = 1 if guidance in (None, 1) else 2
-        least = per_call * chosen.minimum_nfe(grid.to_zero)
-        if made.budget < least:
-            guided = " with guidance" if per_call > 1 else ""
-            raise BudgetError(
-                f"{chosen.describe()}{guided} needs at least NFE {least}, not {made.budget}",
-                f"set --nfe to {least} or more",
-            )
+    made.check(loaded.model.denoiser(), loaded.model.process, grid)
+    if made.budget is None and nfe is not None:
+        chosen.steps_for(nfe, grid.to_zero)  # raises: it chooses its evaluations itself
     return made
 
 
