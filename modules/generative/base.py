@@ -165,6 +165,12 @@ class GenerativeModule(FamilyModule):
         """Dtype of the weights, in which samples are made."""
         return next((p.dtype for p in self.trained.parameters()), torch.float32)
 
+    def setup(self, stage: str) -> None:
+        """Refuse an evaluation that cannot be made before anything is trained."""
+        super().setup(stage)
+        if self.evaluation is not None:
+            self.evaluation.check()
+
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Let the average follow after each step."""
         super().optimizer_step(*args, **kwargs)
