@@ -24,6 +24,7 @@ clean_up() {
         [ $status = 0 ] || "${stack[@]}" logs --tail 40 || true
         "${stack[@]}" down --volumes --remove-orphans >/dev/null 2>&1 || true
     fi
+    docker ps --all --quiet --filter "volume=$name" | xargs -r docker rm --force >/dev/null || true
     docker volume rm --force "$name" >/dev/null || true
     rm -rf "$folder"
     [ $status = 0 ] || echo "docker-check FAILED" >&2
