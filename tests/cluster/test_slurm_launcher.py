@@ -145,9 +145,10 @@ def test_a_lost_node(here, slurm, wait_until):
     job = held.job.split()[-1]
     node = next(j.node for j in slurm_queue.jobs() if j.id == job)
     slurm.lose(node)
-    for name in ("slurmstepd", "integrand.suites.slurm_task", str(here / "m")):  # in this order none tells
-        for process in processes_of(slurm, name):
-            process.kill()
+    (program,) = processes_of(slurm, "integrand.suites.slurm_task")
+    # in this order none of them can tell SLURM; the first is slurmstepd, whose environment cannot be read
+    for process in [program.parent(), program, *processes_of(slurm, str(here / "m"))]:
+        process.kill()
     try:
         wait_until(lambda: slurm.now(job), slurm.words, 150)
         thread.join(120)
