@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from typing import Any, ClassVar
 
@@ -50,6 +51,8 @@ class FamilyModule(pl.LightningModule):
     """Whether two evaluations in training mode may differ; with noise the network's own attribute says so."""
     reversible: ClassVar[bool] = False
     """Whether inputs are recomputed from outputs in the backward pass."""
+    skips_parameters: ClassVar[bool] = False
+    """Whether a training batch may leave out parts of the network; DDP then has to look for them."""
     needs_grad_at_eval: ClassVar[bool] = False
     """Whether evaluation differentiates (energies, scores, divergences): inference mode is then off."""
     monitor: ClassVar[str] = "val/loss"
@@ -90,6 +93,16 @@ class FamilyModule(pl.LightningModule):
         Returns:
             The loss, a 0-d tensor.
         """
+
+    def on_fit_start(self) -> None:
+        """Give each process random numbers of its own.
+
+        Lightning seeds them all alike, for equal weights; they would then draw the same noise for different
+        data. The first keeps the numbers that a single process has.
+        """
+        if self.global_rank > 0:
+            key = f"process {self.global_rank}:{torch.initial_seed()}"
+            torch.manual_seed(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One training batch; see `step`."""

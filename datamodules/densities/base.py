@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import SequentialSampler
 
 from integrand.errors import UsageError
 from integrand.spec import DataSpec
@@ -21,6 +22,7 @@ from integrand.spec import DataSpec
 from ..card import DataCard
 from ..images.loading import generator, identity
 from ..loader import EpochLoader
+from ..sharding import even_batch_size, sharded
 from .stream import EpochOrder, Points, PointStream, points
 
 
@@ -115,7 +117,7 @@ class DensityDataModule(L.LightningDataModule):
         return EpochLoader(
             data,
             batch_size=self.batch_size,
-            sampler=EpochOrder(data),
+            sampler=sharded(EpochOrder(data), self, repeat=True),
             collate_fn=identity,
             generator=generator("loader", seed, 0),
         )
@@ -138,9 +140,11 @@ class DensityDataModule(L.LightningDataModule):
         return torch.from_numpy(drawn).to(torch.float32)
 
     def _fixed(self, split: str, size: int) -> EpochLoader:
+        data = PointStream(self.draw, f"{self.card.name}:{split}", 0, size, fixed=True)
         return EpochLoader(
-            PointStream(self.draw, f"{self.card.name}:{split}", 0, size, fixed=True),
-            batch_size=self.eval_batch_size,
+            data,
+            batch_size=even_batch_size(size, self.eval_batch_size, self),
+            sampler=sharded(SequentialSampler(data), self, repeat=False),
             collate_fn=identity,
             generator=generator("loader", 0, 0),
         )

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import SequentialSampler
 
 from integrand.errors import SpecError, UsageError
 from integrand.spec import DataSpec
@@ -23,6 +24,7 @@ from ..acquire.fetch import ensure
 from ..acquire.lookup import Place, load
 from ..card import DataCard
 from ..loader import EpochLoader
+from ..sharding import even_batch_size, sharded
 from .augment import Augmentation
 from .loading import EpochShuffle, ImageSet, generator, identity
 from .split import stratified
@@ -155,7 +157,7 @@ class ImageDataModule(L.LightningDataModule):
         return EpochLoader(
             data,
             batch_size=self.batch_size,
-            sampler=EpochShuffle(data, seed),
+            sampler=sharded(EpochShuffle(data, seed), self, repeat=True),
             num_workers=0,
             collate_fn=identity,
             drop_last=self.drop_last,
@@ -207,9 +209,11 @@ class ImageDataModule(L.LightningDataModule):
 
     def _in_order(self, split: str) -> EpochLoader:
         # a generator of its own keeps the loader from drawing from torch's global one
+        data = self._set(split, (), 0)
         return EpochLoader(
-            self._set(split, (), 0),
-            batch_size=self.eval_batch_size,
+            data,
+            batch_size=even_batch_size(len(data), self.eval_batch_size, self),
+            sampler=sharded(SequentialSampler(data), self, repeat=False),
             num_workers=0,
             collate_fn=identity,
             generator=generator("loader", 0, 0),

@@ -160,6 +160,7 @@ class FractalNet(ImageClassifier):
     equation = "f_1 = conv, f_{C+1} = mean(f_C ∘ f_C, conv)"
     reference = "Larsson et al. 2017, FractalNet: Ultra-Deep Neural Networks without Residuals"
     stochastic = True
+    skips_parameters = True
 
     def __init__(
         self,

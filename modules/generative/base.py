@@ -23,6 +23,7 @@ from .averaging import averaged
 from .backbones import Backbone, TimeNet, default_backbone
 from .evaluation import Evaluation, PointEvaluation
 from .noise import noise_rows, seed_of
+from .together import interleaved, made_together
 
 
 @dataclass
@@ -275,7 +276,7 @@ class GenerativeModule(FamilyModule):
         if self.evaluation is not None and (stage == "test" or self.evaluation.in_validation):
             self.evaluation.prepare(getattr(self.trainer, "datamodule", None))
             reference, other = self.evaluation.split(data)
-            made = self.sample(len(reference), self.evaluation.seed)
+            made = self._samples(len(reference), self.evaluation.seed)
             samples, thorough = made.x, stage == "test"
             scores = self.evaluation.compare(samples, reference, thorough)
             floor = self.evaluation.compare(other, reference, thorough)
@@ -286,13 +287,15 @@ class GenerativeModule(FamilyModule):
             # every process has computed the same
             self.log(f"{stage}/{name}", value, rank_zero_only=True)
 
+    def _samples(self, n: int, seed: int) -> Samples:
+        """The first n samples of a set, the work shared by all processes."""
+        if self.trainer.world_size == 1:
+            return self.sample(n, seed)
+        return made_together(n, lambda start, number: self.sample(number, seed, start))
+
     def _gathered(self, x: Tensor) -> Tensor:
         """The rows of every process in the order of the data set, which was dealt out row by row."""
-        if self.trainer.world_size == 1:
-            return x
-        rows = self.all_gather(x)
-        assert isinstance(rows, Tensor)
-        return rows.transpose(0, 1).flatten(0, 1)
+        return x if self.trainer.world_size == 1 else interleaved(x)
 
     # ------------------------------------------------------------------ sampling
 
@@ -339,7 +342,8 @@ class GenerativeModule(FamilyModule):
                 stats.append(account)
         finally:
             self.trained.train(mode)
-        x = torch.cat(parts) if parts else torch.empty(0, *self.shape, device=self.device)
+        none = torch.empty(0, *self.shape, device=self.device, dtype=self.sample_dtype)
+        x = torch.cat(parts) if parts else none
         samples = Samples(x, stats)
         bad = int(samples.failed.sum())
         if bad and not keep_failed:

@@ -201,6 +201,19 @@ def test_a_class_and_guidance(at, tmp_path):
     assert torch.load(tmp_path / "ddim-nfe2-seed0.pt", weights_only=True)["labels"].tolist() == [10] * 4
 
 
+def test_a_fit_without_validation_is_sampled_by_its_last_weights(at, tmp_path):
+    small = ["--data", "TwoMoons", "--data.train_size", "256", *TINY[6:], "--trainer.limit_val_batches", "0"]
+    assert main(["fit", "--model", "FlowMatching", *small, "--trainer.logger.run_name", "unseen"]) == 0
+    run = named(at, "unseen")
+    assert not any(name.endswith("best.ckpt") for name in artifacts(run))
+    assert main(["sample", "--run", "unseen", "--n", "3", "--out", str(tmp_path)]) == 0
+    (child,) = children(at, run)
+    assert child.data.params["checkpoint"] == "last.ckpt"
+    client = MlflowClient(f"sqlite:///{at}/mlflow.db")
+    for one in (run, child):
+        client.delete_run(one.info.run_id)  # other tests count the runs
+
+
 def test_a_flow_is_sampled_by_ode_solvers(at, tmp_path):
     options = ["sample", "--run", "flow", "--n", "9", "--out", str(tmp_path)]
     assert main([*options, "--sampler", "rk4", "--nfe", "10"]) == 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import TrackingError, UsageError
 from . import sampler_names
 from .loading import model_and_data, run_of
 from .suggest import did_you_mean
@@ -78,7 +78,11 @@ def load(args: argparse.Namespace) -> Loaded:
     if args.run:
         from .recorded import recorded_run
 
-        found = recorded_run(args.run, "best")
+        try:
+            found = recorded_run(args.run, "best")
+        except TrackingError:
+            # a fit that was never validated has no best checkpoint
+            found = recorded_run(args.run, "last")
         checkpoint, run_id = found.checkpoint, found.run_id
     else:
         checkpoint = Path(args.ckpt)

@@ -74,3 +74,12 @@ def gathered(trainer: Trainer, values: list[float]) -> list[list[float]]:
     # Lightning's own all_gather is the differentiable one, which PyTorch has deprecated
     torch.distributed.all_gather(rows, tensor)
     return [[float(x) for x in row.tolist()] for row in rows]
+
+
+def gathered_objects(trainer: Trainer, value: Any) -> list[Any]:
+    """`value` of every process, by rank; every process must call this."""
+    if trainer.world_size == 1:
+        return [value]
+    values: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(values, value)
+    return values

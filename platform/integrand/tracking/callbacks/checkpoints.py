@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from .. import names
-from .base import TrackingCallback, spec_dict, tracker_of
+from .base import TrackingCallback, gathered_objects, spec_dict, tracker_of
 from .best_final import monitor_of
 from .budget import ends_in_mid_epoch
+
+log = logging.getLogger(__name__)
 
 
 class _RunCheckpoint(ModelCheckpoint):
@@ -120,8 +123,9 @@ class LastCheckpoint(_RunCheckpoint):
 class CheckpointContents(TrackingCallback):
     """Puts configuration, data spec, run id and random state into every checkpoint.
 
-    The random state makes a resumed fit equal to an uninterrupted one if it resumes from `last.ckpt`, the
-    end of an epoch. Everything is of plain types, so that `torch.load(weights_only=True)` reads it.
+    The random state, of every process, makes a resumed fit equal to an uninterrupted one if it resumes from
+    `last.ckpt`, the end of an epoch, on as many processes. Everything is of plain types, so that
+    `torch.load(weights_only=True)` reads it.
     """
 
     def __init__(self) -> None:
@@ -133,20 +137,33 @@ class CheckpointContents(TrackingCallback):
     ) -> None:
         """Add `checkpoint["integrand"]`."""
         spec = getattr(pl_module, "spec", None)
+        states = gathered_objects(trainer, random_state(trainer))
         checkpoint[names.CHECKPOINT_KEY] = {
             "config": self.tracker.config_text if self.tracker else "",
             "spec": spec_dict(spec),
             "run_id": (self.tracker.run_id if self.tracker else None) or "",
             "family": str(getattr(pl_module, "family", "")),
-            "rng": random_state(trainer),
+            "rng": states[0],
+            # of the other processes, by rank; empty where there is one
+            "rng_others": states[1:],
         }
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Remember the random state of a fit that is resumed."""
-        if trainer.state.fn == "fit":
-            self._rng = checkpoint.get(names.CHECKPOINT_KEY, {}).get("rng")
+        if trainer.state.fn != "fit":
+            return
+        own = checkpoint.get(names.CHECKPOINT_KEY, {})
+        states = [own.get("rng"), *own.get("rng_others", [])]
+        if len(states) == trainer.world_size:
+            self._rng = states[trainer.global_rank]
+        elif trainer.is_global_zero:
+            log.warning(
+                "this fit began on %d processes and goes on on %d: noise is drawn anew from here",
+                len(states),
+                trainer.world_size,
+            )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put it back at the place of the epoch at which it was taken, and draw the order of the data anew.
@@ -154,8 +171,7 @@ class CheckpointContents(TrackingCallback):
         Lightning makes the iterator of a resumed epoch before this hook, from another random state.
         """
         state, self._rng = self._rng, None
-        if state is None or trainer.world_size > 1:
-            # the state is the first process's; restoring it on all would give them equal noise
+        if state is None:
             return
         restore_random_state(state)
         fetcher = getattr(trainer.fit_loop, "_data_fetcher", None)
