@@ -92,9 +92,9 @@ def even_batch_size(size: int, batch_size: int, module: L.LightningDataModule) -
             f"{size} samples to evaluate cannot be shared by {count} processes",
             "evaluate on fewer: --trainer.devices 1",
         )
-    return next(b for b in range(batch_size, most + batch_size + 1) if _batches(fewest, b) == _batches(most, b))
+    sizes = range(batch_size, most + batch_size + 1)
+    return next(b for b in sizes if _batches(fewest, b) == _batches(most, b))
 
 
 def _batches(rows: int, batch_size: int) -> int:
     return -(-rows // batch_size)
-

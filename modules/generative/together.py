@@ -1,4 +1,4 @@
-"""Data and samples over all processes: gathered rows, and a set of samples that every process makes a part of."""
+"""Data and samples over all processes: gathered rows, and a set of which every process makes a part."""
 
 from __future__ import annotations
 

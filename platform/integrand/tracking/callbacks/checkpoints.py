@@ -92,7 +92,9 @@ class BestCheckpoint(_RunCheckpoint):
 class LastCheckpoint(_RunCheckpoint):
     """Keeps `last.ckpt`, written at the end of every epoch: the state from which a fit is resumed.
 
-    Lightning's `save_last` writes only when the best checkpoint changes, so it may lie many epochs back.
+    Lightning's `save_last` writes only when the best checkpoint changes, so it may lie many epochs back. It
+    also logs the values of an epoch after its checkpoint is written: a process killed between the two would
+    go on from an epoch whose values nobody has. So the file takes its name when they have been logged.
 
     Args:
         every_n_epochs: Write after so many epochs.
@@ -108,16 +110,53 @@ class LastCheckpoint(_RunCheckpoint):
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
+        self._unnamed: Path | None = None
+        """Where the checkpoint of the last epoch is to be, while it has another name."""
+        self._completed = 0
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save, unless a budget ends the fit in mid-epoch: one resumes from whole epochs only."""
         if not ends_in_mid_epoch(trainer):
             super().on_train_epoch_end(trainer, pl_module)
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The values of the epoch before have been logged."""
+        self.settle(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Likewise, after the last epoch."""
+        self.settle(trainer)
+        super().on_train_end(trainer, pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Likewise, if it came between two epochs; if it came before, the checkpoint before stays."""
+        super().on_exception(trainer, pl_module, exception)
+        self.settle(trainer)
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        self._completed = trainer.fit_loop.epoch_progress.current.completed
+        self._unnamed = Path(filepath)
+        super()._save_checkpoint(trainer, str(_unnamed(self._unnamed)))
+        self._last_checkpoint_saved = filepath
+
+    def settle(self, trainer: Trainer) -> None:
+        """Give the newest checkpoint its name, or take it away if the values of its epoch were not logged."""
+        target, self._unnamed = self._unnamed, None
+        if target is None or not trainer.is_global_zero or not (source := _unnamed(target)).exists():
+            return
+        if trainer.fit_loop.epoch_progress.current.completed > self._completed:
+            source.replace(target)
+        else:
+            source.unlink()
+
     @property
     def state_key(self) -> str:
         """One per run."""
         return "LastCheckpoint"
+
+
+def _unnamed(path: Path) -> Path:
+    return path.with_suffix(".unlogged")
 
 
 class CheckpointContents(TrackingCallback):
@@ -180,13 +219,17 @@ class CheckpointContents(TrackingCallback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Send the checkpoints to an artifact store that is not a local folder."""
-        self._upload()
+        self._upload(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Likewise, so that a run that failed can be resumed elsewhere."""
-        self._upload()
+        self._upload(trainer)
 
-    def _upload(self) -> None:
+    def _upload(self, trainer: Trainer) -> None:
+        # Lightning puts callbacks that save checkpoints behind all others
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, LastCheckpoint):
+                callback.settle(trainer)
         tracker = self.tracker
         session = tracker.session if tracker else None
         if tracker is None or session is None or session.artifact_dir is not None:
