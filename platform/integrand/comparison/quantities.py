@@ -20,7 +20,8 @@ DEFAULT_METRICS = ("final/test_acc", "best/val_acc", "final/test_w2", "final/tes
 
 _SMALLER = {
     "loss", "error", "err", "nll", "bpd", "mse", "rmse", "mae", "perplexity", "distance", "mmd",
-    "wasserstein", "w2", "mmd2", "straightness", "kl", "fid", "nfe", "vjps", "seconds", "time", "bytes", "rejected",
+    "wasserstein", "w2", "mmd2", "straightness", "kl", "fid", "nfe", "vjps", "seconds", "time", "bytes",
+    "rejected",
 }  # fmt: skip
 _LARGER = {
     "acc",
