@@ -1,6 +1,6 @@
 """Gradients of two DDP processes against one process at the same global batch, for every family and mode.
 
-All cases of a test go through one pair of processes (`gradients.py`): importing torch twice costs more than they do.
+All cases go through one pair of processes (`gradients.py`): importing torch twice costs more than they do.
 """
 
 import json
@@ -46,17 +46,9 @@ def wrong(case, found):
     return "; ".join(problems)
 
 
-def check(cases, results):
+@pytest.mark.slow
+def test_every_family_in_every_gradient_mode(cases, compared):
+    results = compared(list(cases.CASES))
     problems = {name: wrong(cases.CASES[name], found) for name, found in results.items()}
     problems = {name: text for name, text in problems.items() if text}
     assert not problems, "\n".join(f"{name}: {text}" for name, text in problems.items())
-
-
-@pytest.mark.slow
-def test_every_family_and_every_gradient_mode_once(cases, compared):
-    check(cases, compared([*cases.FAMILIES, *cases.GRADIENT_MODES]))
-
-
-@pytest.mark.cluster
-def test_every_family_in_every_gradient_mode(cases, compared):
-    check(cases, compared(sorted(set(cases.EVERY_MODE) - set(cases.GRADIENT_MODES))))

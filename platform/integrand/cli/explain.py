@@ -59,6 +59,16 @@ def explain(message: str, options: Iterable[str], command: str) -> UsageError:
     return _explain_value(text, path, remedy)
 
 
+def misconfigured(error: Exception, command: str) -> UsageError:
+    """What Lightning refuses, in one line; too many devices are the usual case."""
+    text = " ".join(str(error).split())
+    if re.search(r"machine only has|supported gpu backend|accelerator can not run|requires a GPU", text):
+        return UsageError(
+            text, "integrand doctor lists the devices; ask for fewer, or for --trainer.accelerator cpu"
+        )
+    return UsageError(text, f"integrand {command} --help lists the options")
+
+
 def _explain_value(text: str, path: str, remedy: str) -> UsageError:
     """The deepest complaint about the value at `path`."""
     inner = _UNKNOWN.search(text)

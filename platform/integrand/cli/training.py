@@ -24,8 +24,9 @@ from ..errors import IntegrandError, UsageError
 from ..spec import DataSpec
 from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_code, slurm
 from ..tracking.exits import SAVED_CODE
-from . import arguments, configs
-from .explain import explain
+from ..tracking.lost import LostProcessError, is_lost
+from . import arguments, configs, strategies
+from .explain import explain, misconfigured
 from .predictions import to_csv
 from .progress import progress_callbacks
 from .recorded import config_of_checkpoint, recorded_run
@@ -124,7 +125,13 @@ class IntegrandCLI(LightningCLI):
         self.trainer_defaults["callbacks"] = [*tracking, *progress]
         # without a bar among ours Lightning would add its own
         kwargs["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in progress)
-        return super().instantiate_trainer(**kwargs)
+        kwargs["strategy"] = strategies.strategy(self._get(self.config_init, "trainer").strategy)
+        try:
+            built = super().instantiate_trainer(**kwargs)
+        except ValueError as error:
+            raise misconfigured(error, str(self.subcommand)) from error
+        strategies.check(built, self.model)
+        return built
 
     def predict(self, **kwargs: Any) -> None:
         """Predict the test split and leave `predictions.csv` in the run, or here if there is no tracker."""
@@ -243,9 +250,7 @@ def _run(command: str, argv: list[str]) -> int:
     except IntegrandError:
         raise
     except MisconfigurationException as error:
-        raise UsageError(
-            " ".join(str(error).split()), f"integrand {command} --help lists the options"
-        ) from error
+        raise misconfigured(error, command) from error
     except torch.OutOfMemoryError as error:
         raise IntegrandError(
             "the device ran out of memory",
@@ -253,6 +258,8 @@ def _run(command: str, argv: list[str]) -> int:
         ) from error
     except BaseException as error:
         code = exit_code(error)
+        if is_lost(error):
+            raise LostProcessError from error
         if code is None:
             # Lightning's way to say that devices and nodes are not those of the job
             message, _, hint = str(error).partition(" HINT: ")

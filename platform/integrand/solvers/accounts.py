@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from integrand.errors import SpecError
 
 from .errors import MaxNFEError, SolverError, SolverOptionError
+from .processes import collectives, refuse_collectives, refuse_replicas
 from .solution import SolveStats
 
 
@@ -30,6 +31,8 @@ class CountedField:
         device_type: Device type of the state.
         watch: Keep the last evaluation for error messages, and count vector-Jacobian products one by one as
             they happen; for solvers whose steps are made elsewhere.
+        uneven: Whether the number of evaluations follows from the data, so that processes that train
+            together may need different numbers; a field that talks to other processes is then refused.
     """
 
     def __init__(
@@ -41,13 +44,16 @@ class CountedField:
         autocast: bool = False,
         device_type: str = "cpu",
         watch: bool = False,
+        uneven: bool = False,
     ) -> None:
+        refuse_replicas(field)
         self.field = field
         self.stats = stats
         self.limit = math.inf if max_nfe is None else max_nfe
         self.in_backward = False
         self.last: tuple[Tensor, Tensor, Tensor] | None = None
         self._watch = watch
+        self._uneven = uneven
         self._special = True
         self._remembered: Tensor | None = None
         self._device_type = device_type
@@ -81,7 +87,12 @@ class CountedField:
         if self.stats.nfe_forward >= self.limit:
             raise self._exhausted("forward solve", t, self.stats.nfe_forward)
         self.stats.nfe_forward += 1
+        begun = collectives() if self._uneven else 0
         f: Tensor = self.field(t, y)
+        if self._uneven:
+            # the first evaluation tells: all processes make it
+            refuse_collectives(begun, self.stats.solver)
+            self._uneven = False
         if f.shape != y.shape or f.dtype != y.dtype or f is y:
             f = self._conform(f, y)
         else:

@@ -122,6 +122,7 @@ class TorchDiffEq(ODESolver):
             autocast=self.autocast,
             device_type=problem.y0.device.type,
             watch=True,
+            uneven=self._info.adaptive,
         )
         steps = StepRecord(adaptive=self._info.adaptive)
         with problem.context(), typed_failures(self.describe(), counted):

@@ -15,7 +15,8 @@ import psutil
 
 from integrand.tracking import process
 
-from .launcher import Outcome, Task, describe_exit, last_error
+from ..tracking.exits import describe_exit
+from .launcher import Outcome, Task, last_error
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 30.0

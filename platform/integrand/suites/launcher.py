@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,23 +96,6 @@ class Launcher(Protocol):
             The outcome of every task that was started, in the order in which they ended. Fewer outcomes than
             tasks, or an interrupted one, mean that the user stopped the launcher.
         """
-
-
-def died_of_signal(returncode: int) -> int | None:
-    """The signal that ended a process, by its own hand (-n) or by a handler's exit code (128 + n)."""
-    number = -returncode if returncode < 0 else returncode - 128
-    return number if 0 < number < signal.NSIG else None
-
-
-def describe_exit(returncode: int) -> str:
-    """`exit code 1`, or `killed by SIGKILL`."""
-    number = died_of_signal(returncode)
-    if number is None:
-        return f"exit code {returncode}"
-    try:
-        return f"ended by {signal.Signals(number).name}"
-    except ValueError:
-        return f"ended by signal {number}"
 
 
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import IO
 
+from ..tracking.exits import describe_exit
 from .attempts import NO_RETRY
-from .launcher import Observer, Outcome, Task, describe_exit, last_error
+from .launcher import Observer, Outcome, Task, last_error
 from .resources import cores, devices, slot_environment
 from .stopping import StopRequest
 

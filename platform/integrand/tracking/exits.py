@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 
 from ..errors import IntegrandError
@@ -53,3 +54,20 @@ def exit_code(exception: BaseException) -> int | None:
             # by name, so that this module needs no Lightning
             return SIGTERM_CODE if type(exception).__name__ == "SIGTERMException" else 0
     return None
+
+
+def died_of_signal(returncode: int) -> int | None:
+    """The signal that ended a process, by its own hand (-n) or by a handler's exit code (128 + n)."""
+    number = -returncode if returncode < 0 else returncode - 128
+    return number if 0 < number < signal.NSIG else None
+
+
+def describe_exit(returncode: int) -> str:
+    """`exit code 1`, or `killed by SIGKILL`."""
+    number = died_of_signal(returncode)
+    if number is None:
+        return f"exit code {returncode}"
+    try:
+        return f"ended by {signal.Signals(number).name}"
+    except ValueError:
+        return f"ended by signal {number}"

@@ -95,7 +95,9 @@ class SDIRK3(ODESolver):
         if problem.trivial:
             return problem.still(stats)
         check_size(problem.y0)
-        counted = CountedField(field, stats, max_nfe=self.max_nfe, device_type=problem.y0.device.type)
+        # iterations follow from the data even where steps do not
+        device = problem.y0.device.type
+        counted = CountedField(field, stats, max_nfe=self.max_nfe, device_type=device, uneven=True)
         steps = _Steps(self, counted, problem)
         with problem.context():
             ys = self._run(steps, counted, problem)

@@ -150,6 +150,7 @@ class RungeKutta(ODESolver):
             max_nfe=self.max_nfe,
             autocast=self.autocast,
             device_type=problem.y0.device.type,
+            uneven=self.is_adaptive,
         )
         integrator = self._integrator(counted, problem)
         with problem.context():

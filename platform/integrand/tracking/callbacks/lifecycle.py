@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from .. import folders, names
 from ..exits import SAVED_CODE, Pruned, exit_code
 from ..logger import SIGNAL_SECONDS, MLflowTracker
+from ..lost import LostProcessError, is_lost
 from ..notes import run_note
 from .base import TrackingCallback, say_stopped, spec_dict, stage_name, tracker_of
 
@@ -195,6 +196,9 @@ class Lifecycle(TrackingCallback):
         }
         if not interrupted:
             tracker.log_text(text, names.TRACEBACK)
+            if is_lost(exception):
+                lost = LostProcessError()
+                record.error = {"type": type(lost).__name__, "message": lost.message}
             for rank, found in _words_left(record.run_id):
                 # the first process only sees that the connection was closed; this is why
                 tracker.log_text(found, f"error/traceback-rank-{rank}.txt")
