@@ -15,6 +15,8 @@ from integrand.errors import SpecError
 from integrand.solvers import SolveStats
 from integrand.spec import DataSpec
 
+from .means import weigh_exactly
+
 
 class FamilyModule(pl.LightningModule):
     """A family of networks read as differential equations, ready to train.
@@ -93,6 +95,12 @@ class FamilyModule(pl.LightningModule):
         Returns:
             The loss, a 0-d tensor.
         """
+
+    def log(self, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        """Log a value; see `LightningModule.log`. Means over several processes are exact."""
+        super().log(name, value, *args, **kwargs)
+        if self._trainer is not None and self._trainer.world_size > 1:
+            weigh_exactly(self._trainer)
 
     def on_fit_start(self) -> None:
         """Give each process random numbers of its own.

@@ -1,0 +1,148 @@
+"""Fits of two processes through the real program, and what MLflow then holds."""
+
+import contextlib
+import signal
+import time
+
+import psutil
+import pytest
+
+DIGITS = ["--data", "Digits", "--data.train_limit", "256"]
+"""With augmentation, which is drawn by image and epoch, so that it is the same however many share the work."""
+TWO = ["--trainer.strategy", "ddp", "--trainer.devices", "2"]
+
+
+def fit(*arguments):
+    return ["fit", "--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", *arguments]
+
+
+def series(program, run, name):
+    return [
+        (p.step, p.value)
+        for p in sorted(program.client.get_metric_history(run.info.run_id, name), key=lambda p: p.step)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        (["--model", "ResNet", "--model.channels", "4", *DIGITS], ["train/loss", "val/loss", "val/acc"]),
+        (
+            ["--model", "FlowMatching", "--data", "TwoMoons", "--data.train_size", "512"],
+            ["val/loss", "val/sliced_w2", "val/mmd2", "val/straightness"],
+        ),
+    ],
+    ids=["resnet", "flow-matching"],
+)
+def test_two_processes_train_as_one_does_with_twice_the_batch(program, model, names):
+    found = {}
+    for experiment, size, more in (("one", 64, []), ("two", 32, TWO)):
+        done = program(
+            *fit(*model, "--data.batch_size", str(size), "--trainer.max_epochs", "2", *more),
+            *("--trainer.logger.experiment", experiment),
+        )
+        assert done.returncode == 0, done.stderr
+        (found[experiment],) = program.runs(experiment)
+        assert found[experiment].info.status == "FINISHED"
+    one, two = found["one"], found["two"]
+    if "ResNet" in model:
+        for name in names:
+            pairs = list(zip(series(program, one, name), series(program, two, name), strict=True))
+            assert len(pairs) == 2
+            for (step, expected), (other, value) in pairs:
+                assert step == other
+                # float32 sums in another order, grown over 8 steps of training
+                assert value == pytest.approx(expected, rel=1e-3), name
+        # every process evaluates as often as the one did, and both are counted
+        total = "solver/nfe_forward_total"
+        assert two.data.metrics[total] == 2 * one.data.metrics[total] > 0
+    else:
+        # the noise of training is drawn by each process for itself: close in law, not in value
+        for name in names:
+            assert two.data.metrics[name] == pytest.approx(one.data.metrics[name], rel=0.5, abs=0.2), name
+
+
+@pytest.mark.slow
+def test_scores_of_samples_are_those_of_one_process(program):
+    """The same weights, tested by one process and by two: samples follow from seed and index alone."""
+    small = [
+        "--model",
+        "FlowMatching",
+        "--data",
+        "TwoMoons",
+        "--data.train_size",
+        "512",
+        "--data.test_size",
+        "501",
+    ]
+    assert (
+        program(*fit(*small, "--trainer.max_epochs", "1", "--trainer.logger.experiment", "made")).returncode
+        == 0
+    )
+    (run,) = program.runs("made")
+    checkpoint = program.artifacts(run) / "checkpoints" / "last.ckpt"
+    scores = []
+    for more in ([], TWO):
+        name = f"tested-{len(scores)}"
+        done = program(
+            *("test", "--ckpt_path", checkpoint, "--trainer.accelerator", "cpu", *more),
+            *("--trainer.logger.experiment", name),
+        )
+        assert done.returncode == 0, done.stderr
+        (tested,) = program.runs(name)
+        scores.append({k: v for k, v in tested.data.metrics.items() if k.startswith("test/")})
+    one, two = scores
+    assert set(one) == set(two)
+    # its noise and times are drawn by batch, and batches are other ones: the same in law
+    assert two["test/loss"] == pytest.approx(one["test/loss"], rel=0.1)
+    for name in ("test/sliced_w2", "test/w2", "test/mmd2", "test/nll", "test/straightness"):
+        # the mean of two unequal shares' means would be off by 1/501 of the spread
+        assert two[name] == pytest.approx(one[name], rel=1e-4, abs=1e-6), name
+
+
+@pytest.mark.slow
+def test_a_net_that_leaves_out_parts_trains_by_plain_ddp(program):
+    done = program(
+        *fit("--model", "FractalNet", "--model.channels", "4", *DIGITS, "--trainer.max_epochs", "1", *TWO)
+    )
+    assert done.returncode == 0, done.stderr
+    assert program.only_run().info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_a_lost_process_ends_the_run_failed(program):
+    process = program.start(*fit("--model", "ResNet", *DIGITS, "--trainer.max_epochs", "100000", *TWO))
+    deadline = time.monotonic() + 120
+    while not any(program.folder.glob("**/last.ckpt")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    (child,) = [c for c in psutil.Process(process.pid).children(recursive=True) if "fit" in c.cmdline()]
+    child.send_signal(signal.SIGKILL)  # as the kernel does when memory runs out
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "integrand: error: another process of this fit was lost" in errors
+    assert "integrand fit --resume" in errors
+    run = program.only_run()
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error_type"] == "LostProcessError"
+    with contextlib.suppress(psutil.NoSuchProcess):
+        assert child.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_as_if_nothing_had_happened(program):
+    """Stochastic depth draws on each process, and its state of both is in the checkpoint."""
+    noise = ["--model", "ResNet", "--model.channels", "4", "--model.noise", "StochasticDepth", *DIGITS, *TWO]
+    for experiment, epochs in (("whole", 4), ("parts", 2)):
+        done = program(
+            *fit(*noise, "--trainer.max_epochs", str(epochs), "--trainer.logger.experiment", experiment)
+        )
+        assert done.returncode == 0, done.stderr
+    (part,) = program.runs("parts")
+    done = program("fit", "--resume", part.info.run_id, "--trainer.max_epochs", "4")
+    assert done.returncode == 0, done.stderr
+    (whole,), (part,) = program.runs("whole"), program.runs("parts")
+    for name in ("train/loss", "train/loss_step", "val/loss"):
+        assert series(program, part, name) == series(program, whole, name), name
