@@ -6,6 +6,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from integrand.cli.main import main
@@ -54,6 +55,21 @@ INTEGRAND = str(Path(sysconfig.get_path("scripts")) / "integrand")
             "fit --model HeavyBallNeuralODE --model.gamma_init 2",
             "gamma_init must lie strictly between 0 and 1",
         ),
+        (
+            "fit --trainer.accelerator cpu --trainer.strategy dpp --trainer.devices 2",
+            "there is no strategy 'dpp', did you mean ddp?",
+        ),
+        ("fit --trainer.strategy dp", "there is no strategy 'dp', did you mean ddp?"),
+        ("fit --trainer.accelerator cpu --trainer.strategy fsdp", "requires a GPU"),
+        (
+            "fit --model ResNet --model.layout CIFARStages --trainer.accelerator cpu --trainer.strategy ddp "
+            "--trainer.devices 2 --trainer.sync_batchnorm true",
+            "PyTorch synchronises batch norm on GPUs only",
+        ),
+        (
+            "fit --trainer.accelerator cpu --trainer.strategy ddp --trainer.devices 2 --trainer.sync_batchnorm true",
+            "this model has no batch norm to synchronise",
+        ),
         ("fit --run x", "integrand fit takes no --run → use --resume ID"),
         ("test --resume x", "integrand test takes no --resume → use --run ID"),
         ("test --ckpt_path best", "--ckpt_path best means nothing in a new process"),
@@ -70,6 +86,13 @@ def test_one_line_with_a_remedy(arguments, expected, capsys, monkeypatch, tmp_pa
     assert "→" in line
     assert "usage:" not in captured.err
     assert not list(tmp_path.iterdir()), "nothing may be recorded for a command that was never understood"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_more_devices_than_there_are(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--trainer.accelerator", "gpu", "--trainer.devices", "4"]) == 2
+    assert "integrand doctor lists the devices" in capsys.readouterr().err
 
 
 def test_wrong_key_in_a_config_file(capsys, monkeypatch, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import yaml
 from integrand.datamodules.registry import builtin_cards
 from integrand.errors import UsageError
 from integrand.tracking import names
+from integrand.tracking.source import source_digest
 
 from .spec import PACKAGED, BudgetSpec, SuiteSpec, find_config
 
@@ -148,15 +148,7 @@ def code_digest() -> str:
     Families of other packages are not in it.
     """
     root = PACKAGED.parent
-    digest = hashlib.sha256()
-    files = [root / "cli" / "training.py", PACKAGED / "base.yaml"]
-    for folder, subfolders, found in os.walk(root, followlinks=True):
-        if Path(folder) == root:
-            subfolders[:] = [s for s in subfolders if s not in _BYSTANDERS]
-        files += [Path(folder) / name for name in found if name.endswith(".py")]
-    for file in sorted(f for f in files if f.is_file()):
-        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
+    return source_digest(root, _BYSTANDERS, [root / "cli" / "training.py", PACKAGED / "base.yaml"])
 
 
 def _digest(content: Mapping[str, Any]) -> str:

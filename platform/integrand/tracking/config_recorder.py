@@ -31,8 +31,7 @@ class ConfigRecorder(SaveConfigCallback):
         tracker = tracker_of(trainer)
         if tracker is None or tracker.session is None:
             return
-        dumped = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
-        config = reproducible(dumped)
+        config = self.reproducible()
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         tracker.config_text = text
         record = tracker.record
@@ -43,6 +42,10 @@ class ConfigRecorder(SaveConfigCallback):
             tracker.set_tags({names.CONFIG_DIGEST: record.config_digest})
         tracker.log_text(text, self._path(tracker.session.artifact_paths(names.CONFIG_DIR), stage))
         tracker.log_params(as_params(config))
+
+    def reproducible(self) -> dict[str, Any]:
+        """The resolved configuration, without what names this one run."""
+        return reproducible(yaml.safe_load(self.parser.dump(self.config, skip_none=False)))
 
     @staticmethod
     def _path(taken: set[str], stage: str) -> str:

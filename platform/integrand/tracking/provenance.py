@@ -100,7 +100,7 @@ def manifest(seed: int | None, device: torch.device) -> tuple[dict[str, Any], Co
         "project_dirty": project.dirty,
         "lock_digest": _digest(lock.read_bytes()) if lock else "",
         "environment_digest": _digest("\n".join(installed).encode()),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **versions()},
         "system": platform.platform(),
         "device": device_description(device),
         "seed": seed,
@@ -142,7 +142,8 @@ def determinism() -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of the libraries that decide what a run computes."""
     found = {}
     for name in _LIBRARIES:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lightning.pytorch.callbacks import Callback
 
+from .agreement import Agreement
 from .best_final import BestFinal
 from .budget import Budget
 from .checkpoints import BestCheckpoint, CheckpointContents, LastCheckpoint
@@ -20,6 +21,7 @@ from .solver_monitor import SolverMonitor
 from .step_recorder import StepRecorder
 
 __all__ = [
+    "Agreement",
     "BestCheckpoint",
     "BestFinal",
     "Budget",
@@ -53,6 +55,7 @@ def default_callbacks(*, checkpointing: bool = True) -> list[Callback]:
     lifecycle = Lifecycle()
     callbacks: list[Callback] = [
         lifecycle,
+        Agreement(),
         Provenance(),
         DatasetInput(),
         NonFiniteGuard(),
