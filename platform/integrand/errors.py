@@ -46,6 +46,10 @@ class TrackingError(IntegrandError):
     """The tracking store or its artifact directory cannot be used."""
 
 
+class FullDiskError(IntegrandError):
+    """There is no space left for what a run has to write."""
+
+
 class AlreadyRunning(IntegrandError):
     """Another process works on the same cell of a suite."""
 

@@ -20,10 +20,10 @@ import integrand.datamodules
 import integrand.modules
 from integrand.modules.base import FamilyModule
 
-from ..errors import IntegrandError, UsageError
+from ..errors import FullDiskError, IntegrandError, UsageError
 from ..spec import DataSpec
 from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_code, slurm
-from ..tracking.exits import SAVED_CODE
+from ..tracking.exits import FULL, SAVED_CODE
 from ..tracking.lost import LostProcessError, is_lost
 from . import arguments, configs, strategies
 from .explain import explain, misconfigured
@@ -257,6 +257,11 @@ def _run(command: str, argv: list[str]) -> int:
             "lower data.batch_size or model.channels, or use gradient: checkpoint",
         ) from error
     except BaseException as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise FullDiskError(
+                f"no space left on the disk of {error.filename2 or error.filename or 'the run'}",
+                "make room, then go on from the last checkpoint: integrand fit --resume RUN_ID",
+            ) from error
         code = exit_code(error)
         if is_lost(error):
             raise LostProcessError from error

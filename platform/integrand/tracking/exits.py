@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from collections.abc import Mapping
 
@@ -11,6 +12,10 @@ SIGINT_CODE = 130
 SIGTERM_CODE = 143
 SAVED_CODE = 138
 """After SIGUSR1: saved because its time is up (`callbacks.Preemption`)."""
+
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What `OSError.errno` says of a full disk or a used up quota."""
 
 
 class Pruned(SystemExit):

@@ -314,15 +314,15 @@ class MLflowTracker(Logger):
         if session is None or self.status:
             return
         self.status = status
-        self._append(session, operations.tags({names.STATUS: status_word(status, self.record.stopped)}))
-        self._append(session, operations.status(status))
-        directory = session.spool.directory
+        tags = {names.STATUS: status_word(status, self.record.stopped)}
+        for operation in (ending := [operations.tags(tags), operations.status(status)]):
+            self._append(session, operation)
         if not session.flush(self._exit_seconds if timeout is None else timeout):
             log.warning(
                 "tracking: the store has not taken all of run %s; `integrand sync` sends the rest from %s",
-                session.run_id,
-                directory,
+                *(session.run_id, session.spool.directory),
             )
+            session.conclude(ending)
         session.close()
         atexit.unregister(self._at_exit)
 

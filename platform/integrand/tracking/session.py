@@ -12,10 +12,11 @@ from typing import Any
 from ..errors import AlreadyRunning, TrackingError
 from . import folders, names
 from .delivery import Delivery
+from .exits import FULL
 from .process import beat, identity
 from .reaper import reap
 from .sender import Sender
-from .spool import Spool, SpoolReader
+from .spool import Operation, Spool, SpoolReader
 from .store import get_or_create_experiment, open_store
 from .uris import local_path, redact, resolve_uri
 
@@ -109,7 +110,28 @@ class Session:
     def flush(self, timeout: float) -> bool:
         """Wait until the store has everything; False if it has not after `timeout` seconds."""
         spool, sender = self._channel or self._open_channel()
-        return not spool.behind and sender.flush(spool.size, timeout)
+        if not sender.flush(spool.whole, timeout):
+            return False
+        if spool.behind:
+            # a full disk: what it did not take goes to the store from memory
+            return self._sent_directly(spool.take_unwritten())
+        return True
+
+    def conclude(self, operations: list[Operation]) -> None:
+        """Send the end of a run past what cannot be stored, where the disk of the artifacts is full."""
+        _, sender = self._channel or self._open_channel()
+        error = sender.last_error
+        if isinstance(error, OSError) and error.errno in FULL:
+            self._sent_directly(operations)
+
+    def _sent_directly(self, operations: list[Operation]) -> bool:
+        delivery = self._connect()
+        try:
+            delivery.send(operations)
+        except Exception as error:
+            log.warning("tracking: the end of run %s cannot be recorded (%s)", self.run_id, error)
+            return False
+        return True
 
     def close(self) -> None:
         """Stop the sender and close the spool; what has not been sent stays for `integrand sync`."""

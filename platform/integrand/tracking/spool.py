@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,27 @@ class Spool:
     def behind(self) -> bool:
         """Whether the disk has refused operations that are now only in memory."""
         return bool(self._unwritten)
+
+    @property
+    def whole(self) -> int:
+        """Bytes up to the end of the last operation that the disk has taken whole."""
+        return self.size - len(self._torn())
+
+    def take_unwritten(self) -> list[Operation]:
+        """The operations that are only in memory; from now on they are the caller's."""
+        torn = self._torn()
+        found = list(_operations(torn + b"".join(self._unwritten)))
+        os.ftruncate(self._fd, self.size - len(torn))
+        self.size -= len(torn)
+        self._unwritten = []
+        return found
+
+    def _torn(self) -> bytes:
+        """The beginning of an operation of which the disk took a part only."""
+        if not self._unwritten:
+            return b""
+        start = max(0, self.size - (1 << 20))
+        return os.pread(self._fd, self.size - start, start).rpartition(b"\n")[2]
 
     def new_file(self, name: str) -> Path:
         """A fresh path under `files/` for the content of an artifact called `name`."""
@@ -173,12 +195,14 @@ class SpoolReader:
     def mark_sent(self, offset: int) -> None:
         """Note that the store has everything before `offset`."""
         self.offset = offset
-        fd = os.open(self._sent_path, os.O_WRONLY | os.O_CREAT, 0o644)
-        try:
-            # fixed width and one call: a reader never sees half a number
-            os.pwrite(fd, b"%0*d" % (_OFFSET_DIGITS, offset), 0)
-        finally:
-            os.close(fd)
+        # on a full disk the note is missing: a later process sends again, which doubles nothing
+        with suppress(OSError):
+            fd = os.open(self._sent_path, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                # fixed width and one call: a reader never sees half a number
+                os.pwrite(fd, b"%0*d" % (_OFFSET_DIGITS, offset), 0)
+            finally:
+                os.close(fd)
 
 
 def lock_of(directory: Path) -> FileLock:
