@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,18 @@ class Delivery:
         self._artifact_dir = artifact_dir
         self.refused: list[str] = []
 
-    def send(self, operations: list[Operation]) -> None:
+    def send(self, operations: list[Operation], go_on: Callable[[], bool] = lambda: True) -> bool:
         """Send in order; consecutive metric operations go together.
 
         An operation that the store refuses for good (an invalid name, a changed parameter) is noted in
         `refused` and skipped, so that it cannot hold up what follows.
+
+        Args:
+            operations: What to send.
+            go_on: Asked before every request.
+
+        Returns:
+            Whether all was sent; False if `go_on` said no.
 
         Raises:
             Exception: Whatever the client raised because the store cannot be reached now.
@@ -43,6 +51,8 @@ class Delivery:
         batch: list[Operation] = []
         size = 0
         for operation in operations:
+            if not go_on():
+                return False
             if operation.get("op") == "metrics":
                 count = len(operation["v"])
                 if batch and size + count > MAX_METRICS:
@@ -55,6 +65,7 @@ class Delivery:
             batch, size = [], 0
             self._guarded(operation)
         self._send_metrics(batch)
+        return True
 
     def _send_metrics(self, operations: list[Operation]) -> None:
         if not operations:
@@ -121,7 +132,10 @@ class Delivery:
                     raise
 
     def _do_name(self, operation: Operation) -> None:
-        self._client.update_run(self._run_id, name=operation["v"])
+        from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
+
+        # not update_run: it reads the status and writes it back, and a run that ended in between goes on for ever
+        self._client.set_tag(self._run_id, MLFLOW_RUN_NAME, operation["v"])
 
     def _do_status(self, operation: Operation) -> None:
         if operation["v"] == "RUNNING":

@@ -44,6 +44,8 @@ class Sender:
         self._changed = threading.Condition()
         self._wanted = False
         self._closing = False
+        self._over = False
+        self._at_end: Callable[[], None] | None = None
         self._failures = 0
         self.last_error: BaseException | None = None
         self._delivery: Delivery | None = None
@@ -74,12 +76,26 @@ class Sender:
                 self._changed.wait(min(left, 0.5))
         return True
 
-    def close(self) -> None:
-        """Let the thread end after the batch in hand; it is not waited for longer than a moment."""
+    def close(self, at_end: Callable[[], None] | None = None) -> None:
+        """Let the thread end after the request in hand, which is waited for no longer than a moment.
+
+        Args:
+            at_end: Called once nothing more can reach the store, by the thread if it takes its time.
+        """
         with self._changed:
             self._closing = True
+            self._at_end = at_end
             self._changed.notify_all()
         self._thread.join(timeout=1.0)
+
+    def go_on(self) -> bool:
+        """Take a `close` back, if its request is still under way; False if the thread has ended."""
+        with self._changed:
+            if not self._over:
+                self._closing, self._at_end = False, None
+                return True
+        self._thread.join()
+        return False
 
     def _run(self) -> None:
         if self._before is not None:
@@ -93,6 +109,8 @@ class Sender:
                 self._give_sign()
             except Exception as error:
                 self._failed(error)
+        if self._at_end is not None:
+            self._at_end()
 
     def _give_sign(self) -> None:
         if self._beat is not None and time.monotonic() - self._last_beat >= BEAT_SECONDS:
@@ -108,7 +126,8 @@ class Sender:
             if not self._closing and not self._wanted:
                 self._changed.wait(self._pause())
             self._wanted = False
-            return not self._closing
+            self._over = self._closing
+            return not self._over
 
     def _pause(self) -> float:
         if not self._failures:
@@ -124,7 +143,8 @@ class Sender:
                 return
             if self._delivery is None:
                 self._delivery = self._connect()
-            self._delivery.send(operations)
+            if not self._delivery.send(operations, lambda: not self._closing):
+                return
             if self._failures:
                 log.warning("tracking: the store answers again; what was kept is being sent")
                 self._failures, self.last_error = 0, None

@@ -74,6 +74,7 @@ class Session:
         self.artifact_dir = local_path(run.info.artifact_uri)
         self._flush_every = request.flush_every
         self._channel: tuple[Spool, Sender] | None = None
+        self._closed = False
         try:
             self._check_artifact_dir()
             self._open_channel()
@@ -100,16 +101,16 @@ class Session:
     @property
     def spool(self) -> Spool:
         """The spool; opened again after `close`."""
-        return (self._channel or self._open_channel())[0]
+        return self._opened()[0]
 
     @property
     def sender(self) -> Sender:
         """The sending thread; started again after `close`."""
-        return (self._channel or self._open_channel())[1]
+        return self._opened()[1]
 
     def flush(self, timeout: float) -> bool:
         """Wait until the store has everything; False if it has not after `timeout` seconds."""
-        spool, sender = self._channel or self._open_channel()
+        spool, sender = self._opened()
         if not sender.flush(spool.whole, timeout):
             return False
         if spool.behind:
@@ -119,7 +120,7 @@ class Session:
 
     def conclude(self, operations: list[Operation]) -> None:
         """Send the end of a run past what cannot be stored, where the disk of the artifacts is full."""
-        _, sender = self._channel or self._open_channel()
+        _, sender = self._opened()
         error = sender.last_error
         if isinstance(error, OSError) and error.errno in FULL:
             self._sent_directly(operations)
@@ -134,12 +135,15 @@ class Session:
         return True
 
     def close(self) -> None:
-        """Stop the sender and close the spool; what has not been sent stays for `integrand sync`."""
-        if self._channel is not None:
+        """Stop the sender and close the spool; what has not been sent stays for `integrand sync`.
+
+        The spool stays locked while a request is under way that the store may answer later: what another
+        process sends meanwhile could be overtaken by it.
+        """
+        if self._channel is not None and not self._closed:
             spool, sender = self._channel
-            sender.close()
-            spool.close()
-            self._channel = None
+            self._closed = True
+            sender.close(spool.close)
 
     def artifact_paths(self, folder: str) -> set[str]:
         """Paths of the artifacts that a continued run already has in `folder`."""
@@ -225,12 +229,20 @@ class Session:
             "artifact_dir": str(self.artifact_dir) if self.artifact_dir else None,
         }
 
+    def _opened(self) -> tuple[Spool, Sender]:
+        if self._channel is not None and not self._closed:
+            return self._channel
+        return self._open_channel()
+
     def _open_channel(self) -> tuple[Spool, Sender]:
+        if self._channel is not None and self._channel[1].go_on():
+            self._closed = False
+            return self._channel
         spool = Spool(folders.spool_dir(self.run_id), self._meta())
         sender = Sender(
             SpoolReader(spool.directory), self._connect, self._flush_every, self._reap, self._beat
         )
-        self._channel = (spool, sender)
+        self._channel, self._closed = (spool, sender), False
         return self._channel
 
     def _connect(self) -> Delivery:
