@@ -6,7 +6,6 @@ import hashlib
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-import lightning.pytorch as pl
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor
@@ -16,9 +15,10 @@ from integrand.solvers import SolveStats
 from integrand.spec import DataSpec
 
 from .means import weigh_exactly
+from .sharded import Shardable
 
 
-class FamilyModule(pl.LightningModule):
+class FamilyModule(Shardable):
     """A family of networks read as differential equations, ready to train.
 
     Subclasses with a non-empty `family` are registered: they get a short name on the command line, a row in

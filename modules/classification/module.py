@@ -20,6 +20,7 @@ from .dynamics import Dynamics
 from .layout import DynamicsMaker, Layout, SharedLayout
 from .net import check_images
 from .noise import Noise
+from .stages import stages_of
 
 _STAGES = ("train", "val", "test")
 
@@ -121,6 +122,16 @@ class ImageClassifier(FamilyModule):
                 )
                 loss = loss + term
         return loss
+
+    def shards(self) -> list[nn.Module]:
+        """The whole network, and each block by itself where a pass evaluates every one of them once."""
+        blocks: list[nn.Module] = []
+        # noise may skip a block on one process alone, and a penalty reads weights outside of a forward pass
+        if self.noise is None and type(self).penalty is ImageClassifier.penalty:
+            for stage in stages_of(self.net.dynamics):
+                if stage.composition in ("linear", "stages") and not stage.repeats:
+                    blocks += stage.residuals()
+        return [*blocks, self.net]
 
     def penalty(self) -> dict[str, Tensor]:
         """Extra terms of the training loss by name, weights included; called once after each training batch.

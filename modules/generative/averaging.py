@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim.swa_utils import AveragedModel
 
 from integrand.errors import UsageError
@@ -35,4 +36,6 @@ def averaged(net: nn.Module, decay: float) -> AveragedModel:
 @torch.no_grad()
 def _follow(decay: float, averages: list[Tensor], weights: list[Tensor], number: Tensor | int) -> None:
     n = int(number)
-    torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + n) / (10 + n)))
+    # of split weights each process averages its own share
+    own, new = ([t.to_local() if isinstance(t, DTensor) else t for t in ts] for ts in (averages, weights))
+    torch._foreach_lerp_(own, new, 1 - min(decay, (1 + n) / (10 + n)))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from torch import Tensor
+from torch import Tensor, nn
 
 from integrand.errors import SpecError, UsageError
 from integrand.solvers import SolveStats
@@ -165,6 +165,11 @@ class GenerativeModule(FamilyModule):
     def sample_dtype(self) -> torch.dtype:
         """Dtype of the weights, in which samples are made."""
         return next((p.dtype for p in self.trained.parameters()), torch.float32)
+
+    def shards(self) -> list[nn.Module]:
+        """The network and its average, each with its blocks by themselves."""
+        nets = [self.net] if self.average is None else [self.net, cast(TimeNet, self.average.module)]
+        return [part for net in nets for part in (*net.blocks_once(), net)]
 
     def setup(self, stage: str) -> None:
         """Refuse an evaluation that cannot be made before anything is trained."""

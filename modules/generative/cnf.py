@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from integrand.diffusion import ExactTrace, Trace
 from integrand.errors import UsageError
@@ -58,6 +58,14 @@ class MaximumLikelihoodFlow(FlowModule):
         self.train_solver: ODESolver = Dopri5() if train_solver is None else train_solver
         self.kinetic, self.jacobian, self.b = kinetic, jacobian, b
         self._terms: dict[str, Tensor] = {}
+
+    def shards(self) -> list[nn.Module]:
+        """None.
+
+        Raises:
+            UsageError: Always: the loss solves for the network's field outside of a forward pass.
+        """
+        raise self.unshardable("its loss is itself a solve, which would exchange weights at every evaluation")
 
     def objective(self, x: Tensor, y: Tensor | None, stage: str) -> dict[str, Tensor]:
         """Mean −log p of the batch in nats per dimension as `loss`, with `nll` and `bpd`."""

@@ -7,7 +7,7 @@ from pathlib import Path as File
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from integrand.diffusion import Trace
 from integrand.errors import UsageError
@@ -74,6 +74,16 @@ class RectifiedFlow(FlowMatching):
                 ) from error
             if self.average is not None:
                 self.average.module.load_state_dict(weights)
+
+    def shards(self) -> list[nn.Module]:
+        """See `GenerativeModule.shards`.
+
+        Raises:
+            UsageError: There is a teacher, which would need a second network in one piece.
+        """
+        if self.teacher is not None:
+            raise self.unshardable("a teacher's network is needed in one piece")
+        return super().shards()
 
     def on_fit_start(self) -> None:
         """Let the teacher generate the pairs; its weights are read anew: a resumed fit has its own by now."""

@@ -60,7 +60,8 @@ INTEGRAND = str(Path(sysconfig.get_path("scripts")) / "integrand")
             "there is no strategy 'dpp', did you mean ddp?",
         ),
         ("fit --trainer.strategy dp", "there is no strategy 'dp', did you mean ddp?"),
-        ("fit --trainer.accelerator cpu --trainer.strategy fsdp", "requires a GPU"),
+        ("fit --trainer.strategy fsdp", "there is no strategy 'fsdp', did you mean fsdp2?"),
+        ("fit --trainer.accelerator cpu --trainer.strategy fsdp_cpu_offload", "requires a GPU"),
         (
             "fit --model ResNet --model.layout CIFARStages --trainer.accelerator cpu --trainer.strategy ddp "
             "--trainer.devices 2 --trainer.sync_batchnorm true",

@@ -57,6 +57,8 @@ def test_two_processes_train_as_one_does_with_twice_the_batch(program, model, na
         # every process evaluates as often as the one did, and both are counted
         total = "solver/nfe_forward_total"
         assert two.data.metrics[total] == 2 * one.data.metrics[total] > 0
+        pictures = [{p.name for p in program.artifacts(run).glob("figures/*")} for run in (one, two)]
+        assert pictures[0] == pictures[1] >= {"loss.png", "confusion_val.png"}
     else:
         # the noise of training is drawn by each process for itself: close in law, not in value
         for name in names:

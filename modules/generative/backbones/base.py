@@ -26,6 +26,10 @@ class TimeNet(nn.Module):
             Shape of x.
         """
 
+    def blocks_once(self) -> list[nn.Module]:
+        """Parts that an evaluation calls exactly once each, for `fsdp2` to gather one by one."""
+        return []
+
     def linearise(self, t: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """f(t, x) and its products with the Jacobian, (∂f/∂x) v_i, in one pass of forward mode.
 

@@ -76,6 +76,10 @@ class DiTNet(TimeNet):
         self.last = zeroed(nn.Linear(width, channels * patch * patch))
         self.register_buffer("_places", _places(rows, columns, width), persistent=False)
 
+    def blocks_once(self) -> list[nn.Module]:
+        """The transformer's blocks."""
+        return list(self.blocks)
+
     def forward(self, t: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Evaluate on images of shape (batch, channels, height, width), t from 0 to 1."""
         p, (rows, columns) = self.patch, self.grid

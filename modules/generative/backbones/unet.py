@@ -111,6 +111,10 @@ class UNetNet(TimeNet):
         self.norm = nn.GroupNorm(s.groups, width)
         self.last = zeroed(nn.Conv2d(width, channels, 3, padding=1))
 
+    def blocks_once(self) -> list[nn.Module]:
+        """The residual blocks and the attention."""
+        return [part for part in self.modules() if isinstance(part, ResidualBlock | Attention)]
+
     def forward(self, t: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Evaluate on images of shape (batch, channels, height, width), t from 0 to 1."""
         emb = F.silu(self.embedding(t, x, y))

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, StrategyRegistry
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from integrand.modules.sharded import NAME, Shardable
 
 from ..errors import UsageError
 from ..tracking.children import watch_children
 from .suggest import did_you_mean
 
-_GONE = {"dp": "ddp"}
+_GONE = {"dp": "ddp", "fsdp": NAME}
 """Names that older guides have, and what to take instead."""
 
 
@@ -35,7 +37,8 @@ def strategy(given: Any) -> Any:
             f"there is no strategy {given!r}{hint}",
             "docs/distributed.md says which to use; the usual one is ddp",
         )
-    return given
+    # Lightning checks some options against the object alone
+    return StrategyRegistry.get(given) if given == NAME else given
 
 
 def check(trainer: Trainer, model: LightningModule) -> None:
@@ -53,6 +56,8 @@ def check(trainer: Trainer, model: LightningModule) -> None:
     watch_children(trainer)
     if isinstance(trainer.strategy, DDPStrategy) and getattr(model, "skips_parameters", False):
         trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
+    if isinstance(trainer.strategy, ModelParallelStrategy) and isinstance(model, Shardable):
+        model.check_shardable()
     for name, module in model.named_modules():
         if isinstance(module, nn.DataParallel):
             raise UsageError(

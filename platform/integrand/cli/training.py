@@ -171,6 +171,8 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", ".*args parameter is intended to run from within Python.*")
     # torch's own deprecation, raised inside Lightning
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+    # FSDP2's hint for modules whose output is changed in place, which nothing here does
+    warnings.filterwarnings("ignore", ".*returned a view tensor. An in-place op on this view.*")
     # best and last are two checkpoint callbacks; the first is the best one
     warnings.filterwarnings("ignore", ".*configured with multiple `ModelCheckpoint` callbacks.*")
     # a test in a child run reads the parent's checkpoint on purpose

@@ -134,7 +134,7 @@ class Delivery:
     def _do_name(self, operation: Operation) -> None:
         from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
-        # not update_run, which reads the status and writes it back: a run ended in between would go on for ever
+        # not update_run: it reads the status and writes it back, over that of a run ended in between
         self._client.set_tag(self._run_id, MLFLOW_RUN_NAME, operation["v"])
 
     def _do_status(self, operation: Operation) -> None:

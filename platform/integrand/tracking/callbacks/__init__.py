@@ -19,6 +19,7 @@ from .provenance import Provenance
 from .record_writer import RecordWriter
 from .solver_monitor import SolverMonitor
 from .step_recorder import StepRecorder
+from .whole_weights import WholeWeights
 
 __all__ = [
     "Agreement",
@@ -39,6 +40,7 @@ __all__ = [
     "RecordWriter",
     "SolverMonitor",
     "StepRecorder",
+    "WholeWeights",
     "default_callbacks",
 ]
 
@@ -56,6 +58,7 @@ def default_callbacks(*, checkpointing: bool = True) -> list[Callback]:
     callbacks: list[Callback] = [
         lifecycle,
         Agreement(),
+        WholeWeights(),
         Provenance(),
         DatasetInput(),
         NonFiniteGuard(),

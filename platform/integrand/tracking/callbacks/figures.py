@@ -91,8 +91,9 @@ class Figures(TrackingCallback):
             classes = _num_classes(pl_module)
 
             def keep(module: Any, inputs: Any, output: Any) -> None:
-                fits = isinstance(output, Tensor) and output.ndim == 2 and output.shape[1] == classes
-                self._said = output if fits else None
+                # DDP calls the module around the whole step: what comes out of that is a loss
+                if isinstance(output, Tensor) and output.ndim == 2 and output.shape[1] == classes:
+                    self._said = output
 
             self._hook = pl_module.register_forward_hook(keep)
 
