@@ -66,8 +66,13 @@ docker run "${as_anyone[@]}" $image doctor >"$folder/doctor" || { cat "$folder/d
 say "quickstart: no network, an unknown user"
 docker run "${as_anyone[@]}" $image suite run quickstart --jobs "${JOBS:-2}"
 docker run "${as_anyone[@]}" $image compare --experiment quickstart >"$folder/compare"
-docker run "${as_anyone[@]}" --entrypoint cat $image compare/quickstart/table.md | tee "$folder/table"
-[ "$(grep -c ' | 3 | ' "$folder/table")" = 5 ] || fail "the table lacks runs"
+docker run "${as_anyone[@]}" --entrypoint cat $image compare/quickstart/table.csv >"$folder/table.csv"
+python3 - "$folder/table.csv" <<'PYTHON' || fail "the table lacks runs"
+import csv, sys
+rows = list(csv.DictReader(open(sys.argv[1], encoding="utf-8")))
+print(*(f"{row['group']}: n = {row['n']}, {row['metric']} {float(row['mean']):.3f}" for row in rows), sep="\n")
+sys.exit([row["n"] for row in rows] != ["3"] * 5)
+PYTHON
 
 say "stop: a signal reaches the training and its run ends KILLED"
 docker run --detach --name "$name-stop" "${as_anyone[@]:1}" $image fit --trainer.max_epochs 1000 \
