@@ -133,6 +133,56 @@ def test_a_lost_process_ends_the_run_failed(program):
         assert child.status() == psutil.STATUS_ZOMBIE
 
 
+FAILING = """
+from integrand.modules import ResNet
+
+class Failing(ResNet):
+    family = ""
+
+    def training_step(self, batch, batch_idx):
+        if self.trainer.global_rank == 1 and self.trainer.global_step == 2:
+            raise ValueError("made to fail")
+        return super().training_step(batch, batch_idx)
+"""
+
+
+@pytest.mark.slow
+def test_an_error_in_another_process_is_what_the_user_is_told(program):
+    """The first process itself sees a closed connection only."""
+    (program.folder / "failing.py").write_text(FAILING)
+    done = program(*fit("--model", "failing.Failing", *DIGITS, "--data.batch_size", "32", *TWO))
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(
+        "integrand: error: another process of this fit failed: process 1: ValueError: made to"
+    )
+    run = program.only_run()
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error_type"] == "ValueError"
+    assert run.data.tags["error"] == "made to fail (process 1)"
+    assert "made to fail" in (program.artifacts(run) / "error" / "traceback-rank-1.txt").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_whose_first_process_is_lost_is_ended_by_another(program):
+    """It alone writes to the run; what it had spooled is sent, and nothing stays RUNNING."""
+    process = program.start(*fit("--model", "ResNet", *DIGITS, "--trainer.max_epochs", "100000", *TWO))
+    deadline = time.monotonic() + 120
+    while not any(program.folder.glob("**/last.ckpt")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)  # ends when the other one has closed the pipes too
+    assert "integrand: error: another process of this fit was lost" in errors
+    run = program.only_run()
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error_type"] == "LostProcessError"
+    assert run.data.tags["status"] == "failed"
+    assert not list((program.folder / "integrand-runs" / "spool").glob("*/points.jsonl"))
+    assert series(program, run, "train/loss")
+
+
 @pytest.mark.slow
 def test_two_processes_go_on_as_if_nothing_had_happened(program):
     """Stochastic depth draws on each process, and its state of both is in the checkpoint."""

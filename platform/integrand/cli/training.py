@@ -24,7 +24,7 @@ from ..errors import FullDiskError, IntegrandError, UsageError
 from ..spec import DataSpec
 from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_code, slurm
 from ..tracking.exits import FULL, SAVED_CODE
-from ..tracking.lost import LostProcessError, is_lost
+from ..tracking.lost import is_lost, what_was_lost
 from . import arguments, configs, strategies
 from .explain import explain, misconfigured
 from .predictions import to_csv
@@ -266,7 +266,7 @@ def _run(command: str, argv: list[str]) -> int:
             ) from error
         code = exit_code(error)
         if is_lost(error):
-            raise LostProcessError from error
+            raise what_was_lost(error) from error
         if code is None:
             # Lightning's way to say that devices and nodes are not those of the job
             message, _, hint = str(error).partition(" HINT: ")

@@ -29,3 +29,14 @@ class LostProcessError(IntegrandError):
 def is_lost(error: BaseException) -> bool:
     """Whether an error is what is seen of another process that is gone, rather than a fault here."""
     return isinstance(error, RuntimeError) and bool(_SIGNS.search(str(error)))
+
+
+def what_was_lost(error: BaseException) -> LostProcessError:
+    """The error to end with after one that `is_lost`, with the reason where the other process left it."""
+    reasons = getattr(error, "__notes__", [])
+    if not reasons:
+        return LostProcessError()
+    return LostProcessError(
+        f"another process of this fit failed: {reasons[0]}",
+        "its traceback is above, and in the run as error/traceback-rank-N.txt",
+    )

@@ -26,7 +26,7 @@ class SyncResult:
         state: `sent`, `running` (its process lives and sends by itself), `refused` or `failed`.
         operations: How many operations were sent.
         detail: What went wrong, if anything.
-        killed: Whether the run was found dead and marked KILLED.
+        killed: Whether the run was found dead and given its end: KILLED, unless the caller chose another.
     """
 
     run_id: str
@@ -46,10 +46,20 @@ def sync(root: Path | None = None, *, client: Any = None) -> list[SyncResult]:
     root = root or folders.spool_root()
     if not root.is_dir():
         return []
-    return [_sync_one(folder, client) for folder in sorted(root.iterdir()) if folder.is_dir()]
+    return [sync_run(folder, client) for folder in sorted(root.iterdir()) if folder.is_dir()]
 
 
-def _sync_one(folder: Path, client: Any) -> SyncResult:
+def sync_run(
+    folder: Path, client: Any = None, epitaph: dict[str, str] = DIED, status: str = "KILLED"
+) -> SyncResult:
+    """Send one spool, and end its run if its process has died.
+
+    Args:
+        folder: The spool.
+        client: The client; None opens the spool's own store.
+        epitaph: Tags of a run whose process died.
+        status: Its final status.
+    """
     result = SyncResult(folder.name, "sent")
     lock = lock_of(folder)
     try:
@@ -72,7 +82,7 @@ def _sync_one(folder: Path, client: Any) -> SyncResult:
             result.operations += len(found)
         if client.get_run(meta["run_id"]).info.status == "RUNNING":
             # nobody holds the lock, so nobody is writing: the process died
-            delivery.send([operations.tags(DIED), operations.status("KILLED", _last_write(folder))])
+            delivery.send([operations.tags(epitaph), operations.status(status, _last_write(folder))])
             result.killed = True
         if delivery.refused:
             result.state, result.detail = "refused", "; ".join(delivery.refused[:3])

@@ -21,6 +21,7 @@ from ..exits import SAVED_CODE, Pruned, exit_code
 from ..logger import SIGNAL_SECONDS, MLflowTracker
 from ..lost import LostProcessError, is_lost
 from ..notes import run_note
+from ..orphans import end_orphan
 from .base import TrackingCallback, say_stopped, spec_dict, stage_name, tracker_of
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Lifecycle(TrackingCallback):
     def __init__(self) -> None:
         self._before: dict[int, _Handler] = {}
         self._trainer: Trainer | None = None
+        self._uri = ""
 
     # ------------------------------------------------------------------ beginning
 
@@ -62,7 +64,9 @@ class Lifecycle(TrackingCallback):
         if tracker is None:
             return
         if trainer.world_size > 1:
-            tracker.adopt(trainer.strategy.broadcast(tracker.identity()))
+            uri = tracker.session.uri if tracker.session is not None else ""
+            identity, self._uri = trainer.strategy.broadcast((tracker.identity(), uri))
+            tracker.adopt(identity)
         self._arm(trainer)
         tracker.reopen()
         if stage == "fit" and tracker.resumed:
@@ -186,8 +190,8 @@ class Lifecycle(TrackingCallback):
         interrupted = is_interrupt(exception)
         text = "".join(traceback.format_exception(exception))
         if tracker.session is None:
-            if not interrupted and tracker.run_id:
-                _leave_word(tracker.run_id, trainer.global_rank, text)
+            if tracker.run_id:
+                self._without_the_first(tracker.run_id, trainer.global_rank, exception, text)
             return
         record = tracker.record
         record.error = {
@@ -207,12 +211,22 @@ class Lifecycle(TrackingCallback):
                     "type": kind.rpartition(".")[2],
                     "message": f"{message or kind} (process {rank})",
                 }
+                exception.add_note(f"process {rank}: {kind.rpartition('.')[2]}: {message}")
         if isinstance(exception, Pruned):
             say_stopped(tracker, "pruner", str(exception))
         tracker.set_tags(
             {names.ERROR_TYPE: record.error["type"], names.ERROR_MESSAGE: record.error["message"]}
         )
         record.status = "KILLED" if interrupted else "FAILED"
+
+    def _without_the_first(self, run_id: str, rank: int, exception: BaseException, text: str) -> None:
+        """On another process: tell the first one what went wrong; end its run if it is gone itself."""
+        interrupted = is_interrupt(exception)
+        if not interrupted:
+            _leave_word(run_id, rank, text)
+        if self._uri and (interrupted or is_lost(exception)):
+            # launchers signal the others when one is lost
+            end_orphan(run_id, self._uri, wait=not interrupted)
 
 
 class FinalStatus(TrackingCallback):
