@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL
+from sqlalchemy import URL, create_engine, text
 
 if TYPE_CHECKING:
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
@@ -48,6 +48,7 @@ def serve(database: str) -> None:
     Args:
         database: SQLAlchemy URI of the database that holds runs and accounts.
     """
+    _check_encoding(database)
     accounts = _accounts(database)
     _set_account(accounts, "admin", _required("ADMIN_PASSWORD"), is_admin=True)
     _set_account(accounts, _required("TRAINER_USERNAME"), _required("TRAINER_PASSWORD"), is_admin=False)
@@ -75,12 +76,22 @@ def _database() -> str:
     return url.render_as_string(hide_password=False)
 
 
+def _check_encoding(database: str) -> None:
+    """Refuse a database that cannot hold every text: a run with one such tag would never get past it."""
+    engine = create_engine(database)
+    with engine.connect() as connection:
+        encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
+    engine.dispose()
+    if encoding != "UTF8":
+        sys.exit(f"The database holds {encoding}; make one with ENCODING 'UTF8' TEMPLATE template0.")
+
+
 def _write_auth_config(database: str) -> None:
     """Write the file that MLflow's basic-auth app reads; it holds the database's password, hence mode 600."""
     escaped = database.replace("%", "%%")  # the file is read with configparser's interpolation
     # The cache spares a password hash, 0.2 s of CPU, per request. Its price: with several workers a changed
     # password or a deleted account may be accepted for that long.
-    text = f"""[mlflow]
+    content = f"""[mlflow]
 default_permission = {os.environ.get("DEFAULT_PERMISSION", "READ")}
 database_uri = {escaped}
 admin_username = admin
@@ -89,7 +100,7 @@ auth_cache_ttl_seconds = 60
 """
     descriptor = os.open(CONFIG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+        file.write(content)
     os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(CONFIG)
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from importlib import util
 from pathlib import Path
 
@@ -50,7 +51,9 @@ class Postgres:
         self.folder.mkdir()
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres", "postgres")
-        self.ask("initdb", "-D", f"{self.folder}/data", "-U", "mlflow", "-A", "trust", "--no-sync")
+        self.ask(
+            "initdb", "-D", f"{self.folder}/data", "-U", "mlflow", "-A", "trust", "-E", "UTF8", "--no-sync"
+        )
         self.start()
 
     def start(self):
@@ -218,6 +221,37 @@ def test_what_cannot_be_reached_is_one_line_before_training(account, integrand, 
     assert "→" in line
     assert "Traceback" not in errors
     assert "epoch 1" not in out
+
+
+def test_an_experiment_of_somebody_else_may_be_read_but_not_written(account, integrand):
+    """The server's default permission is READ: the message says whose decision it is, and nothing is trained."""
+    client().create_experiment("of-the-admin")
+    create = urllib.request.Request(
+        f"{account.uri}/api/2.0/mlflow/users/create",
+        data=b'{"username": "alice", "password": "another long password"}',
+        headers={
+            "Content-Type": "application/json",
+            "Authorization": "Basic " + b64encode(f"admin:{PASSWORD}".encode()).decode(),
+        },
+    )
+    assert urllib.request.urlopen(create, timeout=30).status == 200
+    alice = {"MLFLOW_TRACKING_USERNAME": "alice", "MLFLOW_TRACKING_PASSWORD": "another long password"}
+    process = fit(
+        integrand, *("--trainer.max_epochs", "1", "--trainer.logger.experiment", "of-the-admin"), **alice
+    )
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    (line,) = [line for line in errors.splitlines() if line.startswith("integrand: error:")]
+    assert "of-the-admin" in line
+    assert "may not write" in line
+    assert "Traceback" not in errors
+    assert "epoch 1" not in out
+    assert not runs("of-the-admin")
+    # her own is hers
+    process = fit(
+        integrand, *("--trainer.max_epochs", "1", "--trainer.logger.experiment", "of-alice"), **alice
+    )
+    assert process.wait(240) == 0
 
 
 def test_database_down_for_ten_seconds(account, postgres, integrand, wait_until):

@@ -14,6 +14,7 @@ from . import folders, names
 from .delivery import Delivery
 from .exits import FULL
 from .process import beat, identity
+from .reach import forbidden
 from .reaper import reap
 from .sender import Sender
 from .spool import Operation, Spool, SpoolReader
@@ -169,6 +170,8 @@ class Session:
             tags = {**request.tags, **identity(), names.STATUS: "running"}
             run = self.client.create_run(experiment.experiment_id, tags=tags, run_name=name)
         except Exception as error:
+            if problem := forbidden(request.experiment, self.uri, error):
+                raise problem from error
             raise TrackingError(
                 f"the tracking store {redact(self.uri)} does not create a run ({error})",
                 "see `integrand doctor`",
@@ -197,8 +200,11 @@ class Session:
         # a prefix or `latest` is welcome here too
         run_id = find_run(which, self.uri, None, client=self.client).run_id
         mine = identity()
-        for key, value in {**request.tags, **mine, names.STATUS: "running"}.items():
-            self.client.set_tag(run_id, key, value)
+        try:
+            for key, value in {**request.tags, **mine, names.STATUS: "running"}.items():
+                self.client.set_tag(run_id, key, value)
+        except Exception as error:
+            raise forbidden(f"of run {run_id[:8]}", self.uri, error) or error from error
         self.client.update_run(run_id, status="RUNNING")
         run = self.client.get_run(run_id)
         if any(run.data.tags.get(key) != mine[key] for key in (names.PROCESS_HOST, names.PROCESS_ID)):
