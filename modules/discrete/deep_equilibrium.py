@@ -12,6 +12,7 @@ from integrand.errors import UsageError
 from integrand.solvers import Solution, SolveStats, Status
 from integrand.solvers.options import spell
 from integrand.solvers.problem import prepare
+from integrand.solvers.processes import collectives, refuse_collectives
 from integrand.spec import DataSpec
 
 from ..classification import Dynamics, ImageClassifier
@@ -74,7 +75,22 @@ class EquilibriumDynamics(Dynamics):
     def find(self, g: Map, z: Tensor, keep: bool = False) -> FixedPoint:
         """A fixed point of g by the chosen method, from z."""
         search = anderson if self.root_finder == "anderson" else broyden
-        return search(g, z, self.tol, self.max_iter, keep=keep)
+        return search(self._watched(g), z, self.tol, self.max_iter, keep=keep)
+
+    def _watched(self, g: Map) -> Map:
+        """g, whose first evaluation must not talk to other processes: searches are of unlike lengths."""
+        fresh = True
+
+        def watched(z: Tensor) -> Tensor:
+            nonlocal fresh
+            begun = collectives() if fresh else 0
+            value = g(z)
+            if fresh:
+                refuse_collectives(begun, self.describe(), fixed="")
+            fresh = False
+            return value
+
+        return watched
 
     def forward(self, h: Tensor, num_times: int = 2) -> Solution:
         """Search from the stem's output; with num_times above 2 every iterate. See `Dynamics.forward`."""

@@ -8,6 +8,8 @@ from torch import distributed as dist
 from torch import nn
 
 from integrand.errors import UsageError
+from integrand.modules.discrete.deep_equilibrium import EquilibriumDynamics
+from integrand.modules.discrete.equilibrium_blocks import ResidualBlock
 from integrand.solvers import SDIRK3, Dopri5, Euler, TorchDiffEq
 
 MEAN = torch.zeros(1)
@@ -36,6 +38,15 @@ def told(solver, field):
         return str(error)
 
 
+def searched(field):
+    """The same for the search of a deep equilibrium net."""
+    dynamics = EquilibriumDynamics(1, ResidualBlock(1, 0.5, lambda _: field), "anderson", 1e-4, 40)
+    try:
+        return f"{float(dynamics(torch.ones(2, 1, 2, 2)).ys[-1].detach().sum()):.4f}"
+    except UsageError as error:
+        return str(error)
+
+
 def main():
     dist.init_process_group("gloo", timeout=timedelta(seconds=60))
     solvers = {
@@ -48,6 +59,8 @@ def main():
     for name, solver in solvers.items():
         print(f"{name}: {told(solver, Talking())}")
         print(f"{name} alone: {told(solver, Quiet())}")
+    print("equilibrium:", searched(Talking()))
+    print("equilibrium alone:", searched(Quiet()))
     # as many evaluations on every process: this works
     print("euler:", told(Euler(num_steps=4), Talking()))
     dist.destroy_process_group()

@@ -18,6 +18,9 @@ def test_a_field_that_talks_to_other_processes_wants_fixed_steps(run_pair):
             assert "take fixed steps" in lines[name]
             float(lines[f"{name} alone"])
         float(lines["euler"])
+        assert "talks to the other processes" in lines["equilibrium"], text
+        assert "fixed steps" not in lines["equilibrium"]
+        float(lines["equilibrium alone"])
 
 
 @pytest.mark.parametrize("gradient", ["backprop", "adjoint"])

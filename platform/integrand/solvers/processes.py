@@ -19,12 +19,13 @@ def collectives() -> int:
     return sum(group._get_sequence_number_for_group() for group in groups)
 
 
-def refuse_collectives(before: int, solver: str) -> None:
+def refuse_collectives(before: int, solver: str, fixed: str = "take fixed steps (num_steps), or ") -> None:
     """Refuse a field that talks to other processes, where each takes as many evaluations as its data need.
 
     Args:
         before: What `collectives` said before an evaluation.
         solver: The solver, in a few words.
+        fixed: How to make equally many evaluations everywhere, if that can be had.
 
     Raises:
         SolverOptionError: The evaluation began a collective operation: with another number of steps on
@@ -34,9 +35,9 @@ def refuse_collectives(before: int, solver: str) -> None:
         return
     raise SolverOptionError(
         f"{solver}: an evaluation of the field talks to the other processes (as SyncBatchNorm, sharded"
-        " parameters or all_reduce do), but each process takes as many adaptive steps as its own data need,"
-        " and would wait for ever",
-        "take fixed steps (num_steps), or keep the field to itself: group norm instead of SyncBatchNorm",
+        " parameters or all_reduce do), but each process makes as many evaluations as its own data need, and"
+        " would wait for ever",
+        f"{fixed}keep the field to itself: group norm instead of SyncBatchNorm",
     )
 
 
