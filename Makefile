@@ -57,7 +57,7 @@ docker:
 docker-secrets:
 	docker/make-secrets.sh
 
-# builds, lints and really runs it all: ten minutes, needs docker and compose
+# builds, lints and really runs it all: a quarter of an hour, needs docker and compose
 docker-check:
 	JOBS=$(JOBS) docker/check.sh
 
