@@ -25,7 +25,7 @@ test: $(INSTALLED) browser
 # docs/scaling.md: engines, servers and several machines for real; as root, since it installs and removes SLURM
 test-cluster: $(VENV)/installed-cluster
 	trap 'tests/cluster/packages.sh remove' EXIT; \
-	tests/cluster/packages.sh install && INTEGRAND_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest -m cluster
+	tests/cluster/packages.sh install && INTEGRAND_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest -m cluster -n $(JOBS) --dist loadfile
 
 # Reports are tested in Debian's Chromium; without one these tests are skipped, so this never fails.
 browser:

@@ -215,8 +215,20 @@ def test_never_more_than_jobs_at_a_time(here, slurm):
     assert a < b <= c < d
 
 
+CANCELLED = """
+import signal, sys, time
+def end(*_):
+    # as a fit does: both SLURM and the task tell it, and the second time Python may have let go of its handlers
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+signal.signal(signal.SIGTERM, end)
+print("up", flush=True)
+time.sleep(300)
+"""
+
+
 def test_cancelled_cells_are_interrupted_and_say_so_where_nobody_watched(here, slurm, wait_until):
-    code = "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(143))\nprint('up', flush=True)\ntime.sleep(300)"
+    code = CANCELLED
     task = make(here, "c", code)
     watcher = Watcher()
     thread, found = run_in_thread(launcher(here), [task], watcher)
