@@ -16,6 +16,14 @@ def fit(*arguments):
     return ["fit", "--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", *arguments]
 
 
+def await_checkpoint(program, process):
+    deadline = time.monotonic() + 120
+    while not any(program.folder.glob("**/last.ckpt")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 def series(program, run, name):
     return [
         (p.step, p.value)
@@ -28,9 +36,10 @@ def series(program, run, name):
     ("model", "names"),
     [
         (["--model", "ResNet", "--model.channels", "4", *DIGITS], ["train/loss", "val/loss", "val/acc"]),
-        (
+        pytest.param(
             ["--model", "FlowMatching", "--data", "TwoMoons", "--data.train_size", "512"],
             ["val/loss", "val/sliced_w2", "val/mmd2", "val/straightness"],
+            marks=pytest.mark.cluster,
         ),
     ],
     ids=["resnet", "flow-matching"],
@@ -65,7 +74,7 @@ def test_two_processes_train_as_one_does_with_twice_the_batch(program, model, na
             assert two.data.metrics[name] == pytest.approx(one.data.metrics[name], rel=0.5, abs=0.2), name
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_scores_of_samples_are_those_of_one_process(program):
     """The same weights, tested by one process and by two: samples follow from seed and index alone."""
     small = [
@@ -103,7 +112,7 @@ def test_scores_of_samples_are_those_of_one_process(program):
         assert two[name] == pytest.approx(one[name], rel=1e-4, abs=1e-6), name
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_net_that_leaves_out_parts_trains_by_plain_ddp(program):
     done = program(
         *fit("--model", "FractalNet", "--model.channels", "4", *DIGITS, "--trainer.max_epochs", "1", *TWO)
@@ -115,11 +124,7 @@ def test_a_net_that_leaves_out_parts_trains_by_plain_ddp(program):
 @pytest.mark.slow
 def test_a_lost_process_ends_the_run_failed(program):
     process = program.start(*fit("--model", "ResNet", *DIGITS, "--trainer.max_epochs", "100000", *TWO))
-    deadline = time.monotonic() + 120
-    while not any(program.folder.glob("**/last.ckpt")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    await_checkpoint(program, process)
     (child,) = [c for c in psutil.Process(process.pid).children(recursive=True) if "fit" in c.cmdline()]
     child.send_signal(signal.SIGKILL)  # as the kernel does when memory runs out
     _, errors = process.communicate(timeout=120)
@@ -167,11 +172,7 @@ def test_an_error_in_another_process_is_what_the_user_is_told(program):
 def test_a_run_whose_first_process_is_lost_is_ended_by_another(program):
     """It alone writes to the run; what it had spooled is sent, and nothing stays RUNNING."""
     process = program.start(*fit("--model", "ResNet", *DIGITS, "--trainer.max_epochs", "100000", *TWO))
-    deadline = time.monotonic() + 120
-    while not any(program.folder.glob("**/last.ckpt")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    await_checkpoint(program, process)
     process.send_signal(signal.SIGKILL)
     _, errors = process.communicate(timeout=120)  # ends when the other one has closed the pipes too
     assert "integrand: error: another process of this fit was lost" in errors

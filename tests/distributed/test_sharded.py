@@ -12,7 +12,7 @@ from integrand.spec import DataSpec
 TWO = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.log_every_n_steps", "1"]
 ONE = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.strategy", "auto"]
 DIGITS = ["--data", "Digits", "--data.train_limit", "256"]
-SMALL_DIT = ["--model.backbone", "DiT", "--model.backbone.width", "16", "--model.backbone.depth", "2"]
+SMALL_DIT = ["--model.backbone", "DiT", "--model.backbone.width", "16", "--model.backbone.depth", "1"]
 REFUSED = {
     "fractalnet": "a batch may leave out parts",
     "cnf": "its loss is itself a solve",

@@ -62,6 +62,11 @@ def test_others_are_given_time(store, monkeypatch, tags, wait, ended):
     assert client.get_run(run_id).info.status == ("FAILED" if ended else "RUNNING")
 
 
+def test_no_file_is_made_where_the_store_is_another_machines(tmp_path):
+    assert not orphans.end_orphan("0" * 32, f"sqlite:///{tmp_path}/elsewhere.db")
+    assert not list(tmp_path.iterdir())
+
+
 def test_trouble_with_the_store_is_no_second_error(store, caplog):
     uri, _, _ = store
     assert not orphans.end_orphan("0" * 32, uri)

@@ -12,6 +12,7 @@ from .lost import LostProcessError
 from .process import host, is_dead
 from .store import open_store
 from .sync import sync_run
+from .uris import sqlite_path
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,9 @@ def end_orphan(run_id: str, tracking_uri: str, *, wait: bool = True) -> bool:
     Returns:
         Whether the run was ended here. Trouble with the store is logged, nothing more.
     """
+    path = sqlite_path(tracking_uri)
+    if path is not None and not path.exists():
+        return False  # the file of another machine
     try:
         return _end(open_store(tracking_uri), run_id, PATIENCE if wait else 0.0)
     except Exception as error:
