@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from integrand.errors import UsageError
 from integrand.modules.generative.backbones import DiT, UNet
 from integrand.modules.generative.diffusion import DiffusionModel
 from integrand.spec import DataSpec
@@ -28,6 +29,29 @@ REFUSED = {
 def weights(program, run, name="last"):
     path = program.artifacts(run) / "checkpoints" / f"{name}.ckpt"
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def test_every_family_says_whether_it_can_be_split(cases):
+    """Every registered family and noise: parts that hold all weights, or a refusal that says why."""
+    refused = {}
+    for name in cases.FAMILIES:
+        module = cases.CASES[name].build()
+        try:
+            module.check_shardable()
+        except UsageError as error:
+            refused[name] = str(error)
+            continue
+        parts = module.shards()
+        inside = {id(p) for part in parts for p in part.parameters()}
+        assert inside >= {id(p) for p in module.parameters() if p.requires_grad}, name
+        for i, part in enumerate(parts):
+            assert not {id(m) for m in part.modules()} & {id(p) for p in parts[i + 1 :]}, (
+                "inner parts come first"
+            )
+    assert set(refused) == set(REFUSED)
+    for name, message in refused.items():
+        assert REFUSED[name] in message
+        assert "use --trainer.strategy ddp" in message
 
 
 @pytest.mark.cluster
