@@ -184,7 +184,7 @@ def test_a_run_whose_first_process_is_lost_is_ended_by_another(program):
     assert series(program, run, "train/loss")
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_two_processes_go_on_as_if_nothing_had_happened(program):
     """Stochastic depth draws on each process, and its state of both is in the checkpoint."""
     noise = ["--model", "ResNet", "--model.channels", "4", "--model.noise", "StochasticDepth", *DIGITS, *TWO]
