@@ -134,13 +134,13 @@ def explained(uri: str, error: BaseException) -> TrackingError:
     )
 
 
-def forbidden(experiment: str, uri: str, error: BaseException) -> TrackingError | None:
+def forbidden(what: str, uri: str, error: BaseException) -> TrackingError | None:
     """The error if a server with accounts has answered 403 to somebody who wanted to write; else None."""
     if "error code 403" not in str(error):
         return None
     user = os.environ.get("MLFLOW_TRACKING_USERNAME") or "this account"
     return TrackingError(
-        f"{user} may not write to experiment {experiment!r} of {redact(uri)}",
+        f"{user} may not write to {what} of {redact(uri)}",
         "ask its owner for the permission EDIT, or choose another: --trainer.logger.experiment NAME",
     )
 

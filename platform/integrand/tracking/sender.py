@@ -82,6 +82,10 @@ class Sender:
         Args:
             at_end: Called once nothing more can reach the store, by the thread if it takes its time.
         """
+        if not self._thread.is_alive():
+            if at_end is not None:
+                at_end()
+            return
         with self._changed:
             self._closing = True
             self._at_end = at_end

@@ -78,7 +78,7 @@ class Session:
         self._closed = False
         try:
             self._check_artifact_dir()
-            self._open_channel()
+            self._opened()
         except TrackingError as error:
             if not self.resumed:
                 self.client.set_tag(self.run_id, names.ERROR_TYPE, "TrackingError")
@@ -170,7 +170,7 @@ class Session:
             tags = {**request.tags, **identity(), names.STATUS: "running"}
             run = self.client.create_run(experiment.experiment_id, tags=tags, run_name=name)
         except Exception as error:
-            if problem := forbidden(request.experiment, self.uri, error):
+            if problem := forbidden(f"experiment {request.experiment!r}", self.uri, error):
                 raise problem from error
             raise TrackingError(
                 f"the tracking store {redact(self.uri)} does not create a run ({error})",
@@ -204,7 +204,9 @@ class Session:
             for key, value in {**request.tags, **mine, names.STATUS: "running"}.items():
                 self.client.set_tag(run_id, key, value)
         except Exception as error:
-            raise forbidden(f"of run {run_id[:8]}", self.uri, error) or error from error
+            if problem := forbidden(f"run {run_id[:8]}", self.uri, error):
+                raise problem from error
+            raise
         self.client.update_run(run_id, status="RUNNING")
         run = self.client.get_run(run_id)
         if any(run.data.tags.get(key) != mine[key] for key in (names.PROCESS_HOST, names.PROCESS_ID)):
@@ -236,12 +238,7 @@ class Session:
         }
 
     def _opened(self) -> tuple[Spool, Sender]:
-        if self._channel is not None and not self._closed:
-            return self._channel
-        return self._open_channel()
-
-    def _open_channel(self) -> tuple[Spool, Sender]:
-        if self._channel is not None and self._channel[1].go_on():
+        if self._channel is not None and (not self._closed or self._channel[1].go_on()):
             self._closed = False
             return self._channel
         spool = Spool(folders.spool_dir(self.run_id), self._meta())
