@@ -29,6 +29,8 @@ class UNet(Backbone):
         heads: Heads of the attention.
         groups: Groups of the norms; a divisor of the channels.
         dropout: Share of the features that training drops in every block.
+        patch: Side of the squares of pixels that become the channels of one (Luhman & Luhman 2022): 2 leaves
+            a quarter of the pixels to convolve.
     """
 
     def __init__(
@@ -40,8 +42,9 @@ class UNet(Backbone):
         heads: int = 2,
         groups: int = 8,
         dropout: float = 0.0,
+        patch: int = 1,
     ) -> None:
-        check_sizes(channels=channels, blocks=blocks, heads=heads, groups=groups)
+        check_sizes(channels=channels, blocks=blocks, heads=heads, groups=groups, patch=patch)
         if not multipliers or min(multipliers) < 1:
             raise UsageError(f"multipliers {list(multipliers)} make no network", "such as [1, 2, 2]")
         if channels % groups or (channels * multipliers[-1]) % heads:
@@ -53,15 +56,22 @@ class UNet(Backbone):
             raise UsageError(f"dropout must lie in [0, 1), got {dropout}", "set model.backbone.dropout")
         self.channels, self.multipliers, self.blocks = channels, tuple(multipliers), blocks
         self.attention, self.heads, self.groups, self.dropout = attention, heads, groups, dropout
+        self.patch = patch
 
     def build(self, shape: tuple[int, ...], num_classes: int = 0) -> TimeNet:
         """See `Backbone.build`."""
         if len(shape) != 3:
             raise UsageError(f"a U-Net takes images, not samples of shape {shape}", "choose MLP for points")
-        halved = 2 ** (len(self.multipliers) - 1)
-        if shape[1] % halved or shape[2] % halved:
+        if shape[1] % self.patch or shape[2] % self.patch:
             raise UsageError(
-                f"images of {shape[1]}×{shape[2]} cannot be halved {len(self.multipliers) - 1} times",
+                f"patches of {self.patch} do not tile {shape[1]}×{shape[2]} pixels",
+                "set model.backbone.patch",
+            )
+        halved = 2 ** (len(self.multipliers) - 1)
+        height, width = shape[1] // self.patch, shape[2] // self.patch
+        if height % halved or width % halved:
+            raise UsageError(
+                f"{height}×{width} pixels cannot be halved {len(self.multipliers) - 1} times",
                 "set model.backbone.multipliers to fewer levels",
             )
         return UNetNet(shape[0], self, num_classes)
@@ -79,6 +89,8 @@ class UNetNet(TimeNet):
     def __init__(self, channels: int, settings: UNet, num_classes: int) -> None:
         super().__init__()
         s = settings
+        self.patch = s.patch
+        channels *= s.patch**2
         widths = [s.channels * m for m in s.multipliers]
         emb = 4 * s.channels
         self.embedding = Embedding(emb, num_classes)
@@ -118,7 +130,7 @@ class UNetNet(TimeNet):
     def forward(self, t: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Evaluate on images of shape (batch, channels, height, width), t from 0 to 1."""
         emb = F.silu(self.embedding(t, x, y))
-        x = self.first(x)
+        x = self.first(F.pixel_unshuffle(x, self.patch))
         skips = [x]
         for level, blocks in enumerate(self.down):
             if level:
@@ -136,8 +148,7 @@ class UNetNet(TimeNet):
                 x = block(torch.cat((x, skips.pop()), dim=1), emb)
             if level < len(self.grow):
                 x = self.grow[level](F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        result: Tensor = self.last(F.silu(self.norm(x)))
-        return result
+        return F.pixel_shuffle(self.last(F.silu(self.norm(x))), self.patch)
 
 
 class ResidualBlock(nn.Module):

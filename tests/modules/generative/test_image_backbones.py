@@ -14,6 +14,7 @@ from integrand.spec import DataSpec
 SMALL = {
     "unet": UNet(channels=8, multipliers=(1, 2), blocks=1, groups=4),
     "unet-no-attention": UNet(channels=8, multipliers=(1,), blocks=2, attention=False),
+    "unet-patch": UNet(channels=8, multipliers=(1, 2), blocks=1, groups=4, patch=2),
     "dit": DiT(width=16, depth=2, heads=2),
 }
 every_backbone = pytest.mark.parametrize("backbone", SMALL.values(), ids=SMALL.keys())
@@ -95,6 +96,7 @@ def test_a_fresh_network_says_zero(backbone):
     [
         (UNet(), (1, 28, 28), 1.66),
         (UNet(channels=16), (1, 28, 28), 0.42),
+        (UNet(channels=16, multipliers=(1, 2), blocks=1, patch=2), (1, 28, 28), 0.18),
         (DiT(), (1, 28, 28), 1.25),
         (DiT(), (3, 32, 32), 1.26),
         (UNet(channels=128, multipliers=(1, 2, 2, 2)), (3, 32, 32), 36.96),
@@ -123,6 +125,8 @@ def test_attention_is_torchs():
     ("make", "message"),
     [
         (lambda: UNet(multipliers=(1, 2, 2)).build((1, 6, 6)), "cannot be halved 2 times"),
+        (lambda: UNet(multipliers=(1, 2), patch=2).build((1, 6, 6)), "3×3 pixels cannot be halved"),
+        (lambda: UNet(patch=3).build((1, 8, 8)), "do not tile"),
         (lambda: UNet().build((2,)), "takes images"),
         (lambda: UNet(channels=12, groups=8), "not a multiple"),
         (lambda: UNet(multipliers=()), "make no network"),
