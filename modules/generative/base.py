@@ -219,6 +219,13 @@ class GenerativeModule(FamilyModule):
                 loss = loss + term
         return loss
 
+    def training_pass(self, x: Tensor) -> None:
+        """The forward pass of a training step, whose operations are its cost; `forward` may solve."""
+        y = torch.zeros(len(x), dtype=torch.long, device=x.device) if self.num_labels(self.spec) else None
+        with torch.enable_grad():
+            self.objective(x, y, "train")
+        self.penalty()
+
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """There is no class to predict.
 

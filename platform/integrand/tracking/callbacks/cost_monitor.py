@@ -28,12 +28,10 @@ class CostMonitor(TrackingCallback):
       `seconds_per_step` and `samples_per_second`: likewise by steps and by samples (of all processes).
     - `fit_seconds`: the whole fit.
     - `peak_memory_mb`: on a GPU the peak that PyTorch allocated during the fit, on a CPU the peak resident
-    set of the
-      process; the tag `peak_memory_kind` says which. `memory_growth_mb`, on a CPU: that peak less the
+      set of the process; the tag `peak_memory_kind` says which. `memory_growth_mb`, on a CPU: that peak less the
       resident set before the first step, so that the imported libraries do not count.
     - `flops_forward_per_sample`: operations that PyTorch's flop counter knows, in one forward pass of the
-    trained
-      network on a training batch.
+      trained network on a training batch; of a generative model in that of a training step.
     - `energy_joules`: of the fit, where the device reports it; the tag `energy_source` says which counters.
       Everything that ran on the device is in it. A resumed fit does not know what was used before.
     """
@@ -165,14 +163,15 @@ class CostMonitor(TrackingCallback):
 def forward_flops(pl_module: LightningModule, inputs: Tensor | None) -> float | None:
     """Floating-point operations of one forward pass, None where they cannot be counted.
 
-    The pass changes nothing: evaluation mode, own random state, accounts of solves put back.
+    That is the module's `training_pass` where it has one, else its `forward`. The pass changes nothing:
+    evaluation mode, own random state, accounts of solves put back.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
     if inputs is None:
         return None
     modes = [(module, module.training) for module in pl_module.modules()]
-    stats = getattr(pl_module, "solve_stats", None)
+    stats: Any = list(getattr(pl_module, "solve_stats", ()))
     devices = [pl_module.device] if pl_module.device.type == "cuda" else []
     counter = FlopCounterMode(display=False)
     try:
@@ -180,7 +179,7 @@ def forward_flops(pl_module: LightningModule, inputs: Tensor | None) -> float | 
         # gradients as the family needs them: an energy differentiates in its forward pass
         grad = bool(getattr(pl_module, "needs_grad_at_eval", False))
         with torch.random.fork_rng(devices), torch.set_grad_enabled(grad), counter:
-            pl_module(inputs)
+            getattr(pl_module, "training_pass", pl_module)(inputs)
         total = float(counter.get_total_flops())
     except Exception:
         # counting is a courtesy: a forward with other arguments, a custom operator, a compiled graph
@@ -188,7 +187,7 @@ def forward_flops(pl_module: LightningModule, inputs: Tensor | None) -> float | 
     finally:
         for module, training in modes:
             module.training = training
-        if stats is not None:
+        if hasattr(pl_module, "solve_stats"):
             pl_module.solve_stats = stats
     return total or None
 
