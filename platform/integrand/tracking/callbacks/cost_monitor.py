@@ -28,8 +28,8 @@ class CostMonitor(TrackingCallback):
       `seconds_per_step` and `samples_per_second`: likewise by steps and by samples (of all processes).
     - `fit_seconds`: the whole fit.
     - `peak_memory_mb`: on a GPU the peak that PyTorch allocated during the fit, on a CPU the peak resident
-      set of the process; the tag `peak_memory_kind` says which. `memory_growth_mb`, on a CPU: that peak less the
-      resident set before the first step, so that the imported libraries do not count.
+      set of the process; the tag `peak_memory_kind` says which. `memory_growth_mb`, on a CPU: that peak less
+      the resident set before the first step, so that the imported libraries do not count.
     - `flops_forward_per_sample`: operations that PyTorch's flop counter knows, in one forward pass of the
       trained network on a training batch; of a generative model in that of a training step.
     - `energy_joules`: of the fit, where the device reports it; the tag `energy_source` says which counters.
