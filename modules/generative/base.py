@@ -224,7 +224,7 @@ class GenerativeModule(FamilyModule):
         y = torch.zeros(len(x), dtype=torch.long, device=x.device) if self.num_labels(self.spec) else None
         with torch.enable_grad():
             self.objective(x, y, "train")
-        self.penalty()
+        self.penalty()  # takes the terms that the objective left for the loss
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """There is no class to predict.

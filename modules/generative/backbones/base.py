@@ -84,3 +84,15 @@ def check_sizes(**sizes: int) -> None:
     for name, value in sizes.items():
         if value < 1:
             raise UsageError(f"{name} must be at least 1, got {value}", f"set model.backbone.{name}")
+
+
+def check_patches(patch: int, height: int, width: int) -> None:
+    """Raise unless squares of pixels tile an image.
+
+    Raises:
+        UsageError: They do not.
+    """
+    if height % patch or width % patch:
+        raise UsageError(
+            f"patches of {patch} do not tile {height}×{width} pixels", "set model.backbone.patch"
+        )

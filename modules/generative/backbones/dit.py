@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from integrand.errors import UsageError
 
-from .base import Backbone, TimeNet, check_sizes
+from .base import Backbone, TimeNet, check_patches, check_sizes
 from .embedding import Embedding, attend
 from .unet import zeroed
 
@@ -42,10 +42,7 @@ class DiT(Backbone):
             raise UsageError(f"a DiT takes images, not samples of shape {shape}", "choose MLP for points")
         _, height, width = shape
         patch = self.patch or _patch(height, width)
-        if height % patch or width % patch:
-            raise UsageError(
-                f"patches of {patch} do not tile {height}×{width} pixels", "set model.backbone.patch"
-            )
+        check_patches(patch, height, width)
         return DiTNet(shape, patch, self.width, self.depth, self.heads, num_classes)
 
 

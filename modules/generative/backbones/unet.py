@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from integrand.errors import UsageError
 
-from .base import Backbone, TimeNet, check_sizes
+from .base import Backbone, TimeNet, check_patches, check_sizes
 from .embedding import Embedding, attend
 
 
@@ -62,11 +62,7 @@ class UNet(Backbone):
         """See `Backbone.build`."""
         if len(shape) != 3:
             raise UsageError(f"a U-Net takes images, not samples of shape {shape}", "choose MLP for points")
-        if shape[1] % self.patch or shape[2] % self.patch:
-            raise UsageError(
-                f"patches of {self.patch} do not tile {shape[1]}×{shape[2]} pixels",
-                "set model.backbone.patch",
-            )
+        check_patches(self.patch, *shape[1:])
         halved = 2 ** (len(self.multipliers) - 1)
         height, width = shape[1] // self.patch, shape[2] // self.patch
         if height % halved or width % halved:

@@ -14,6 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from ..energy import EnergyMeter, energy_meter
+from .aside import aside
 from .base import TrackingCallback, gathered, step_of
 
 _SAMPLES_FOR_FLOPS = 8
@@ -163,32 +164,20 @@ class CostMonitor(TrackingCallback):
 def forward_flops(pl_module: LightningModule, inputs: Tensor | None) -> float | None:
     """Floating-point operations of one forward pass, None where they cannot be counted.
 
-    That is the module's `training_pass` where it has one, else its `forward`. The pass changes nothing:
-    evaluation mode, own random state, accounts of solves put back.
+    That is the module's `training_pass` where it has one, else its `forward`. The pass changes nothing.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
     if inputs is None:
         return None
-    modes = [(module, module.training) for module in pl_module.modules()]
-    stats: Any = list(getattr(pl_module, "solve_stats", ()))
-    devices = [pl_module.device] if pl_module.device.type == "cuda" else []
     counter = FlopCounterMode(display=False)
     try:
-        pl_module.eval()
-        # gradients as the family needs them: an energy differentiates in its forward pass
-        grad = bool(getattr(pl_module, "needs_grad_at_eval", False))
-        with torch.random.fork_rng(devices), torch.set_grad_enabled(grad), counter:
+        with aside(pl_module), counter:
             getattr(pl_module, "training_pass", pl_module)(inputs)
         total = float(counter.get_total_flops())
     except Exception:
         # counting is a courtesy: a forward with other arguments, a custom operator, a compiled graph
         return None
-    finally:
-        for module, training in modes:
-            module.training = training
-        if hasattr(pl_module, "solve_stats"):
-            pl_module.solve_stats = stats
     return total or None
 
 

@@ -21,6 +21,7 @@ from ..figures import (
     step_figure,
     trajectory_figure,
 )
+from .aside import aside
 from .base import TrackingCallback
 
 log = logging.getLogger(__name__)
@@ -196,18 +197,8 @@ class Figures(TrackingCallback):
         if not callable(trace) or self._examples is None:
             return
         x, labels = self._examples
-        stats = getattr(pl_module, "solve_stats", None)
-        training = pl_module.training
-        grad = bool(getattr(pl_module, "needs_grad_at_eval", False))
-        try:
-            pl_module.eval()
-            devices = [pl_module.device] if pl_module.device.type == "cuda" else []
-            with torch.random.fork_rng(devices), torch.set_grad_enabled(grad):
-                _, states = trace(x.to(pl_module.device))
-        finally:
-            pl_module.train(training)
-            if stats is not None:
-                pl_module.solve_stats = stats
+        with aside(pl_module):
+            _, states = trace(x.to(pl_module.device))
         yield trajectory_figure(
             states.detach().float().cpu().numpy(), None if labels is None else labels.cpu().numpy()
         )
