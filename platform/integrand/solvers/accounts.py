@@ -186,9 +186,15 @@ class CountedField:
 
     def _exhausted(self, where: str, t: Tensor, nfe: int) -> SolverError:
         return MaxNFEError(
-            f"the {where} used up max_nfe={self.limit} at t={t.item():.6g} (NFE {nfe})",
+            f"the {where} used up max_nfe={self.limit} at {_where(t)} (NFE {nfe})",
             "raise max_nfe, loosen rtol and atol, take a fixed-step or stiff method, or regularise the field",
         )
+
+
+def _where(t: Tensor) -> str:
+    """One time, or the earliest and the latest of the samples'."""
+    low, high = t.min().item(), t.max().item()
+    return f"t={low:.6g}" if low == high else f"t={low:.6g} to {high:.6g}"
 
 
 def refuse_dropout(field: nn.Module, gradient: str) -> None:

@@ -43,14 +43,29 @@ def initial_step(
     root = math.sqrt(y0.numel())
     norms = torch.stack((torch.linalg.vector_norm(y0 / scale), torch.linalg.vector_norm(f0 / scale)))
     d0, d1 = (v / root for v in norms.tolist())
+    if not math.isfinite(d0 + d1):
+        d0, d1 = _wide_rms(y0, scale), _wide_rms(f0, scale)
+        if not math.isfinite(d0 + d1):
+            return math.nan
     h0 = min(1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1, span)
     sign = 1.0 if t1 > t0 else -1.0
     trial = torch.add(y0, f0, alpha=sign * h0)
     time = torch.tensor(t0 + sign * h0, dtype=y0.dtype).to(y0.device, non_blocking=True)
     f1 = field(time, trial)
     d2 = float(torch.linalg.vector_norm((f1 - f0) / scale)) / root / h0
+    if not math.isfinite(d2):
+        d2 = _wide_rms(f1 - f0, scale) / h0
+        if not math.isfinite(d2):
+            return math.nan
     steepest = max(d1, d2)
-    if math.isnan(steepest):
-        return math.nan
     h1 = max(1e-6, 1e-3 * h0) if steepest <= 1e-15 else (0.01 / steepest) ** (1 / order)
     return min(100 * h0, h1, span)
+
+
+def _wide_rms(x: Tensor, scale: Tensor) -> float:
+    """The root mean square of x / scale where its squares leave the range of float32."""
+    wide = torch.float32 if x.device.type == "mps" else torch.float64
+    ratio = x.to(wide) / scale.to(wide)
+    largest = ratio.abs().max()
+    norm = torch.linalg.vector_norm(ratio / largest.clamp_min(torch.finfo(wide).tiny)) * largest
+    return float(norm) / math.sqrt(x.numel())

@@ -8,6 +8,10 @@ from difflib import get_close_matches
 from .errors import SolverOptionError
 
 
+MAX_NFE = 1_000_000
+"""Evaluations after which a solve that chooses its own steps is given up where nothing else is said."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """A remedy for an unknown `name`: the nearest known name where there is one, else all of them."""
     names = sorted(known)

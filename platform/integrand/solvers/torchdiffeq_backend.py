@@ -14,7 +14,7 @@ from .base import ODESolver
 from .errors import SolverOptionError
 from .hidden_inputs import differentiable_inputs
 from .initial_step import initial_step
-from .options import require_choice, require_not_set, require_positive, spell
+from .options import MAX_NFE, require_choice, require_not_set, require_positive, spell
 from .problem import Problem, prepare, require_finite
 from .solution import Solution, SolveStats
 from .torchdiffeq_adjoint import allow_retained_graphs, guard_backward
@@ -41,7 +41,8 @@ class TorchDiffEq(ODESolver):
             little memory, and is inaccurate on contracting fields.
         seminorm: Leave the parameter gradients out of the adjoint's step control (Kidger 2021); adaptive
             methods with gradient=adjoint only.
-        max_nfe: Evaluations after which the forward or the backward solve is given up.
+        max_nfe: Evaluations after which the forward or the backward solve is given up; a million for
+            adaptive methods where not given.
         autocast: Evaluate the field under the caller's autocast instead of full precision.
         options: Further options of the method, such as `max_step`, `first_step`, `jump_t` (adaptive),
             `perturb` (fixed), `max_order` (Adams), `solver` (SciPy).
@@ -92,7 +93,7 @@ class TorchDiffEq(ODESolver):
         self.num_steps = num_steps
         self.gradient = gradient
         self.seminorm = seminorm
-        self.max_nfe = max_nfe
+        self.max_nfe = MAX_NFE if max_nfe is None and info.adaptive else max_nfe
         self.autocast = autocast
         self.options = dict(options or {})
         self._info = info

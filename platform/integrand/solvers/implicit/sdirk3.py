@@ -14,7 +14,7 @@ from ..base import ODESolver
 from ..errors import SolverError, SolverOptionError, StepUnderflowError
 from ..hidden_inputs import differentiable_inputs
 from ..initial_step import initial_step
-from ..options import require_choice, require_not_set, require_positive, spell
+from ..options import MAX_NFE, require_choice, require_not_set, require_positive, spell
 from ..problem import Problem, grid, not_finite, prepare, require_finite
 from ..runge_kutta.control import PIController
 from ..solution import Solution, SolveStats
@@ -48,7 +48,7 @@ class SDIRK3(ODESolver):
         num_steps: Number of steps of a fixed-step solve over the whole time span, instead of step_size.
         gradient: `backprop` keeps the graph of every step; `checkpoint` keeps one state per step and solves
             the stages again.
-        max_nfe: Evaluations after which the solve is given up.
+        max_nfe: Evaluations after which the solve is given up, a million where not given.
 
     Raises:
         SolverOptionError: Tolerances together with fixed steps.
@@ -79,7 +79,8 @@ class SDIRK3(ODESolver):
         self.rtol = rtol or (1e-5 if self.is_adaptive else 1e-8)
         self.atol = atol or (1e-5 if self.is_adaptive else 1e-8)
         self.step_size, self.num_steps = step_size, num_steps
-        self.gradient, self.max_nfe = gradient, max_nfe
+        self.gradient = gradient
+        self.max_nfe = MAX_NFE if max_nfe is None else max_nfe
 
     def describe(self) -> str:
         """Method and accuracy, such as `sdirk3 rtol=1e-3 atol=1e-3`."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from integrand.solvers.accounts import CountedField
-from integrand.solvers.errors import NonFiniteStateError, StepUnderflowError
+from integrand.solvers.errors import MaxNFEError, NonFiniteStateError, StepUnderflowError
 from integrand.solvers.problem import Problem
 from integrand.solvers.solution import SolveStats
 from integrand.solvers.tape import StepRecord, Tape
@@ -69,6 +69,8 @@ class PerSampleSteps:
         self.longest = torch.zeros_like(self.t)
         self.attempts = 0
         self._before = 0
+        # a step below this resolves no time, at t = 0 too, where the spacing of numbers says nothing
+        self._finest = 1e-30 * abs(problem.times[-1] - problem.times[0])
 
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
         """Solve; see `Integrator.run`."""
@@ -81,6 +83,19 @@ class PerSampleSteps:
             y, k1, h = self._advance(index, y, k1, h, tape)
             outputs.append(y)
         return outputs
+
+    def _attempt(
+        self, times: list[Tensor], size: Tensor, y: Tensor, k1: Tensor | None, active: Tensor
+    ) -> tuple[Tensor, list[Tensor]] | None:
+        """One step of all samples; None where evaluations ran out and those on their way were given up."""
+        try:
+            y1, stages, _ = step(self.tableau, self.counted, times, size, y, k1, all_stages=True)
+        except MaxNFEError:
+            if not self.go_on or not self.attempts:
+                raise
+            self.failed |= active
+            return None
+        return y1, stages
 
     @property
     def differentiated(self) -> int:
@@ -118,7 +133,10 @@ class PerSampleSteps:
             end = torch.where(lands, stop, self.t + self.sign * used)
             times = [self._column(self.t + c * self.sign * used) for c in self.tableau.c]
             size = self._column(self.sign * used)
-            y1, stages, _ = step(self.tableau, self.counted, times, size, y, k1, all_stages=True)
+            attempt = self._attempt(times, size, y, k1, active)
+            if attempt is None:
+                break
+            y1, stages = attempt
             error = self._error(stages, size, y, y1)
             taken = active & (error <= 1)
             self._note(tape, y, times, size, taken)
@@ -145,6 +163,12 @@ class PerSampleSteps:
         flat = x.detach().flatten(1)
         norm: Tensor = torch.linalg.vector_norm(flat, dim=1)
         return (norm / math.sqrt(max(1, flat.shape[1]))).to(self.t.dtype)
+
+    def _ratio(self, x: Tensor, scale: Tensor) -> Tensor:
+        """RMS of x / scale, in float64 for the samples whose squares leave the range of float32."""
+        rms = self._rms(x / scale)
+        wide = self._rms(x.to(self.t.dtype) / scale)
+        return torch.where(torch.isfinite(rms), rms, wide)
 
     def _control(
         self, h: Tensor, used: Tensor, error: Tensor, active: Tensor, taken: Tensor, lands: Tensor
@@ -177,9 +201,7 @@ class PerSampleSteps:
         self.rejected += refused
         self.shortest = torch.where(taken, torch.minimum(self.shortest, used), self.shortest)
         self.longest = torch.maximum(self.longest, used * taken)
-        resolution = (
-            16 * torch.finfo(self.t.dtype).eps * self.t.abs().clamp_min(torch.finfo(self.t.dtype).tiny)
-        )
+        resolution = 16 * torch.finfo(self.t.dtype).eps * self.t.abs().clamp_min(self._finest)
         fails = refused & (h < resolution)
         self.failed |= fails
         self.t = torch.where(taken, end, self.t)
@@ -203,18 +225,19 @@ class PerSampleSteps:
             return torch.full_like(self.t, min(self.first_step, self.max_step))
         with torch.no_grad():
             scale = y.abs().mul(self.rtol).add_(self.atol)
-            d0, d1 = self._rms(y / scale), self._rms(k1 / scale)
+            d0, d1 = self._ratio(y, scale), self._ratio(k1, scale)
             h0 = torch.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6, 0.01 * d0 / d1).clamp_max(span)
-            h0 = torch.where(torch.isfinite(h0), h0, 1e-6)
+            h0 = torch.where(torch.isfinite(h0) & (h0 > 0), h0, 1e-6)
             trial = y + self._column(self.sign * h0) * k1
             f1 = self.counted(self._column(self.t + self.sign * h0), trial)
             self._before, self.nfe = 2, self.nfe + 2
-            d2 = self._rms((f1 - k1) / scale) / h0
+            d2 = self._ratio(f1 - k1, scale) / h0
             steepest = torch.maximum(d1, d2)
             h1 = torch.where(
                 steepest <= 1e-15, (1e-3 * h0).clamp_min(1e-6), (0.01 / steepest) ** self._exponent
             )
-            h = torch.minimum(100 * h0, torch.where(torch.isfinite(h1), h1, h0))
+            # no step of zero: it would be accepted for ever
+            h = torch.minimum(100 * h0, torch.where(torch.isfinite(h1) & (h1 > 0), h1, h0))
         return h.clamp_max(min(span, self.max_step))
 
     def _failure(self, fails: Tensor, error: Tensor) -> Exception:

@@ -12,7 +12,7 @@ from integrand.solvers.accounts import CountedField, refuse_dropout
 from integrand.solvers.base import ODESolver
 from integrand.solvers.errors import SolverOptionError
 from integrand.solvers.hidden_inputs import differentiable_inputs
-from integrand.solvers.options import require_choice, require_not_set, require_positive, spell
+from integrand.solvers.options import MAX_NFE, require_choice, require_not_set, require_positive, spell
 from integrand.solvers.problem import Problem, prepare, require_finite
 from integrand.solvers.solution import Solution, SolveStats, Status
 from integrand.solvers.tape import solve_by_checkpoint
@@ -44,7 +44,7 @@ class RungeKutta(ODESolver):
             failed while the others go on (`continue`), reported in status and failed.
         first_step: First step of an adaptive solve, chosen from the field where not given.
         max_step: Longest step of an adaptive solve.
-        max_nfe: Evaluations after which the solve is given up.
+        max_nfe: Evaluations after which the solve is given up; a million for adaptive steps where not given.
         compile: Compile the step with torch.compile; the first solve then takes long.
         autocast: Evaluate the field under the caller's autocast instead of full precision.
 
@@ -121,7 +121,8 @@ class RungeKutta(ODESolver):
         self.per_sample = per_sample
         self.on_failure = on_failure
         self.first_step, self.max_step = first_step, max_step
-        self.max_nfe = max_nfe
+        # fixed steps end by themselves
+        self.max_nfe = MAX_NFE if max_nfe is None and self.is_adaptive else max_nfe
         self.compile = compile
         self.autocast = autocast
 
