@@ -8,6 +8,7 @@ from scipy.integrate import solve_ivp
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from integrand.registry import import_package, subclasses
 from integrand.solvers import (
     RK4,
     RK38,
@@ -16,12 +17,11 @@ from integrand.solvers import (
     Dopri8,
     Euler,
     EvaluationCounter,
-    Fehlberg45,
     Heun,
     MaxNFEError,
     Midpoint,
     NonFiniteStateError,
-    Ralston,
+    RungeKutta,
     SolverError,
     SolverOptionError,
     Status,
@@ -30,8 +30,9 @@ from integrand.solvers import (
     Tsit5,
 )
 
-METHODS = [Euler, Midpoint, Heun, Ralston, RK4, RK38, Bosh3, Fehlberg45, Dopri5, Tsit5, Dopri8]
-PAIRS = [Heun, Ralston, Bosh3, Fehlberg45, Dopri5, Tsit5, Dopri8]
+import_package("integrand.solvers")
+METHODS = [m for m in subclasses(RungeKutta) if hasattr(m, "tableau")]
+PAIRS = [m for m in METHODS if m.tableau.b_low is not None]
 MODES = [
     *[(m, {"num_steps": 9}) for m in METHODS],
     *[(m, {"rtol": 1e-5, "atol": 1e-5}) for m in PAIRS],
