@@ -10,6 +10,7 @@ from .errors import (
     SolverOptionError,
     StepUnderflowError,
 )
+from .functional import odeint, sdeint
 from .implicit import SDIRK3
 from .reversible import Reversible
 from .runge_kutta import (
@@ -67,4 +68,6 @@ __all__ = [
     "TorchSDE",
     "Tsit5",
     "count",
+    "odeint",
+    "sdeint",
 ]

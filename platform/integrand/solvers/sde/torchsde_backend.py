@@ -24,7 +24,7 @@ from .counted import CountedSDE, check_types
 
 _ITO, _STRATONOVICH = ("ito",), ("stratonovich",)
 _ALL = ("diagonal", "scalar", "additive", "general")
-_METHODS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
+METHODS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     # method: noise types, meanings, Lévy area that the path must offer
     "euler": (_ALL, _ITO, "none"),
     "milstein": (("diagonal", "scalar", "additive"), _ITO + _STRATONOVICH, "none"),
@@ -65,7 +65,7 @@ class TorchSDE(SDESolver):
         num_steps: int = 100,
         gradient: Literal["backprop", "adjoint"] = "backprop",
     ) -> None:
-        require_choice("method", method, _METHODS)
+        require_choice("method", method, METHODS)
         require_choice("gradient", gradient, self.gradients)
         require_positive(num_steps=num_steps)
         self.method, self.num_steps, self.gradient = method, num_steps, gradient
@@ -83,7 +83,7 @@ class TorchSDE(SDESolver):
         first_sample: int = 0,
     ) -> Solution:
         """Integrate; see `SDESolver.solve`."""
-        noise_types, sde_types, area = _METHODS[self.method]
+        noise_types, sde_types, area = METHODS[self.method]
         check_types(f"torchsde {self.method}", sde, noise_types, sde_types)
         if first_sample:
             raise SolverOptionError("torchsde's paths depend on the whole batch", "use EulerMaruyama or SRK")

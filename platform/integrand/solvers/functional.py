@@ -1,0 +1,197 @@
+"""Plain functions: `odeint`, `sdeint` on any callable and any structure of states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar, overload
+
+from torch import Tensor, nn
+
+from integrand.errors import SpecError
+
+from .base import ODESolver
+from .callables import FunctionField, hold
+from .named import ode_solver, sde_solver
+from .sde import SDE, SDESolver
+from .solution import Solution
+from .states import Layout
+
+S = TypeVar("S")
+"""A state: a tensor, or tuples, lists and dicts of states."""
+
+
+@overload
+def odeint(
+    func: Callable[..., Any],
+    y0: S,
+    t: Tensor | Sequence[float],
+    *,
+    method: str | None = ...,
+    solver: ODESolver | None = ...,
+    args: tuple[Any, ...] = ...,
+    options: Mapping[str, Any] | None = ...,
+    return_solution: Literal[False] = ...,
+    **settings: Any,
+) -> S: ...
+
+
+@overload
+def odeint(
+    func: Callable[..., Any],
+    y0: S,
+    t: Tensor | Sequence[float],
+    *,
+    method: str | None = ...,
+    solver: ODESolver | None = ...,
+    args: tuple[Any, ...] = ...,
+    options: Mapping[str, Any] | None = ...,
+    return_solution: Literal[True],
+    **settings: Any,
+) -> tuple[S, Solution]: ...
+
+
+def odeint(
+    func: Callable[..., Any],
+    y0: Any,
+    t: Tensor | Sequence[float],
+    *,
+    method: str | None = None,
+    solver: ODESolver | None = None,
+    args: tuple[Any, ...] = (),
+    options: Mapping[str, Any] | None = None,
+    return_solution: bool = False,
+    **settings: Any,
+) -> Any:
+    """Integrate ẏ = func(t, y, *args) from t[0] through every time of t.
+
+    Gradients reach y0, `args`, and modules and tensors that the function closes over, whatever the solver's
+    gradient mode.
+
+    Args:
+        func: Any callable; returns dy/dt with the structure and the shapes of y. t is a 0-d tensor.
+        y0: State at t[0]: a tensor of any shape, real or complex, or tuples, lists and dicts of them. Tensors
+            that share their first dimension are a batch.
+        t: Output times, shape (n_t,), monotone.
+        method: A name of torchdiffeq's (`dopri5`, the default, `rk4`, `implicit_adams`, …) or a class of this
+            package (`Dopri5`, `SDIRK3`, …). Without step_size or num_steps a method of fixed steps takes one
+            step from each time to the next, as torchdiffeq does.
+        solver: A solver, instead of method and settings.
+        args: Further positional arguments of func.
+        options: More settings, as torchdiffeq takes them.
+        return_solution: Return the `Solution` too, whose ys is the packed state.
+        **settings: Arguments of the solver, such as rtol, atol, num_steps, gradient.
+
+    Returns:
+        The trajectory in the structure of y0, every tensor (n_t, *shape); with return_solution a pair of it
+        and the `Solution`.
+
+    Raises:
+        SolverOptionError: Unknown method or setting.
+        SpecError: A state that cannot be integrated, or a derivative that does not fit it.
+        SolverError: The solve failed.
+    """
+    layout = Layout.of(y0)
+    if isinstance(func, nn.Module) and layout.plain and not args:
+        field: nn.Module = func
+    else:
+        field = FunctionField(_callable(func), layout, args)
+    chosen = ode_solver(method, solver, {**settings, **(options or {})})
+    solution = chosen.solve(field, layout.pack(y0), t)
+    trajectory = layout.restore(solution.ys)
+    return (trajectory, solution) if return_solution else trajectory
+
+
+def sdeint(
+    sde: SDE | tuple[Callable[..., Any], Callable[..., Any]],
+    y0: Any,
+    ts: Tensor | Sequence[float],
+    *,
+    method: str | None = None,
+    solver: SDESolver | None = None,
+    dt: float | None = None,
+    noise_type: str = "diagonal",
+    sde_type: str = "ito",
+    args: tuple[Any, ...] = (),
+    seed: int | None = None,
+    first_sample: int = 0,
+    return_solution: bool = False,
+    **settings: Any,
+) -> Any:
+    """Integrate dy = f(t, y) dt + g(t, y) dW along one Brownian path per sample.
+
+    Args:
+        sde: An equation with f, g, noise_type and sde_type, as torchsde takes it, or a pair of callables
+            (f, g), each called as `f(t, y, *args)`.
+        y0: State at ts[0], shape (batch, ...), or with diagonal noise tuples, lists and dicts of such.
+        ts: Output times, shape (n_t,), increasing.
+        method: A name of torchsde's (`euler`, `milstein`, `srk`, `heun`, …) or a class of this package. The
+            default is the first of `srk` and `euler` (Itô) or `heun` (Stratonovich) that takes the noise.
+        solver: A solver, instead of method, dt and settings.
+        dt: Longest step, 1e-3 where neither it nor num_steps is given, as in torchsde.
+        noise_type: Of a pair (f, g): `diagonal`, `scalar`, `additive` or `general`.
+        sde_type: Of a pair (f, g): `ito` or `stratonovich`.
+        args: Further positional arguments of a pair (f, g).
+        seed: Seed of the Brownian paths; None draws one from torch's generator.
+        first_sample: Index of the first sample of this batch among all samples of the seed.
+        return_solution: Return the `Solution` too.
+        **settings: Arguments of the solver, such as gradient.
+
+    Returns:
+        The trajectory in the structure of y0, every tensor (n_t, *shape); with return_solution a pair of it
+        and the `Solution`.
+
+    Raises:
+        SolverOptionError: Unknown method or setting, or a method that the equation does not fit.
+        SpecError: A state that cannot be integrated.
+        SolverError: The solve failed.
+    """
+    layout = Layout.of(y0)
+    if isinstance(sde, tuple):
+        sde = _Pair(sde, noise_type, sde_type, layout, args)
+    elif not layout.plain or args:
+        raise SpecError(
+            "an SDE object takes one tensor as its state and no args", "pass the pair (sde.f, sde.g) instead"
+        )
+    if not layout.plain and sde.noise_type != "diagonal":
+        raise SpecError(
+            f"{sde.noise_type} noise couples the tensors of a state", "concatenate them to (batch, d)"
+        )
+    chosen = sde_solver(method, solver, sde, dt, ts, settings)
+    solution = chosen.solve(sde, layout.pack(y0), ts, seed=seed, first_sample=first_sample)
+    trajectory = layout.restore(solution.ys)
+    return (trajectory, solution) if return_solution else trajectory
+
+
+class _Pair(nn.Module):
+    """Drift and diffusion as one equation."""
+
+    def __init__(
+        self,
+        pair: tuple[Callable[..., Any], ...],
+        noise_type: str,
+        sde_type: str,
+        layout: Layout,
+        args: tuple[Any, ...],
+    ) -> None:
+        super().__init__()
+        if len(pair) != 2:
+            raise SpecError(f"an SDE is a pair (f, g), not {len(pair)} functions", "pass (drift, diffusion)")
+        self.drift, self.diffusion = (_callable(f) for f in pair)
+        self.noise_type, self.sde_type = noise_type, sde_type
+        self.layout, self.args = layout, args
+        hold(self, (*pair, *args))
+
+    def f(self, t: Tensor, y: Tensor) -> Tensor:
+        """Drift."""
+        return self.layout.pack(self.drift(t, self.layout.unpack(y), *self.args), "the drift")
+
+    def g(self, t: Tensor, y: Tensor) -> Tensor:
+        """Diffusion."""
+        return self.layout.pack(self.diffusion(t, self.layout.unpack(y), *self.args), "the diffusion")
+
+
+def _callable(func: Any) -> Callable[..., Any]:
+    if not callable(func):
+        raise SpecError(f"the field is {type(func).__name__}, which cannot be called", "pass f(t, y)")
+    function: Callable[..., Any] = func
+    return function
