@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from integrand.errors import SpecError
 
+from .clock import needs_float64
 from .errors import MaxNFEError, SolverError, SolverOptionError
 from .processes import collectives, refuse_collectives, refuse_replicas
 from .solution import SolveStats
@@ -88,7 +89,10 @@ class CountedField:
             raise self._exhausted("forward solve", t, self.stats.nfe_forward)
         self.stats.nfe_forward += 1
         begun = collectives() if self._uneven else 0
-        f: Tensor = self.field(t, y)
+        try:
+            f: Tensor = self.field(t, y)
+        except RuntimeError as error:
+            raise needs_float64(t, y, error) from error
         if self._uneven:
             # the first evaluation tells: all processes make it
             refuse_collectives(begun, self.stats.solver)

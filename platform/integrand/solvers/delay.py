@@ -122,7 +122,8 @@ class MethodOfSteps:
         delayed = _Delayed(field)
         counted = CountedField(delayed, stats, autocast=self.autocast, device_type=y0.device.type, watch=True)
         with problem.context():
-            states = self._integrate(counted, delayed, problem.y0, nodes)
+            clock = problem.clock_of(min(steps))
+            states = self._integrate(counted, delayed, problem.y0, nodes, clock)
         counted.last = delayed.past = None
         require_finite(stats.solver, states[-1], nodes[-1], stats.nfe_forward)
         return problem.finish(
@@ -130,11 +131,11 @@ class MethodOfSteps:
         )
 
     def _integrate(
-        self, field: CountedField, delayed: _Delayed, y: Tensor, nodes: list[float]
+        self, field: CountedField, delayed: _Delayed, y: Tensor, nodes: list[float], dtype: torch.dtype
     ) -> list[Tensor]:
         middles = [(a + b) / 2 for a, b in pairwise(nodes)]
-        clock = torch.tensor(nodes, dtype=y.dtype).to(y.device, non_blocking=True).unbind()
-        between = torch.tensor(middles, dtype=y.dtype).to(y.device, non_blocking=True).unbind()
+        clock = torch.tensor(nodes, dtype=dtype).to(y.device, non_blocking=True).unbind()
+        between = torch.tensor(middles, dtype=dtype).to(y.device, non_blocking=True).unbind()
         states, slopes = [y], list[Tensor]()
 
         def past(time: float) -> Tensor | None:

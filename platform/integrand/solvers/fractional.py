@@ -121,13 +121,15 @@ class CaputoPECE:
         stats.accepted, stats.min_step, stats.max_step = len(steps), min(steps), max(steps)
         counted = CountedField(field, stats, autocast=self.autocast, device_type=y0.device.type, watch=True)
         with problem.context():
-            states = self._integrate(counted, problem.y0, nodes)
+            states = self._integrate(counted, problem.y0, nodes, problem.clock_of(min(steps)))
         counted.last = None
         require_finite(stats.solver, states[-1], nodes[-1], stats.nfe_forward)
         return problem.finish(torch.stack([states[nodes.index(time)] for time in times]), stats)
 
-    def _integrate(self, field: CountedField, y0: Tensor, nodes: list[float]) -> list[Tensor]:
-        clock = torch.tensor(nodes, dtype=y0.dtype).to(y0.device, non_blocking=True).unbind()
+    def _integrate(
+        self, field: CountedField, y0: Tensor, nodes: list[float], dtype: torch.dtype
+    ) -> list[Tensor]:
+        clock = torch.tensor(nodes, dtype=dtype).to(y0.device, non_blocking=True).unbind()
         states, values = [y0], [field(clock[0], y0)]
         for n in range(1, len(nodes)):
             rectangles, trapezia = self.weights(nodes[: n + 1], nodes[n])

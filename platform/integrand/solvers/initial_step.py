@@ -19,6 +19,7 @@ def initial_step(
     order: int,
     rtol: float,
     atol: float,
+    clock: torch.dtype | None = None,
 ) -> float:
     """Size of the first step; one evaluation of the field, which carries no graph.
 
@@ -34,6 +35,7 @@ def initial_step(
         order: Order of the error estimate plus one.
         rtol: Relative tolerance.
         atol: Absolute tolerance.
+        clock: Dtype of the times that the field is called with, the state's where None.
 
     Returns:
         Positive step size, at most |t1 - t0|; not a number where the field is not finite.
@@ -50,7 +52,7 @@ def initial_step(
     h0 = min(1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1, span)
     sign = 1.0 if t1 > t0 else -1.0
     trial = torch.add(y0, f0, alpha=sign * h0)
-    time = torch.tensor(t0 + sign * h0, dtype=y0.dtype).to(y0.device, non_blocking=True)
+    time = torch.tensor(t0 + sign * h0, dtype=clock or y0.dtype).to(y0.device, non_blocking=True)
     f1 = field(time, trial)
     d2 = float(torch.linalg.vector_norm((f1 - f0) / scale)) / root / h0
     if not math.isfinite(d2):

@@ -7,7 +7,6 @@ from difflib import get_close_matches
 
 from .errors import SolverOptionError
 
-
 MAX_NFE = 1_000_000
 """Evaluations after which a solve that chooses its own steps is given up where nothing else is said."""
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from integrand.errors import SpecError
 
+from .clock import clock_dtype, rounds_away
 from .errors import NonFiniteStateError, SolverOptionError
 from .solution import Solution, SolveStats, Status
 
@@ -44,6 +46,31 @@ class Problem:
     def time_dtype(self) -> torch.dtype:
         """float64, or float32 on devices without it."""
         return torch.float32 if self.y0.device.type == "mps" else torch.float64
+
+    @cached_property
+    def clock(self) -> torch.dtype:
+        """Dtype of the times that the field is called with, where the steps are not known beforehand."""
+        return self.clock_of(None)
+
+    def clock_of(self, step: float | None) -> torch.dtype:
+        """Dtype of the times that the field is called with in steps of `step` or more; see `clock_dtype`."""
+        times, y0 = self.times, self.y0
+        span = abs(times[-1] - times[0])
+        return clock_dtype(max(abs(times[0]), abs(times[-1])), span, y0.dtype, y0.device, step)
+
+    def require_state_clock(self, library: str, instead: str) -> None:
+        """Refuse times that the state's dtype would round away, for a library that casts them to it.
+
+        Raises:
+            SpecError: They would be rounded.
+        """
+        y0, span = self.y0, abs(self.times[-1] - self.times[0])
+        largest = max(abs(self.times[0]), abs(self.times[-1]))
+        if rounds_away(largest, span, y0.dtype):
+            raise SpecError(
+                f"{library} would round times near {largest:.6g} over a span of {span:.6g} to {y0.dtype}",
+                f"{instead}, or measure times from the start of the solve",
+            )
 
     def context(self) -> AbstractContextManager[object]:
         """Leaves autocast for the time of the solve unless it was asked for."""

@@ -117,7 +117,8 @@ class _Run:
             self.ends.append(n)
         y0 = problem.y0
         self.nodes = nodes
-        self.times = torch.tensor(nodes, dtype=y0.dtype).to(y0.device, non_blocking=True).unbind()
+        clock = problem.clock_of(min(map(abs, self.sizes)))
+        self.times = torch.tensor(nodes, dtype=clock).to(y0.device, non_blocking=True).unbind()
 
     def forward(self, y0: Tensor) -> tuple[list[Tensor], State]:
         """Outputs and the last state; checks that the copies stayed together."""

@@ -116,6 +116,7 @@ class TorchDiffEq(ODESolver):
         stats = SolveStats(solver=self.describe(), gradient=self.gradient, accepted=0, rejected=0)
         if problem.trivial:
             return problem.still(stats)
+        problem.require_state_clock("torchdiffeq", "use Dopri5 or RK4")
         counted = CountedField(
             field,
             stats,

@@ -133,11 +133,11 @@ class _Steps:
         self.output_times = problem.times
         self.sizes: list[float] = []
         self.rejected = 0
-        self._dtype, self._device = problem.y0.dtype, problem.y0.device
+        self._clock, self._device = problem.clock, problem.y0.device
 
     def time(self, t: float) -> Tensor:
         """A time as a tensor."""
-        return torch.tensor(t, dtype=self._dtype).to(self._device, non_blocking=True)
+        return torch.tensor(t, dtype=self._clock).to(self._device, non_blocking=True)
 
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
         """Solve; see `Integrator.run`."""
@@ -147,7 +147,9 @@ class _Steps:
         sign = 1.0 if times[-1] > times[0] else -1.0
         t, y, outputs = times[0], y0, [y0]
         f0 = self.counted(self.time(t), y.detach())
-        h = initial_step(self.counted, t, times[-1], y.detach(), f0.detach(), 3, solver.rtol, solver.atol)
+        h = initial_step(
+            self.counted, t, times[-1], y.detach(), f0.detach(), 3, solver.rtol, solver.atol, self._clock
+        )
         if not math.isfinite(h):
             raise not_finite(self.counted.stats.solver, f"at t={t:.6g}")
         controller = PIController(2)

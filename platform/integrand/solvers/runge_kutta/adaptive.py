@@ -60,7 +60,7 @@ class AdaptiveSteps:
         self.stiffness: float | None = None
         self._last_stage_used = False
         self._error_order = tableau.error_order
-        self._dtype, self._device = problem.y0.dtype, problem.y0.device
+        self._clock, self._device = problem.clock, problem.y0.device
 
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
         """Solve; see `Integrator.run`."""
@@ -143,7 +143,7 @@ class AdaptiveSteps:
         return [end, *(add_stages(y, stages, weights, record.h) for weights in rows)]
 
     def _tensor(self, values: list[float]) -> Tensor:
-        return torch.tensor(values, dtype=self._dtype).to(self._device, non_blocking=True)
+        return torch.tensor(values, dtype=self._clock).to(self._device, non_blocking=True)
 
     @torch.no_grad()
     def _error(self, stages: list[Tensor], h: float, size: Tensor, y1: Tensor) -> tuple[float, Tensor]:
@@ -158,7 +158,7 @@ class AdaptiveSteps:
         if self.first_step is not None:
             return min(self.first_step, self.max_step)
         order = self._error_order + 1
-        h = initial_step(self.counted, times[0], times[-1], y, k1, order, self.rtol, self.atol)
+        h = initial_step(self.counted, times[0], times[-1], y, k1, order, self.rtol, self.atol, self._clock)
         if not math.isfinite(h):
             raise self._underflow(times[0], h, math.nan)
         return min(h, self.max_step)

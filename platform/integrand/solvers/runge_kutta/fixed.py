@@ -46,7 +46,8 @@ class FixedSteps:
         y0 = problem.y0
         # all times in one transfer, the step behind its stages' times; a row is a view
         rows = [[*row, b - a] for row, (a, b) in zip(values, spans, strict=True)]
-        self.times = torch.tensor(rows, dtype=y0.dtype).to(y0.device, non_blocking=True)
+        clock = problem.clock_of(min(map(abs, self.sizes)))
+        self.times = torch.tensor(rows, dtype=clock).to(y0.device, non_blocking=True)
         self._compiled = compiled_step(tableau, counted, False) if compiled else None
 
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:

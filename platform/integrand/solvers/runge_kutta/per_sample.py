@@ -59,6 +59,7 @@ class PerSampleSteps:
         y0 = problem.y0
         self._shape = (len(y0), *[1] * (y0.ndim - 1))
         self._dtype, self._exponent = y0.dtype, 1 / (tableau.error_order + 1)
+        self._clock = problem.clock
         device = y0.device
         self.t = torch.full((len(y0),), problem.times[0], dtype=problem.time_dtype, device=device)
         self.accepted = torch.zeros(len(y0), dtype=torch.long, device=device)
@@ -75,7 +76,7 @@ class PerSampleSteps:
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
         """Solve; see `Integrator.run`."""
         y = y0
-        f0 = self.counted(self._column(self.t), y)
+        f0 = self.counted(self._time(self.t), y)
         h = self._first(y, f0)
         outputs = [y0]
         k1: Tensor | None = f0
@@ -131,7 +132,7 @@ class PerSampleSteps:
             lands = distance <= 1.01 * h
             used = torch.where(active, torch.where(lands, distance, h), 0.0)
             end = torch.where(lands, stop, self.t + self.sign * used)
-            times = [self._column(self.t + c * self.sign * used) for c in self.tableau.c]
+            times = [self._time(self.t + c * self.sign * used) for c in self.tableau.c]
             size = self._column(self.sign * used)
             attempt = self._attempt(times, size, y, k1, active)
             if attempt is None:
@@ -229,7 +230,7 @@ class PerSampleSteps:
             h0 = torch.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6, 0.01 * d0 / d1).clamp_max(span)
             h0 = torch.where(torch.isfinite(h0) & (h0 > 0), h0, 1e-6)
             trial = y + self._column(self.sign * h0) * k1
-            f1 = self.counted(self._column(self.t + self.sign * h0), trial)
+            f1 = self.counted(self._time(self.t + self.sign * h0), trial)
             self._before, self.nfe = 2, self.nfe + 2
             d2 = self._ratio(f1 - k1, scale) / h0
             steepest = torch.maximum(d1, d2)
@@ -254,6 +255,9 @@ class PerSampleSteps:
 
     def _column(self, x: Tensor) -> Tensor:
         return x.to(self._dtype).view(self._shape)
+
+    def _time(self, t: Tensor) -> Tensor:
+        return t.to(self._clock).view(self._shape)
 
     def _wide(self, x: Tensor) -> Tensor:
         return x.view(self._shape)

@@ -187,7 +187,7 @@ class RungeKutta(ODESolver):
                 vjps = integrator.differentiated
                 ys.register_hook(lambda _: counted.add_vjps(vjps))  # type: ignore[no-untyped-call]  # torch
             return ys
-        t0 = torch.tensor(problem.times[0], dtype=y0.dtype).to(y0.device, non_blocking=True)
+        t0 = torch.tensor(problem.times[0], dtype=problem.clock).to(y0.device, non_blocking=True)
         if self.per_sample:
             t0 = t0.expand(len(y0), *[1] * (y0.ndim - 1))
         f0 = counted(t0, y0.detach())

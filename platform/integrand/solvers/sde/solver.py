@@ -128,7 +128,8 @@ class _SDESteps:
         starts = [a for nodes in self.intervals for a in nodes[:-1]]
         self.sizes = [b - a for nodes in self.intervals for a, b in pairwise(nodes)]
         y0 = problem.y0
-        self.times = torch.tensor(starts, dtype=y0.dtype).to(y0.device, non_blocking=True).unbind()
+        clock = problem.clock_of(min(map(abs, self.sizes)))
+        self.times = torch.tensor(starts, dtype=clock).to(y0.device, non_blocking=True).unbind()
         self.y0 = y0
         if brownian is None:
             # a diagonal path has the state's shape: no evaluation is needed to learn it

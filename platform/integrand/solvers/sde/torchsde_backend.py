@@ -92,6 +92,7 @@ class TorchSDE(SDESolver):
         stats = SolveStats(solver=self.describe(), gradient=self.gradient, rejected=0)
         if problem.trivial:
             return problem.still(stats)
+        problem.require_state_clock("torchsde", "use EulerMaruyama")
         if problem.times[-1] < problem.times[0] or problem.y0.ndim != 2:
             raise SpecError("torchsde takes states (batch, d) and increasing times", "flatten the state")
         counted = CountedSDE(sde, stats)
