@@ -42,8 +42,8 @@ def clock_dtype(
         )
     warnings.warn(
         "the times are so large against the span or the steps that the state's dtype would round them: the "
-        "field gets them in float64, and rounds them itself where it casts them; measure times from the start "
-        "of the solve to be rid of both",
+        "field gets them in float64, and rounds them itself where it casts them; to be rid of both measure "
+        "times from the start of the solve",
         stacklevel=3,
     )
     return torch.float64
