@@ -1,6 +1,7 @@
 """The house rules that no linter knows: folder names, imports, light start-up, and what the wheel holds."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -56,30 +57,69 @@ def test_no_banned_import(path):
         assert not names & BANNED, f"line {node.lineno}"
 
 
-@pytest.mark.parametrize(
-    ("floor", "allowed"),
-    [
-        ("solvers", {"solvers", "errors"}),
-        ("diffusion", {"diffusion", "solvers", "errors"}),
-    ],
+FLOORS = (
+    {"version", "errors", "record", "registry", "spec", "quantities"},
+    {"solvers"},
+    {"diffusion", "metrics", "figures", "outcome"},
+    {"modules", "datamodules", "tasks", "evaluations"},
+    {"tracking", "comparison", "suites", "report", "load"},
+    {"benchmarks"},
+    {"cli", "__main__"},
 )
-def test_the_lower_floors_import_nothing_above(floor, allowed):
-    """modules and datamodules → diffusion → solvers; neither of the two below knows Lightning."""
-    folder = ROOT / "platform" / "integrand" / floor
-    for path in folder.rglob("*.py"):
-        package = ("integrand", *path.relative_to(folder.parent).parent.parts)
+"""From the ground up; each imports from its own floor and those below."""
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts[1:] if parts[0] == "platform" else ("integrand", *parts)
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {module_name(path): path for path in SOURCES}
+
+
+def imported(name):
+    """The modules of ours that a file names in an import, wherever in it the import stands."""
+    path = MODULES[name]
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            whence = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                full = f"{whence}.{alias.name}"
+                yield from {full if full in MODULES else whence} & MODULES.keys()
+
+
+def test_no_circle_of_files():
+    """Two files that import each other, be it inside a function or for type checking only, are one file."""
+    graphlib.TopologicalSorter({name: set(imported(name)) for name in MODULES}).prepare()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_imports_upward(name):
+    def floor(module):
+        room = module.split(".")[1] if "." in module else "version"
+        return next(i for i, rooms in enumerate(FLOORS) if room in rooms)
+
+    for other in imported(name):
+        assert floor(other) <= floor(name), f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("floor", ["solvers", "diffusion"])
+def test_the_lower_floors_know_no_trainer_and_no_store(floor):
+    for path in (ROOT / "platform" / "integrand" / floor).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
-                base = package[: len(package) - node.level + 1] if node.level else ()
-                names = [".".join((*base, node.module or ""))]
+                names = [node.module or ""]
             else:
                 continue
             for name in names:
                 assert not name.startswith(("lightning", "mlflow")), f"{path}:{node.lineno}"
-                if name.startswith("integrand"):
-                    assert name.split(".")[1] in allowed, f"{path}:{node.lineno} imports {name}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -22,31 +21,9 @@ from ..base import FamilyModule
 from .averaging import averaged
 from .backbones import Backbone, TimeNet, default_backbone
 from .evaluation import Evaluation, PointEvaluation
-from .noise import noise_rows, seed_of
-from .together import interleaved, made_together
-
-
-@dataclass
-class Samples:
-    """Generated samples with what they cost.
-
-    Args:
-        x: Shape (n, …), on the device of the network.
-        stats: The account of each batch that was generated.
-    """
-
-    x: Tensor
-    stats: list[SolveStats] = field(default_factory=list)
-
-    @property
-    def nfe(self) -> int:
-        """Evaluations of the network one after another: those of the batch that needed most."""
-        return max((s.nfe_forward for s in self.stats), default=0)
-
-    @property
-    def failed(self) -> Tensor:
-        """Which samples are not finite, shape (n,), bool."""
-        return ~torch.isfinite(self.x).flatten(1).all(dim=1)
+from .gathering import interleaved, made_together
+from .samples import Samples
+from .seeded import noise_rows, seed_of
 
 
 class GenerativeModule(FamilyModule):

@@ -37,9 +37,9 @@ from integrand.spec import DataSpec
 from .backbones import MLP, Backbone, TimeNet, UNet
 from .base import GenerativeModule
 from .dequantisation import bits_per_dim, dequantised
-from .noise import noise_rows
 from .plane import Arrays, density, directions
 from .sampling import Sampling, usual_grid
+from .seeded import noise_rows
 from .times import TrainingTimes, usual_times
 from .weighting import NoiseWeighting, PlainWeighting, Weighting
 

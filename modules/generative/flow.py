@@ -19,8 +19,8 @@ from .backbones import TimeNet
 from .base import GenerativeModule
 from .dequantisation import bits_per_dim, dequantised
 from .likelihood import Likelihood, log_likelihood
-from .noise import noise_rows
 from .plane import density
+from .seeded import noise_rows
 
 EXACT_UP_TO = 16
 """Dimensions up to which the trace is exact in evaluation unless another is chosen."""

@@ -16,8 +16,8 @@ from integrand.spec import DataSpec
 
 from .flow import Velocity
 from .flow_matching import FlowMatching
-from .noise import noise_rows
 from .paths import IndependentCFM
+from .seeded import noise_rows
 
 _TEACHERS = ("flow-matching", "rectified-flow")
 

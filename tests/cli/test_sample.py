@@ -151,8 +151,8 @@ def test_samples_do_not_depend_on_the_batch_or_the_source(at, tmp_path):
 
 def test_sampling_runs_are_no_experiments(at, tmp_path, capsys):
     assert main(["sample", "--run", "plain", "--nfe", "2", "--n", "2", "--out", str(tmp_path)]) == 0
-    from integrand.comparison.load import Selection, load
-    from integrand.tracking.runs import find_run
+    from integrand.comparison.records.load import Selection, load
+    from integrand.tracking.store.runs import find_run
 
     assert find_run("latest").name == "classifier"  # the newest of those that trained
     compared = {r.run_id for r in load(Selection("integrand")).records}

@@ -19,7 +19,8 @@ PASSWORD = "correct horse battery"
 WRITER = """
 import sys, time
 from integrand.tracking import operations
-from integrand.tracking.session import RunRequest, Session
+from integrand.tracking.request import RunRequest
+from integrand.tracking.session import Session
 writer, points = sys.argv[1], int(sys.argv[2])
 session = Session(RunRequest("many", f"writer-{writer}", None, None, None, {}, 0.5))
 for step in range(points):
@@ -145,7 +146,7 @@ def account(team, monkeypatch, tmp_path):
 
 
 def client():
-    from integrand.tracking.store import open_store
+    from integrand.tracking.store.opening import open_store
 
     return open_store()
 

@@ -6,9 +6,9 @@ import random
 import pytest
 
 from integrand.comparison.analysis import compare
-from integrand.comparison.groups import Expected, sort_runs
 from integrand.comparison.quantities import Metric, choose_metric
-from integrand.comparison.statistics import holm, paired_t_p
+from integrand.comparison.records.groups import Expected, sort_runs
+from integrand.comparison.statistics.estimates import holm, paired_t_p
 from integrand.errors import UsageError
 
 ACC = Metric("final/test_acc", "max", True)

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from integrand.comparison import bootstrap
-from integrand.comparison.bootstrap import (
+from integrand.comparison.statistics import bootstrap
+from integrand.comparison.statistics.bootstrap import (
     BOOTSTRAP_FROM,
     estimate_quality,
     estimate_strata,
     expanded_tail,
     stratified_replicates,
 )
-from integrand.comparison.statistics import estimate, interquartile_mean
+from integrand.comparison.statistics.estimates import estimate, interquartile_mean
 
 
 @pytest.fixture

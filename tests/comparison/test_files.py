@@ -12,13 +12,13 @@ import pytest
 from integrand.benchmarks import comparison as bench
 from integrand.cli import bench as bench_command
 from integrand.comparison.analysis import compare
-from integrand.comparison.formatting import quality
-from integrand.comparison.latex import escape, latex
-from integrand.comparison.markdown import markdown
+from integrand.comparison.files.write import write
 from integrand.comparison.quantities import COSTS, Metric
-from integrand.comparison.style import COLOURS
-from integrand.comparison.tables import comparison_tables, part_tables
-from integrand.comparison.write import write
+from integrand.comparison.tables.contents import comparison_tables, part_tables
+from integrand.comparison.tables.formatting import quality
+from integrand.comparison.tables.latex import escape, latex
+from integrand.comparison.tables.markdown import markdown
+from integrand.figures.palette import COLOURS
 
 ACC = Metric("final/test_acc", "max", True)
 

@@ -6,9 +6,9 @@ import os
 import pytest
 
 from integrand.cli import compare as command
-from integrand.comparison.load import load_expected, load_folder
-from integrand.comparison.store import load_mlflow
-from integrand.comparison.traces import Traces
+from integrand.comparison.records.load import load_expected, load_folder
+from integrand.comparison.records.store import load_mlflow
+from integrand.comparison.records.traces import Traces
 from integrand.errors import TrackingError, UsageError
 
 

@@ -8,13 +8,13 @@ import matplotlib.image
 import pytest
 
 from integrand.cli import compare as command
-from integrand.comparison import formatting
 from integrand.comparison.analysis import compare
-from integrand.comparison.cost_figure import _quality_limits, quality_against_cost
-from integrand.comparison.markdown import markdown
+from integrand.comparison.files.cost_figure import _quality_limits, quality_against_cost
+from integrand.comparison.files.write import write
 from integrand.comparison.quantities import NFE_FORWARD, Metric
-from integrand.comparison.statistics import estimate
-from integrand.comparison.write import write
+from integrand.comparison.statistics.estimates import estimate
+from integrand.comparison.tables import formatting
+from integrand.comparison.tables.markdown import markdown
 from integrand.errors import TrackingError, UsageError
 
 ACC = Metric("final/test_acc", "max", True)

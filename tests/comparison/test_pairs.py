@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from integrand.comparison import pairs
 from integrand.comparison.analysis import compare
-from integrand.comparison.groups import Group
-from integrand.comparison.pairs import compare_pairs, turned
-from integrand.comparison.probability import improvement
 from integrand.comparison.quantities import Metric
-from integrand.comparison.statistics import holm, paired_difference, sign_flip_many, sign_flip_p
+from integrand.comparison.records.groups import Group
+from integrand.comparison.statistics import pairs
+from integrand.comparison.statistics.estimates import holm, paired_difference, sign_flip_many, sign_flip_p
+from integrand.comparison.statistics.pairs import compare_pairs, turned
+from integrand.comparison.statistics.probability import improvement
 
 ACC = Metric("final/test_acc", "max", True)
 

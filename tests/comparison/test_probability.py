@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from integrand.comparison.probability import improvement, newcombe_interval, over_tasks
+from integrand.comparison.statistics.probability import improvement, newcombe_interval, over_tasks
 
 grid = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=9)
 

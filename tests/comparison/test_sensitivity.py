@@ -3,11 +3,11 @@
 import pytest
 
 from integrand.comparison.analysis import compare
-from integrand.comparison.bootstrap import estimate_strata
-from integrand.comparison.probability import improvement, over_tasks
 from integrand.comparison.quantities import Metric
-from integrand.comparison.sensitivity import counterpart
-from integrand.comparison.statistics import holm, paired_t_p
+from integrand.comparison.statistics.bootstrap import estimate_strata
+from integrand.comparison.statistics.estimates import holm, paired_t_p
+from integrand.comparison.statistics.probability import improvement, over_tasks
+from integrand.comparison.statistics.sensitivity import counterpart
 
 ACC = Metric("final/test_acc", "max", True)
 LOSSES = (0.010, 0.012, 0.011, 0.013)

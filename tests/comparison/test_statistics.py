@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from integrand.comparison.statistics import (
+from integrand.comparison.statistics.estimates import (
     EXACT_PAIRS,
     estimate,
     holm,

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from integrand.comparison.analysis import compare
-from integrand.comparison.curves import curves
-from integrand.comparison.groups import Group
-from integrand.comparison.pareto import pareto_front
 from integrand.comparison.quantities import Metric, choose_metric, validation_series
-from integrand.comparison.target import choose_target, reach, time_of_half
-from integrand.comparison.traces import MAX_POINTS, Traces
+from integrand.comparison.records.groups import Group
+from integrand.comparison.records.traces import MAX_POINTS, Traces
+from integrand.comparison.statistics.curves import curves
+from integrand.comparison.statistics.pareto import pareto_front
+from integrand.comparison.statistics.target import choose_target, reach, time_of_half
 from integrand.errors import UsageError
 
 ACC = Metric("final/test_acc", "max", True)

@@ -7,7 +7,7 @@ import torch
 from diffusion_cases import F64
 
 from integrand.diffusion import SampleNoise, Stream
-from integrand.diffusion.noise import block_size
+from integrand.diffusion.random_numbers import block_size
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 8, 8), (2,), (1,), (5, 3)])

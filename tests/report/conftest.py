@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from integrand.comparison.analysis import compare
-from integrand.comparison.load import Selection, load
 from integrand.comparison.quantities import choose_metric
+from integrand.comparison.records.load import Selection, load
 from integrand.record import RunRecord
 
 FAMILIES = {  # accuracy, forward NFE, parameters

@@ -12,11 +12,11 @@ from html.parser import HTMLParser
 import pytest
 
 from integrand.cli import report as command
-from integrand.comparison.store import load_mlflow
+from integrand.comparison.records.store import load_mlflow
 from integrand.errors import TrackingError
 from integrand.report.build import build_page
 from integrand.report.render import render
-from integrand.tracking.store import mlflow_client
+from integrand.tracking.store.opening import mlflow_client
 
 VOID = {"meta", "link", "input", "img", "br"}
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from PIL import Image
 
-from integrand.comparison.groups import LeftOut
+from integrand.comparison.records.groups import LeftOut
 from integrand.report.artifacts import in_folder
 from integrand.report.build import build_page
 from integrand.report.commands import reproduction, run_command

@@ -13,7 +13,7 @@ import pytest
 from integrand.suites.launcher import Task, last_error
 from integrand.suites.local import LocalLauncher
 from integrand.suites.resources import default_jobs, devices, slot_environment
-from integrand.tracking.exits import describe_exit, died_of_signal
+from integrand.tracking.processes.exits import describe_exit, died_of_signal
 
 
 def launcher(jobs=2, **options):

@@ -151,7 +151,7 @@ def test_a_cell_killed_twice_ends_as_if_nothing_had_happened(undisturbed, tmp_pa
 
 @pytest.mark.slow
 def test_a_parent_is_no_run_to_a_comparison(undisturbed, monkeypatch):
-    from integrand.comparison.store import load_mlflow
+    from integrand.comparison.records.store import load_mlflow
 
     monkeypatch.chdir(undisturbed.folder)
     runs, parents = undisturbed.runs()

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from integrand.suites.store import choose, stored_cells
-from integrand.tracking import names, process
+from integrand.tracking.processes import process
+from integrand.tracking.store import names
 
 
 def mlflow_run(key, status, start=0, seconds=5.0, **tags):
@@ -77,7 +78,7 @@ def test_runs_outside_a_suite_do_not_count():
 
 
 def test_a_real_store(tmp_path, monkeypatch):
-    from integrand.tracking.store import open_store
+    from integrand.tracking.store.opening import open_store
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     assert stored_cells("s", uri) == {}

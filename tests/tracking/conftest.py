@@ -35,7 +35,7 @@ def tiny():
 @pytest.fixture(scope="session")
 def fresh_database(tmp_path_factory):
     """Creating the tables takes seconds; a copy does not."""
-    from integrand.tracking.store import open_store
+    from integrand.tracking.store.opening import open_store
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     client = open_store(f"sqlite:///{path}")
@@ -58,7 +58,7 @@ def workdir(tmp_path, monkeypatch, fresh_database):
 
 @pytest.fixture
 def client(workdir):
-    from integrand.tracking.store import open_store
+    from integrand.tracking.store.opening import open_store
 
     return open_store()
 

@@ -7,9 +7,10 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 
 from integrand.errors import UsageError
-from integrand.tracking import MLflowTracker, default_callbacks, names
+from integrand.tracking import MLflowTracker, default_callbacks
 from integrand.tracking.callbacks import Budget
-from integrand.tracking.exits import Pruned
+from integrand.tracking.processes.exits import Pruned
+from integrand.tracking.store import names
 
 STEPS = 6
 """Batches of an epoch of the tiny data."""

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from integrand.tracking.children import ChildObserver
-from integrand.tracking.lost import LostProcessError, is_lost
+from integrand.tracking.processes.children import ChildObserver
+from integrand.tracking.processes.lost import LostProcessError, is_lost
 
 
 def child(code):

@@ -5,8 +5,8 @@ import yaml
 from lightning.pytorch.cli import LightningCLI
 
 from integrand.tracking import ConfigRecorder, MLflowTracker, default_callbacks
-from integrand.tracking.flatten import as_params, config_digest, reproducible
-from integrand.tracking.runs import config_path, find_run, read_record
+from integrand.tracking.provenance.configuration import as_params, config_digest, reproducible
+from integrand.tracking.store.runs import config_path, find_run, read_record
 
 CONFIG = {
     "seed_everything": 3,
@@ -164,7 +164,7 @@ def test_second_stage_of_a_run_adds_its_config_and_no_param_changes(workdir, tin
 def test_checkpoint_holds_the_config(workdir, tiny):
     import torch
 
-    from integrand.tracking.runs import checkpoint
+    from integrand.tracking.store.runs import checkpoint
 
     tracker = cli(tiny, "fit", "--trainer.max_epochs", "1", "--model.width", "5").trainer.logger
     contents = torch.load(checkpoint(find_run(tracker.run_id)), weights_only=True)["integrand"]

@@ -9,10 +9,12 @@ import time
 import pytest
 
 from integrand.cli.sync import run as sync_command
-from integrand.tracking import exit_code, folders, process
-from integrand.tracking.reaper import reap
-from integrand.tracking.runs import read_record
-from integrand.tracking.sync import sync
+from integrand.tracking import exit_code
+from integrand.tracking.processes import process
+from integrand.tracking.processes.reaper import reap
+from integrand.tracking.spool import folders
+from integrand.tracking.spool.sync import sync
+from integrand.tracking.store.runs import read_record
 
 
 def wait_for_points(process_, count=5, timeout=60):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from integrand.tracking.energy import energy_meter
+from integrand.tracking.callbacks.energy import energy_meter
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from integrand.tracking.store import quiet_mlflow
+from integrand.tracking.store.opening import quiet_mlflow
 
 NAMES = {
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -5,10 +5,12 @@ import sys
 
 import pytest
 
-from integrand.tracking import folders, names, operations, orphans
-from integrand.tracking.process import identity
-from integrand.tracking.spool import Spool
-from integrand.tracking.store import open_store
+from integrand.tracking.processes import orphans
+from integrand.tracking.processes.process import identity
+from integrand.tracking.spool import folders, operations
+from integrand.tracking.spool.spool import Spool
+from integrand.tracking.store import names
+from integrand.tracking.store.opening import open_store
 
 HERE = identity()
 

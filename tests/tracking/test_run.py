@@ -8,8 +8,8 @@ import torch
 
 from integrand.errors import NonFiniteLossError
 from integrand.record import RunRecord
-from integrand.tracking import folders
-from integrand.tracking.runs import checkpoint, find_run, read_record
+from integrand.tracking.spool import folders
+from integrand.tracking.store.runs import checkpoint, find_run, read_record
 
 STEPS = 12  # 2 epochs of 96 samples in batches of 16
 

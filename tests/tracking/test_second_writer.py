@@ -7,10 +7,12 @@ import time
 import pytest
 
 from integrand.errors import AlreadyRunning
-from integrand.tracking import names, process
-from integrand.tracking.session import RunRequest, Session
-from integrand.tracking.store import open_store
-from integrand.tracking.unfinished import refuse_second_writer, unfinished_run
+from integrand.tracking.processes import process
+from integrand.tracking.request import RunRequest
+from integrand.tracking.session import Session
+from integrand.tracking.store import names
+from integrand.tracking.store.opening import open_store
+from integrand.tracking.store.unfinished import refuse_second_writer, unfinished_run
 
 ELSEWHERE = {names.PROCESS_HOST: "another", names.PROCESS_ID: "1"}
 
@@ -93,7 +95,7 @@ def test_other_processes_of_the_same_job_find_the_run_of_the_first(client, begun
 
 
 def test_a_sender_gives_signs_of_life(uri, tmp_path, monkeypatch):
-    from integrand.tracking import sender
+    from integrand.tracking.spool import sender
 
     monkeypatch.setattr(sender, "BEAT_SECONDS", 0.0)
     wanted = request(uri, tmp_path)

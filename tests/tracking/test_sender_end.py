@@ -5,11 +5,11 @@ import threading
 import pytest
 
 from integrand.errors import TrackingError
-from integrand.tracking import operations
-from integrand.tracking.delivery import Delivery
-from integrand.tracking.sender import Sender
-from integrand.tracking.spool import Spool, SpoolReader
-from integrand.tracking.sync import sync
+from integrand.tracking.spool import operations
+from integrand.tracking.spool.delivery import Delivery
+from integrand.tracking.spool.sender import Sender
+from integrand.tracking.spool.spool import Spool, SpoolReader
+from integrand.tracking.spool.sync import sync
 
 META = {"run_id": "r1", "tracking_uri": "x", "artifact_dir": None}
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from integrand.tracking.runs import check_store, checkpoint, config_path, find_run, read_record
-from integrand.tracking.store import open_store
-from integrand.tracking.sync import sync
+from integrand.tracking.spool.sync import sync
+from integrand.tracking.store.opening import open_store
+from integrand.tracking.store.runs import check_store, checkpoint, config_path, find_run, read_record
 
 
 def steps_of(client, run_id, key):

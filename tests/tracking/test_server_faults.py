@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from integrand.tracking.runs import read_record
-from integrand.tracking.store import open_store
-from integrand.tracking.sync import sync
+from integrand.tracking.spool.sync import sync
+from integrand.tracking.store.opening import open_store
+from integrand.tracking.store.runs import read_record
 
 
 class Proxy(ThreadingHTTPServer):

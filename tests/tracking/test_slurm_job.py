@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from integrand.errors import UsageError
-from integrand.tracking import exit_code, process, slurm
+from integrand.tracking import exit_code
 from integrand.tracking.callbacks import Preemption
 from integrand.tracking.callbacks.lifecycle import Interrupted
+from integrand.tracking.processes import process, slurm
 
 STEPS = 6
 """Batches of an epoch of the tiny data."""

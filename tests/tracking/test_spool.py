@@ -7,11 +7,11 @@ import os
 import pytest
 
 from integrand.errors import TrackingError
-from integrand.tracking import operations
-from integrand.tracking.delivery import Delivery
-from integrand.tracking.sender import Sender
-from integrand.tracking.spool import Spool, SpoolReader
-from integrand.tracking.sync import sync
+from integrand.tracking.spool import operations
+from integrand.tracking.spool.delivery import Delivery
+from integrand.tracking.spool.sender import Sender
+from integrand.tracking.spool.spool import Spool, SpoolReader
+from integrand.tracking.spool.sync import sync
 
 
 class Refusal(Exception):

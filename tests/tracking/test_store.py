@@ -8,15 +8,16 @@ import pytest
 
 from integrand.errors import TrackingError
 from integrand.tracking import MLflowTracker
-from integrand.tracking.runs import check_store, checkpoint, config_path, find_run
-from integrand.tracking.store import open_store
-from integrand.tracking.uris import redact, resolve_uri
+from integrand.tracking.store.opening import open_store
+from integrand.tracking.store.runs import check_store, checkpoint, config_path, find_run
+from integrand.tracking.store.uris import redact, resolve_uri
 
 # the spool, the sender and the store as the tracker uses them, without seconds of importing Lightning
 SPOOLER = """
 import sys, time
 from integrand.tracking import operations
-from integrand.tracking.session import RunRequest, Session
+from integrand.tracking.request import RunRequest
+from integrand.tracking.session import Session
 writer, points = sys.argv[1], int(sys.argv[2])
 session = Session(RunRequest("many", f"writer-{writer}", None, None, None, {}, 0.5))
 for step in range(points):
@@ -121,7 +122,7 @@ def test_store_that_dies_after_the_start_does_not_reach_the_training(
     """Every call of the client fails from the first batch on; then the store returns, and sync sends the rest."""
     from mlflow.tracking import MlflowClient
 
-    from integrand.tracking import sync
+    from integrand.tracking.spool import sync
 
     def dead(*args, **kwargs):
         raise ConnectionError("the server is gone")
@@ -183,15 +184,15 @@ def test_uris(workdir, monkeypatch):
 
 
 def test_looking_up_runs_imports_no_torch():
-    code = "import sys, integrand.tracking.runs, integrand.tracking.sync, integrand.cli.sync; print('torch' in sys.modules)"
+    code = "import sys, integrand.tracking.store.runs, integrand.tracking.spool.sync, integrand.cli.sync; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
 def test_replay_over_stored_points_adds_only_what_is_new(workdir, client):
     """The real store, with a batch that overlaps with what it has: a crash before the note of it."""
-    from integrand.tracking import operations
-    from integrand.tracking.delivery import Delivery
+    from integrand.tracking.spool import operations
+    from integrand.tracking.spool.delivery import Delivery
 
     run_id = client.create_run(client.create_experiment("batches", "x")).info.run_id
     points = [

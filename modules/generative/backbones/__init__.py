@@ -1,7 +1,8 @@
 """The networks of generative models: functions of time and state, built for the shape of the data."""
 
-from .base import Backbone, TimeNet, default_backbone
+from .base import Backbone, TimeNet
 from .conv import Conv
+from .default import default_backbone
 from .dit import DiT
 from .mlp import MLP
 from .unet import UNet

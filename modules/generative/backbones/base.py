@@ -67,14 +67,6 @@ def time_column(t: Tensor) -> Tensor:
     return t.reshape(-1, 1)
 
 
-def default_backbone(shape: tuple[int, ...]) -> Backbone:
-    """An MLP for points, convolutions for images."""
-    from .conv import Conv
-    from .mlp import MLP
-
-    return MLP() if len(shape) == 1 else Conv()
-
-
 def check_sizes(**sizes: int) -> None:
     """Raise unless every size is positive.
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
 from integrand.errors import UsageError
 from integrand.record import RunRecord
@@ -54,11 +55,15 @@ benchmark, one step after the other."""
 
 def measure_compare(records: Path, runs: int, out: Path) -> list[Measured]:
     """`integrand compare --records`: time, and the peak memory of this process so far."""
-    from integrand.cli import compare
+    from integrand.comparison.analysis import compare_selected
+    from integrand.comparison.files.write import write
+    from integrand.comparison.records.load import Selection
+    from integrand.comparison.tables.terminal import print_comparison
 
     start = time.perf_counter()
-    with contextlib.redirect_stdout(io.StringIO()):
-        compare.run(["--records", str(records), "--out", str(out)])
+    comparison = compare_selected(Selection(None, records))
+    print_comparison(comparison, Console(file=io.StringIO(), width=140))
+    write(comparison, out)
     seconds = time.perf_counter() - start
     return [
         Measured("compare", seconds, "s", TARGET_SECONDS * max(1.0, runs / 1000)),
@@ -68,11 +73,17 @@ def measure_compare(records: Path, runs: int, out: Path) -> list[Measured]:
 
 def measure_report(records: Path, runs: int, out: Path) -> list[Measured]:
     """`integrand report --records`: time, and the size of the page."""
-    from integrand.cli import report
+    from integrand.comparison.analysis import compare_selected
+    from integrand.comparison.records.load import Selection
+    from integrand.report.artifacts import in_folder
+    from integrand.report.build import build_page
+    from integrand.report.write import write
 
     start = time.perf_counter()
-    with contextlib.redirect_stdout(io.StringIO()):
-        report.run(["--records", str(records), "--out", str(out)])
+    comparison = compare_selected(Selection(None, records))
+    runs_shown = [run.run_id for part in comparison.parts for row in part.rows for run in row.group.runs]
+    page = build_page(comparison, in_folder(records, runs_shown), ["--records", str(records)])
+    write(comparison, page, out)
     seconds = time.perf_counter() - start
     size = (out / "report.html").stat().st_size / 1e6
     return [

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy import special, stats
 
-from integrand.comparison.bootstrap import expanded_tail
-from integrand.comparison.statistics import LEVEL, holm
+from integrand.comparison.statistics.bootstrap import expanded_tail
+from integrand.comparison.statistics.estimates import LEVEL, holm
 
 Array = NDArray[np.float64]
 SIZES = (5, 10, 20)

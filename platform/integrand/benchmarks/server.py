@@ -18,10 +18,11 @@ from typing import Any
 
 from torch.multiprocessing import get_context
 
-from ..tracking import operations
-from ..tracking.session import RunRequest, Session
-from ..tracking.store import open_store
-from ..tracking.uris import redact, resolve_uri
+from ..tracking.request import RunRequest
+from ..tracking.session import Session
+from ..tracking.spool import operations
+from ..tracking.store.opening import open_store
+from ..tracking.store.uris import redact, resolve_uri
 
 EXPERIMENT = "bench-server"
 PATIENCE = 600.0

@@ -127,8 +127,8 @@ def check_disk(paths: dict[str, Path]) -> Iterator[Finding]:
 
 def check_store() -> Iterator[Finding]:
     """Whether the tracking store answers."""
-    from ..tracking.runs import check_store as problem_of
-    from ..tracking.uris import redact, resolve_uri
+    from ..tracking.store.runs import check_store as problem_of
+    from ..tracking.store.uris import redact, resolve_uri
 
     uri = resolve_uri()
     problem = problem_of(uri)

@@ -11,7 +11,7 @@ from ..errors import TrackingError
 from .parser import Parser
 
 if TYPE_CHECKING:
-    from ..comparison.load import Selection
+    from ..comparison.records.load import Selection
     from ..comparison.results import Comparison
 
 
@@ -68,7 +68,7 @@ def add_selection(p: argparse.ArgumentParser) -> None:
 
 def selection(args: argparse.Namespace) -> Selection:
     """The runs that the options of `add_selection` name."""
-    from ..comparison.load import Selection
+    from ..comparison.records.load import Selection
 
     return Selection(args.experiment, args.records, tuple(args.runs), args.filter, args.tracking_uri)
 
@@ -81,21 +81,10 @@ def compared(args: argparse.Namespace) -> Comparison:
         TrackingError: The store cannot be read.
     """
     # after the parser, so that --help does not wait for scipy
-    from ..comparison.analysis import compare
-    from ..comparison.load import load
-    from ..comparison.quantities import choose_metric
+    from ..comparison.analysis import compare_selected
 
-    chosen = selection(args)
-    loaded = load(chosen)
-    return compare(
-        loaded.records,
-        choose_metric(loaded.records, args.metric, args.mode),
-        args.group_by,
-        args.baseline,
-        chosen.title,
-        loaded.expected,
-        loaded.traces,
-        args.target,
+    return compare_selected(
+        selection(args), args.metric, args.mode, args.group_by, args.baseline, args.target
     )
 
 
@@ -128,8 +117,8 @@ def run(argv: Sequence[str]) -> int:
     comparison = compared(args)
     from rich.console import Console
 
-    from ..comparison.terminal import print_comparison
-    from ..comparison.write import write
+    from ..comparison.files.write import write
+    from ..comparison.tables.terminal import print_comparison
 
     console = Console(highlight=False)
     if not console.is_terminal:

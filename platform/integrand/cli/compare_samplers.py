@@ -50,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
     from ..comparison.samplers import compare_samplers, load_samples
     from ..comparison.samplers.tables import difference_table, quality_table
     from ..comparison.samplers.write import write
-    from ..comparison.terminal import rich_table
+    from ..comparison.tables.terminal import rich_table
 
     scores = load_samples(args.experiment, args.runs, args.tracking_uri)
     comparison = compare_samplers(scores, args.metric, args.baseline)

@@ -25,7 +25,7 @@ def findings(verify: bool) -> Iterator[Finding]:
     """
     from integrand.datamodules.doctor import cache_dir, check_data
 
-    from ..tracking.folders import runs_root
+    from ..tracking.spool.folders import runs_root
 
     folders = {
         "runs folder": runs_root(),

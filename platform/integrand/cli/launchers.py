@@ -120,7 +120,7 @@ def make_launcher(args: Any, folder: Path, most: int, leave: bool) -> tuple[Laun
 
 def store_note(engine: str) -> str:
     """A remark on a store that several machines cannot share; empty where they can."""
-    from ..tracking.uris import redact, resolve_uri, sqlite_path
+    from ..tracking.store.uris import redact, resolve_uri, sqlite_path
 
     uri = resolve_uri()
     if engine == "local" or sqlite_path(uri) is None:

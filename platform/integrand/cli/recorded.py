@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import UsageError
-from ..tracking import names, runs
+from ..tracking.store import names, runs
 from .arguments import RecordedRun
 
 

@@ -42,8 +42,8 @@ def run(argv: Sequence[str]) -> int:
     from ..report.build import build_page
     from ..report.publish import publish
     from ..report.write import write
-    from ..tracking.store import mlflow_client
-    from ..tracking.uris import resolve_uri
+    from ..tracking.store.opening import mlflow_client
+    from ..tracking.store.uris import resolve_uri
 
     runs = [run for part in comparison.parts for row in part.rows for run in row.group.runs]
     if args.records:

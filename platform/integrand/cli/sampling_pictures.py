@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..tracking.figures.drawing import COLOURS, finish, new_axes
+from ..figures.drawing import finish, new_axes
+from ..figures.palette import COLOURS
 
 Array = npt.NDArray[Any]
 _CELL = 56

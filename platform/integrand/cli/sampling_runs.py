@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrackingError
-from ..tracking import names, process
-from ..tracking.store import open_store
-from ..tracking.uris import resolve_uri
+from ..tracking.processes import process
+from ..tracking.store import names
+from ..tracking.store.opening import open_store
+from ..tracking.store.uris import resolve_uri
 
 _COPIED = (names.FAMILY, names.GROUP, names.TASK, names.DATA, names.MODEL_CLASS, names.SUITE)
 FOLDER = "samples"

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from integrand.modules.sharded import NAME, Shardable
 
 from ..errors import UsageError
-from ..tracking.children import watch_children
+from ..tracking.processes.children import watch_children
 from .suggest import did_you_mean
 
 _GONE = {"dp": "ddp", "fsdp": NAME}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import TrackingError, UsageError
 from .launchers import add_run_options, check_options, make_launcher, store_note
-from .parser import Parser
+from .suite_options import load_spec, suite_parser
 from .suite_tables import counts, make_console, print_note, print_reasons, state_table
 
 if TYPE_CHECKING:
@@ -63,37 +62,6 @@ def run(argv: Sequence[str]) -> int:
             "integrand suite run, plan, status, stop or sweep SUITE",
         )
     return commands[argv[0]](list(argv[1:]))
-
-
-def suite_parser(command: str, description: str) -> Parser:
-    """The options that all commands have."""
-    parser = Parser(prog=f"integrand suite {command}", description=description)
-    parser.add_argument("suite", metavar="SUITE", help="suite file, or name of a packaged suite")
-    parser.add_argument(
-        "--tracking-uri", metavar="URI", help="default: MLFLOW_TRACKING_URI or sqlite:///mlflow.db"
-    )
-    parser.add_argument(
-        "--max-seconds", metavar="S", help="time budget of one run's training; default: the suite file's"
-    )
-    parser.add_argument(
-        "--max-nfe",
-        metavar="N",
-        help="evaluation budget of one run's training; default: the suite file's",
-    )
-    return parser
-
-
-def load_spec(args: Any) -> SuiteSpec:
-    """The suite with the budget of the command line; children inherit the store through the environment."""
-    from dataclasses import replace
-
-    from ..suites.spec import BudgetSpec, budget_of, read_suite
-
-    if args.tracking_uri:
-        os.environ["MLFLOW_TRACKING_URI"] = args.tracking_uri
-    spec = read_suite(args.suite)
-    given, own = budget_of(args.max_seconds, args.max_nfe, "command line"), spec.budget
-    return replace(spec, budget=BudgetSpec(given.seconds or own.seconds, given.nfe or own.nfe))
 
 
 def _cells(spec: SuiteSpec) -> list[Cell]:

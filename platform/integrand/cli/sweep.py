@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import TrackingError
 from .launchers import add_run_options, check_options, make_launcher
-from .suite import load_spec, suite_parser
+from .suite_options import load_spec, suite_parser
 from .suite_tables import make_console
 
 if TYPE_CHECKING:

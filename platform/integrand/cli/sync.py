@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..tracking import folders
+from ..tracking.spool import folders
 from .parser import Parser
 
 
@@ -19,7 +19,7 @@ def run(argv: Sequence[str]) -> int:
         "--spool", type=Path, default=None, help=f"folder of spools (default: {folders.spool_root()})"
     )
     args = parser.parse_args(list(argv))
-    from ..tracking.sync import sync
+    from ..tracking.spool.sync import sync
 
     root = args.spool or folders.spool_root()
     results = sync(root)

@@ -22,9 +22,10 @@ from integrand.modules.base import FamilyModule
 
 from ..errors import FullDiskError, IntegrandError, UsageError
 from ..spec import DataSpec
-from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_code, slurm
-from ..tracking.exits import FULL, SAVED_CODE
-from ..tracking.lost import is_lost, what_was_lost
+from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_code
+from ..tracking.processes import slurm
+from ..tracking.processes.exits import FULL, SAVED_CODE
+from ..tracking.processes.lost import is_lost, what_was_lost
 from . import arguments, configs, strategies
 from .explain import explain, misconfigured
 from .predictions import to_csv

@@ -8,20 +8,21 @@ from collections.abc import Mapping, Sequence
 from integrand.errors import UsageError
 from integrand.record import RunRecord
 
-from .bootstrap import estimate_quality
-from .curves import curves
-from .groups import DataKey, Expected, Group, sort_runs
-from .naming import GroupBy
-from .notes import notes
-from .overall import overall
-from .pairs import compare_pairs, turned
-from .pareto import pareto_front
-from .quantities import COSTS, Cost, Metric, validation_series
+from .quantities import COSTS, Cost, Metric, Mode, choose_metric, validation_series
+from .records.group_labels import GroupBy
+from .records.groups import DataKey, Expected, Group, sort_runs
+from .records.load import Selection, load
+from .records.traces import Traces
 from .results import Comparison, Part, Row, Sensitivity
-from .sensitivity import sensitivities
-from .statistics import Estimate, estimate
-from .target import choose_target, reach
-from .traces import Traces
+from .statistics.bootstrap import estimate_quality
+from .statistics.curves import curves
+from .statistics.estimates import Estimate, estimate
+from .statistics.overall import overall
+from .statistics.pairs import compare_pairs, turned
+from .statistics.pareto import pareto_front
+from .statistics.sensitivity import sensitivities
+from .statistics.target import choose_target, reach
+from .tables.notes import notes
 
 
 def compare(
@@ -68,6 +69,35 @@ def compare(
         tuple(left_out),
         (*result.notes, *notes(parts, baseline, metric)),
         overall(parts, metric, baseline),
+    )
+
+
+def compare_selected(
+    selection: Selection,
+    metric: str | None = None,
+    mode: Mode | None = None,
+    by: GroupBy = "config",
+    baseline: str | None = None,
+    target: float | None = None,
+) -> Comparison:
+    """Load the runs that a selection names, and compare them.
+
+    Args:
+        selection: Which runs.
+        metric: Name of the quality; None takes the one that the runs declare.
+        mode: Its direction; None takes the declared one.
+        by: See `compare`.
+        baseline: See `compare`.
+        target: See `compare`.
+
+    Raises:
+        UsageError: The options name runs, metrics or groups that do not exist.
+        TrackingError: The store cannot be read.
+    """
+    loaded = load(selection)
+    quality = choose_metric(loaded.records, metric, mode)
+    return compare(
+        loaded.records, quality, by, baseline, selection.title, loaded.expected, loaded.traces, target
     )
 
 

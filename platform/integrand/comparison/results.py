@@ -12,10 +12,10 @@ from typing import Literal
 
 from integrand.record import RunRecord
 
-from .groups import DataKey, Group, LeftOut
-from .probability import Improvement
 from .quantities import Metric
-from .statistics import Estimate, PairedDifference
+from .records.groups import DataKey, Group, LeftOut
+from .statistics.estimates import Estimate, PairedDifference
+from .statistics.probability import Improvement
 
 Verdict = Literal["better", "worse", "tie", "untested"]
 

@@ -18,7 +18,6 @@ from .grids import (
     UniformGrid,
 )
 from .likelihood import Likelihood, LikelihoodResult
-from .noise import Noise, SampleNoise, Stream
 from .parametrisations import (
     DataPrediction,
     EDMPreconditioning,
@@ -30,6 +29,7 @@ from .parametrisations import (
 )
 from .prediction import Prediction
 from .processes import EDM, VE, VP, CosineVP, DiscreteVP, Node, Process, SubVP
+from .random_numbers import Noise, SampleNoise, Stream
 from .result import SampleResult
 from .samplers import (
     DDIM,

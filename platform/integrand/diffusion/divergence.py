@@ -12,7 +12,7 @@ from torch import Tensor
 from integrand.errors import UsageError
 
 from .errors import IncompatibleError
-from .noise import Noise, Stream
+from .random_numbers import Noise, Stream
 
 Distribution = Literal["rademacher", "gaussian"]
 

@@ -17,8 +17,8 @@ from .denoiser import Denoising
 from .divergence import ExactTrace, HutchinsonTrace, Trace
 from .errors import IncompatibleError
 from .evaluation import Evaluator
-from .noise import Noise
 from .processes import Process
+from .random_numbers import Noise
 from .samplers.probability_flow import FlowField
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from integrand.record import RunRecord
-from integrand.tracking import folders, names
-from integrand.tracking.uris import local_path
+from integrand.tracking.spool import folders
+from integrand.tracking.store import names
+from integrand.tracking.store.uris import local_path
 
 from .pictures import Locate
 

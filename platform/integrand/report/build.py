@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from integrand.comparison.groups import LeftOut
 from integrand.comparison.quantities import COSTS
+from integrand.comparison.records.groups import LeftOut
 from integrand.comparison.results import Comparison, Part
-from integrand.comparison.tables import comparison_tables, part_tables
-from integrand.comparison.tabular import Cell, Column, Table
+from integrand.comparison.tables.contents import comparison_tables, part_tables
+from integrand.comparison.tables.table import Cell, Column, Table
 from integrand.record import RunRecord
 from integrand.version import __version__
 

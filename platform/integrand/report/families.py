@@ -9,11 +9,11 @@ from itertools import islice
 import yaml
 from markupsafe import Markup
 
-from integrand.comparison import formatting
 from integrand.comparison.quantities import COSTS, Metric
 from integrand.comparison.results import Comparison, Part, Row
-from integrand.comparison.statistics import Estimate
-from integrand.comparison.tabular import Cell, Column, Table
+from integrand.comparison.statistics.estimates import Estimate
+from integrand.comparison.tables import formatting
+from integrand.comparison.tables.table import Cell, Column, Table
 from integrand.record import RunRecord
 
 from .cards import cards

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from integrand.comparison.probability import Improvement
 from integrand.comparison.results import Part
+from integrand.comparison.statistics.probability import Improvement
 
 from .page import Matrix, MatrixCell
 

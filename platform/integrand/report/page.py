@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from integrand.comparison.tabular import Table
+from integrand.comparison.tables.table import Table
 
 from .cards import Card
 from .identity import Identity

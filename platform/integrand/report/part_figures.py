@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from integrand.comparison import describe, formatting
+from integrand.comparison.files import describe
 from integrand.comparison.quantities import (
     COSTS,
     NFE_FORWARD,
@@ -15,7 +15,8 @@ from integrand.comparison.quantities import (
     Metric,
 )
 from integrand.comparison.results import Comparison, Curve, Part, Row
-from integrand.comparison.tabular import Cell, Column, Table
+from integrand.comparison.tables import formatting
+from integrand.comparison.tables.table import Cell, Column, Table
 
 from .figures.curves import Line, curves, small_curve
 from .figures.forest import Line as ForestLine

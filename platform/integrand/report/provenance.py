@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from integrand.comparison.tabular import Cell, Column, Table
+from integrand.comparison.tables.table import Cell, Column, Table
 from integrand.record import RunRecord
 
 from .wording import plural

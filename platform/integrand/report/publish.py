@@ -8,9 +8,9 @@ from pathlib import Path
 
 from integrand.comparison.results import Comparison
 from integrand.errors import TrackingError
-from integrand.tracking import names
-from integrand.tracking.store import get_or_create_experiment, open_store
-from integrand.tracking.uris import redact, resolve_uri
+from integrand.tracking.store import names
+from integrand.tracking.store.opening import get_or_create_experiment, open_store
+from integrand.tracking.store.uris import redact, resolve_uri
 
 ROLE_COMPARISON = "comparison"
 """Value of the tag `role`; training runs have no role."""

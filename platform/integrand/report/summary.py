@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from integrand.comparison import formatting
-from integrand.comparison.groups import LeftOut
 from integrand.comparison.quantities import COSTS, Cost, Metric
+from integrand.comparison.records.groups import LeftOut
 from integrand.comparison.results import Comparison, Difference, Part
+from integrand.comparison.tables import formatting
 
 from .page import Findings
 from .wording import enumeration, minus, plural

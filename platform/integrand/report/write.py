@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from integrand.comparison.files.write import write as write_comparison
 from integrand.comparison.results import Comparison
-from integrand.comparison.write import write as write_comparison
 
 from .page import Page
 from .render import render

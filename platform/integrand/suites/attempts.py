@@ -13,9 +13,9 @@ from typing import IO
 
 import psutil
 
-from integrand.tracking import process
+from integrand.tracking.processes import process
 
-from ..tracking.exits import describe_exit
+from ..tracking.processes.exits import describe_exit
 from .launcher import Outcome, Task, last_error
 
 POLL_SECONDS = 0.2

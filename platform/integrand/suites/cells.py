@@ -15,8 +15,8 @@ import yaml
 
 from integrand.datamodules.registry import builtin_cards
 from integrand.errors import UsageError
-from integrand.tracking import names
-from integrand.tracking.source import source_digest
+from integrand.tracking.provenance.source import source_digest
+from integrand.tracking.store import names
 
 from .spec import PACKAGED, BudgetSpec, SuiteSpec, find_config
 

@@ -14,7 +14,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from integrand.errors import UsageError
-from integrand.tracking import names, process
+from integrand.tracking.processes import process
+from integrand.tracking.store import names
 
 from .cells import Cell
 from .launcher import Outcome

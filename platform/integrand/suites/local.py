@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import IO
 
-from ..tracking.exits import describe_exit
+from ..tracking.processes.exits import describe_exit
 from .attempts import NO_RETRY
 from .launcher import Observer, Outcome, Task, last_error
 from .resources import cores, devices, slot_environment

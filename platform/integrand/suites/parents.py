@@ -11,9 +11,10 @@ from statistics import fmean, stdev
 from typing import Any
 
 from integrand.errors import TrackingError
-from integrand.tracking import names, notes, process
-from integrand.tracking.store import get_or_create_experiment, open_store
-from integrand.tracking.uris import resolve_uri
+from integrand.tracking.processes import process
+from integrand.tracking.store import names, notes
+from integrand.tracking.store.opening import get_or_create_experiment, open_store
+from integrand.tracking.store.uris import resolve_uri
 
 from .cells import Cell
 from .states import DONE, CellState

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from integrand.tracking.exits import Pruned
+from integrand.tracking.processes.exits import Pruned
 
 from . import study as studies
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from integrand.tracking import slurm
+from integrand.tracking.processes import slurm
 
 from .attempts import Attempts, cell_environment, with_last_error
 from .cells import code_digest

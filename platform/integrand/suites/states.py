@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from integrand.tracking import names
+from integrand.tracking.store import names
 
 from .cells import Cell
 from .engines import Held

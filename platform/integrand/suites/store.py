@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from integrand.errors import TrackingError
-from integrand.tracking import names, process
-from integrand.tracking.store import open_store
-from integrand.tracking.unfinished import is_resumable
-from integrand.tracking.uris import redact, resolve_uri, sqlite_path
+from integrand.tracking.processes import process
+from integrand.tracking.store import names
+from integrand.tracking.store.opening import open_store
+from integrand.tracking.store.unfinished import is_resumable
+from integrand.tracking.store.uris import redact, resolve_uri, sqlite_path
 
 _PAGE = 1000
 STATES = ("failed", "interrupted", "pruned", "running", "over budget", "finished")

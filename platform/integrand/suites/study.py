@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from integrand.errors import TrackingError, UsageError
-from integrand.tracking.folders import runs_root
-from integrand.tracking.uris import redact, resolve_uri
+from integrand.tracking.spool.folders import runs_root
+from integrand.tracking.store.uris import redact, resolve_uri
 
 from .search import Maker, Range, SearchSpec
 

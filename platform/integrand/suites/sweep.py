@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from integrand.errors import UsageError
-from integrand.tracking import names, notes, runs
+from integrand.tracking.store import names, notes, runs
 
 from . import study as studies
 from .cells import Cell, code_digest, expand, resolved_config

@@ -1,6 +1,6 @@
 """What a run leaves behind: metrics, artifacts, checkpoints and its record, kept whole whatever happens.
 
-Names are loaded on first use, so that the torch-free parts (`integrand.tracking.runs`, `….store`, `….sync`)
+Names are loaded on first use, so that the torch-free parts (`integrand.tracking.store`, `….spool`)
 cost no import of torch or Lightning.
 """
 
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .callbacks import default_callbacks
-    from .config_recorder import ConfigRecorder
-    from .exits import exit_code
+    from .callbacks.config_recorder import ConfigRecorder
     from .logger import MLflowTracker
+    from .processes.exits import exit_code
 
 __all__ = ["ConfigRecorder", "MLflowTracker", "default_callbacks", "exit_code"]
 
 _HOME = {
-    "ConfigRecorder": ".config_recorder",
+    "ConfigRecorder": ".callbacks.config_recorder",
     "MLflowTracker": ".logger",
     "default_callbacks": ".callbacks",
-    "exit_code": ".exits",
+    "exit_code": ".processes.exits",
 }
 
 

@@ -17,16 +17,16 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers.logger import Logger
 
 from ..record import RunRecord
-from . import folders, names, operations, slurm
-from .exits import status_word
 from .history import History
-from .session import RunRequest, Session
-from .unfinished import last_checkpoint
+from .processes import slurm
+from .processes.exits import status_word
+from .request import RunRequest
+from .session import Session, last_checkpoint
+from .spool import folders, operations
+from .store import names
 
 log = logging.getLogger(__name__)
 
-SIGNAL_SECONDS = 5.0
-"""How long a run that was told to end may still send; what has not been sent stays in the spool."""
 _BAD_NAME = re.compile(r"[^\w\-. :/]")
 # Values of a moment, which a later test or fit may state anew; all others are series that only grow.
 _SINGLE = (
@@ -354,7 +354,7 @@ class MLflowTracker(Logger):
         """Fill the record, and for a continued run take up its series and the steps it already has."""
         record = RunRecord(run_id=session.run_id)
         if session.resumed:
-            from .runs import read_record
+            from .store.runs import read_record
 
             # what the earlier process left in the spool belongs to what is already recorded
             session.flush(self._exit_seconds)

@@ -5,48 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from dataclasses import dataclass
+import warnings
 from pathlib import Path
 from typing import Any
 
 from ..errors import AlreadyRunning, TrackingError
-from . import folders, names
-from .delivery import Delivery
-from .exits import FULL
-from .process import beat, identity
-from .reach import forbidden
-from .reaper import reap
-from .sender import Sender
-from .spool import Operation, Spool, SpoolReader
-from .store import get_or_create_experiment, open_store
-from .uris import local_path, redact, resolve_uri
+from .processes.exits import FULL
+from .processes.process import beat, identity
+from .processes.reaper import reap
+from .request import RunRequest
+from .spool import folders
+from .spool.delivery import Delivery
+from .spool.sender import Sender
+from .spool.spool import Operation, Spool, SpoolReader
+from .store import names
+from .store.opening import get_or_create_experiment, open_store
+from .store.refusals import forbidden
+from .store.runs import checkpoint, find_run
+from .store.unfinished import refuse_second_writer, unfinished_run
+from .store.uris import local_path, redact, resolve_uri
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """Which run is wanted, and where.
-
-    Args:
-        experiment: Name of the experiment; ignored when a run is continued.
-        run_name: Name of a new run.
-        run_id: The run to continue; None for a new one.
-        tracking_uri: Store; None for the default.
-        artifact_dir: Artifact folder of a new experiment; None for `./mlartifacts`.
-        tags: Tags of the run.
-        flush_every: Seconds between batches.
-        resume: Continue the unfinished run of the same run key instead of a new one, if there is one.
-    """
-
-    experiment: str
-    run_name: str | None
-    run_id: str | None
-    tracking_uri: str | None
-    artifact_dir: str | None
-    tags: dict[str, str]
-    flush_every: float
-    resume: bool = False
 
 
 class Session:
@@ -178,8 +157,6 @@ class Session:
             ) from error
 
         if request.resume and (key := tags.get(names.RUN_KEY)):
-            from .unfinished import refuse_second_writer
-
             # once more: another process may have begun since the first look
             refuse_second_writer(self.client, request.experiment, key, run)
         return run
@@ -188,15 +165,11 @@ class Session:
         key = request.tags.get(names.RUN_KEY)
         if not (request.resume and key):
             return None
-        from .unfinished import refuse_second_writer, unfinished_run
-
         refuse_second_writer(self.client, request.experiment, key)
         run = unfinished_run(self.client, request.experiment, key)
         return None if run is None else str(run.info.run_id)
 
     def _continue_run(self, request: RunRequest, which: str) -> Any:
-        from .runs import find_run
-
         # a prefix or `latest` is welcome here too
         run_id = find_run(which, self.uri, None, client=self.client).run_id
         mine = identity()
@@ -257,3 +230,34 @@ class Session:
     def _reap(self) -> None:
         for run_id in reap(self.client, [self.experiment_id], keep=self.run_id):
             log.info("tracking: run %s was left RUNNING by a dead process; it is now KILLED", run_id)
+
+
+def last_checkpoint(request: RunRequest, session: Session | None) -> Path | None:
+    """The last checkpoint of the run that is gone on with, None where there is none.
+
+    Args:
+        request: Which run is wanted.
+        session: The open run, None on other processes than the first.
+
+    Raises:
+        TrackingError: The store cannot be used.
+    """
+    if session is not None:
+        run_id = session.run_id if session.resumed else None
+        client = session.client
+    else:
+        client = open_store(request.tracking_uri)
+        key = request.tags.get(names.RUN_KEY) if request.resume else None
+        run = unfinished_run(client, request.experiment, key) if key else None
+        run_id = request.run_id if run is None else run.info.run_id
+    if run_id is None:
+        if request.resume:
+            # asked for "in case there is one": Lightning need not warn that there is none
+            warnings.filterwarnings("ignore", ".*no last checkpoint available.*")
+        return None
+    handle = find_run(run_id, resolve_uri(request.tracking_uri), client=client)
+    try:
+        return checkpoint(handle, "last")
+    except TrackingError:
+        warnings.filterwarnings("ignore", ".*no last checkpoint available.*")
+        return None  # it ended before its first epoch did

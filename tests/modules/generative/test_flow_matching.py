@@ -10,7 +10,6 @@ from integrand.errors import UsageError
 from integrand.metrics import exact_w2
 from integrand.modules.generative.backbones import TimeNet
 from integrand.modules.generative.flow_matching import FlowMatching
-from integrand.modules.generative.noise import noise_rows
 from integrand.modules.generative.paths import (
     IndependentCFM,
     Lipman,
@@ -21,6 +20,7 @@ from integrand.modules.generative.paths import (
 from integrand.modules.generative.paths.optimal_transport import assignment
 from integrand.modules.generative.paths.schroedinger_bridge import entropic_plan
 from integrand.modules.generative.rectified_flow import RectifiedFlow
+from integrand.modules.generative.seeded import noise_rows
 from integrand.solvers import Dopri5, Euler, Heun, TorchDiffEq
 from integrand.spec import DataSpec
 

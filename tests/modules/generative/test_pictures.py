@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from integrand.diffusion import EDM, VE, VP, ExactMixture, SubVP
+from integrand.figures import generated_figures
 from integrand.modules.generative.cnf import CNF
 from integrand.modules.generative.diffusion import DiffusionModel
 from integrand.modules.generative.plane import density
 from integrand.spec import DataSpec
-from integrand.tracking.figures import generated_figures
 
 POINTS = DataSpec("made-up", "density", (2,))
 STD = 0.5

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 
 from integrand.errors import UsageError
 
-from ..groups import DataKey
-from ..naming import group_labels
 from ..quantities import Metric, Mode
+from ..records.group_labels import group_labels
+from ..records.groups import DataKey
 from ..results import Verdict
-from ..statistics import Estimate, PairedDifference, estimate, holm, paired_difference
-from ..verdicts import verdict
+from ..statistics.estimates import Estimate, PairedDifference, estimate, holm, paired_difference
+from ..statistics.verdicts import verdict
 from .load import SampleScore
 
 NEAR = 0.10

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ...figures.drawing import PRINT_DPI
+from ...figures.palette import colour_and_marker
 from ..quantities import Metric
-from ..style import DPI, colour_and_marker
 from .cells import SamplerPart
 from .kinds import panels
 
@@ -73,7 +74,7 @@ def draw(lines: Lines, floor: float | None, budgets: Sequence[int], ordinate: st
     columns = 1 if len(groups) == 1 else 2
     rows = -(-len(groups) // columns)
     size = (6.8, 4.2) if len(groups) == 1 else (_WIDTH * columns, _HEIGHT * rows + 0.3)
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    figure = Figure(figsize=size, dpi=PRINT_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, (kind, own) in zip(grid, groups, strict=False):

@@ -9,7 +9,7 @@ from typing import Any
 from integrand.errors import UsageError
 from integrand.record import RunRecord
 
-from .. import store
+from ..records import store
 
 SAMPLING = "sampling"
 """Value of the tag `role` of runs that sample."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..formatting import MISSING, number, p_value, quality
 from ..quantities import Metric
-from ..tabular import Cell as TableCell
-from ..tabular import Column, Table
+from ..tables.formatting import MISSING, number, p_value, quality
+from ..tables.table import Cell as TableCell
+from ..tables.table import Column, Table
 from .cells import NEAR, Cell, SamplerPart
 
 _MARKS = {"better": " ▲", "worse": " ▼"}

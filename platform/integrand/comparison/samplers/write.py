@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..export import Fields, write_rows
-from ..markdown import pipe_table
-from ..style import DPI, slug
+from ...figures.drawing import PRINT_DPI, slug
+from ..files.spreadsheets import Fields, write_rows
+from ..tables.markdown import pipe_table
 from .cells import SamplerComparison, SamplerPart
 from .figure import quality_nfe
 from .tables import difference_table, quality_table
@@ -29,7 +29,7 @@ def write(comparison: SamplerComparison, folder: Path) -> list[Path]:
     for i, part in enumerate(comparison.parts):
         suffix = f"_{i + 1}_{slug(part.data.name)}" if len(comparison.parts) > 1 else ""
         files.append(folder / f"quality_nfe{suffix}.png")
-        quality_nfe(part, comparison.metric).savefig(files[-1], dpi=DPI)
+        quality_nfe(part, comparison.metric).savefig(files[-1], dpi=PRINT_DPI)
     return files
 
 

@@ -15,10 +15,10 @@ from ..denoiser import Denoising
 from ..errors import BudgetError, GridError, IncompatibleError
 from ..evaluation import Evaluator
 from ..grids import ExplicitGrid, TimeGrid
-from ..noise import Noise, Stream
 from ..parametrisations import Parametrisation
 from ..prediction import Prediction
 from ..processes import Node, Process
+from ..random_numbers import Noise, Stream
 from ..result import SampleResult, mark_failures
 
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from integrand.errors import UsageError
 
-from ..noise import Stream
 from ..processes import Node
+from ..random_numbers import Stream
 from .base import Run, Sampler
 from .transfer import combine
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from integrand.errors import UsageError
 from integrand.solvers.options import require_choice, require_positive
 
-from ..noise import Stream
+from ..random_numbers import Stream
 from .base import Run, Sampler
 from .ddim import DDIM
 from .reverse_diffusion import ReverseDiffusion

@@ -11,9 +11,9 @@ from lightning.pytorch import LightningModule, Trainer
 
 from ...errors import UsageError
 from ...version import __version__
-from ..flatten import as_params
-from ..provenance import versions
-from ..source import source_digest
+from ..provenance.configuration import as_params
+from ..provenance.manifest import versions
+from ..provenance.source import source_digest
 from .base import TrackingCallback, gathered_objects
 
 
@@ -33,7 +33,7 @@ class Agreement(TrackingCallback):
         if trainer.world_size == 1:
             return
         # the recorder imports the callbacks
-        from ..config_recorder import ConfigRecorder
+        from .config_recorder import ConfigRecorder
 
         described = description()
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector

@@ -8,8 +8,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from .. import names
 from ..logger import MLflowTracker
+from ..store import names
 
 
 class TrackingCallback(Callback):

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from .. import names
+from ..store import names
 from .base import TrackingCallback, gathered_objects, spec_dict, tracker_of
 from .best_final import monitor_of
 from .budget import ends_in_mid_epoch

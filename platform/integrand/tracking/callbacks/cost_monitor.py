@@ -13,9 +13,9 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from ..energy import EnergyMeter, energy_meter
-from .aside import aside
 from .base import TrackingCallback, gathered, step_of
+from .energy import EnergyMeter, energy_meter
+from .evaluating import evaluating
 
 _SAMPLES_FOR_FLOPS = 8
 
@@ -172,7 +172,7 @@ def forward_flops(pl_module: LightningModule, inputs: Tensor | None) -> float | 
         return None
     counter = FlopCounterMode(display=False)
     try:
-        with aside(pl_module), counter:
+        with evaluating(pl_module), counter:
             getattr(pl_module, "training_pass", pl_module)(inputs)
         total = float(counter.get_total_flops())
     except Exception:

@@ -11,8 +11,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from .. import names
-from ..figures import (
+from ...figures import (
     Picture,
     confusion_figure,
     generated_figures,
@@ -21,8 +20,9 @@ from ..figures import (
     step_figure,
     trajectory_figure,
 )
-from .aside import aside
+from ..store import names
 from .base import TrackingCallback
+from .evaluating import evaluating
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ class Figures(TrackingCallback):
         if not callable(trace) or self._examples is None:
             return
         x, labels = self._examples
-        with aside(pl_module):
+        with evaluating(pl_module):
             _, states = trace(x.to(pl_module.device))
         yield trajectory_figure(
             states.detach().float().cpu().numpy(), None if labels is None else labels.cpu().numpy()

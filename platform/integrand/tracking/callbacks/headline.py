@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from .. import names
+from ..store import names
 from .base import TrackingCallback, step_of
 from .best_final import monitor_of
 

@@ -16,12 +16,13 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from .. import folders, names
-from ..exits import SAVED_CODE, Pruned, exit_code
-from ..logger import SIGNAL_SECONDS, MLflowTracker
-from ..lost import LostProcessError, is_lost
-from ..notes import run_note
-from ..orphans import end_orphan
+from ..logger import MLflowTracker
+from ..processes.exits import SAVED_CODE, SIGNAL_SECONDS, Pruned, exit_code
+from ..processes.lost import LostProcessError, is_lost
+from ..processes.orphans import end_orphan
+from ..spool import folders
+from ..store import names
+from ..store.notes import run_note
 from .base import TrackingCallback, say_stopped, spec_dict, stage_name, tracker_of
 
 log = logging.getLogger(__name__)

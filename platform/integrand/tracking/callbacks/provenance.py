@@ -6,8 +6,8 @@ import json
 
 from lightning.pytorch import LightningModule, Trainer
 
-from .. import names
-from ..provenance import manifest
+from ..provenance.manifest import manifest
+from ..store import names
 from .base import TrackingCallback, stage_name
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
-from .. import folders, names
+from ..spool import folders
+from ..store import names
 from .base import TrackingCallback, tracker_of
 from .best_final import monitor_of
 

@@ -1,0 +1,1 @@
+"""Where run records come from, and which of them belong together."""

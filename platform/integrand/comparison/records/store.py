@@ -1,0 +1,212 @@
+"""Run records from an MLflow store."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from integrand.errors import TrackingError, UsageError
+from integrand.record import RunRecord
+
+from .filters import only, slim
+from .groups import evaluated_run
+from .traces import Traces
+
+RECORD = "record.json"
+DEFAULT_URI = "sqlite:///mlflow.db"
+PARENT_RUN = "mlflow.parentRunId"
+ROLE = "role"
+"""Tag of a run that trains nothing: a suite's parent run, or one that holds a report."""
+_PAGE = 1000
+
+
+def load_mlflow(
+    experiment: str | None = None,
+    run_ids: Sequence[str] = (),
+    filter_string: str = "",
+    tracking_uri: str | None = None,
+    traces: Traces | None = None,
+) -> list[RunRecord]:
+    """The records of an MLflow store; a run without one is rebuilt from its tags, so that none is dropped.
+
+    Args:
+        experiment: Name of the experiment; None searches all.
+        run_ids: Only these runs, each a run id or the beginning of one.
+        filter_string: MLflow's search syntax, such as `tags.suite = 'quickstart'`.
+        tracking_uri: The store; None takes MLFLOW_TRACKING_URI, or else `sqlite:///mlflow.db`.
+        traces: Takes up the series of every run; the records are left without them.
+
+    Raises:
+        UsageError: No such experiment or run, no run found, or MLflow refuses the filter.
+        TrackingError: The store does not exist or does not answer.
+    """
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    client = _client(uri)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        runs = list(_search(client, _experiment_ids(client, experiment, uri), filter_string))
+    except UsageError:
+        raise
+    except Exception as error:
+        if (
+            filter_string
+            and isinstance(error, MlflowException)
+            and error.error_code == "INVALID_PARAMETER_VALUE"
+        ):
+            raise UsageError(
+                f"MLflow does not understand the filter: {str(error).splitlines()[0]}",
+                "example: --filter \"tags.suite = 'quickstart'\"",
+            ) from error
+        raise _unreadable(uri, error) from error
+    runs = [
+        run
+        for run in runs
+        if not run.data.tags.get(ROLE)
+        and (not run_ids or any(run.info.run_id.startswith(i) for i in run_ids))
+    ]
+    with ThreadPoolExecutor(16) as pool:  # against a server each record is a request
+        records = list(pool.map(lambda run: slim(_record(client, run), traces), runs))
+    records = only(records, run_ids)
+    if not records:
+        raise UsageError(
+            f"no run found in {f'experiment {experiment!r} of ' if experiment else ''}{uri}"
+            + (f" with the filter {filter_string}" if filter_string else ""),
+            "integrand fit or integrand suite run makes some",
+        )
+    return records
+
+
+def search(experiment: str | None, filter_string: str, tracking_uri: str | None = None) -> list[Any]:
+    """MLflow's own runs, of an experiment or of all.
+
+    Raises:
+        UsageError: No such experiment.
+        TrackingError: The store does not exist or does not answer.
+    """
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    client = _client(uri)
+    try:
+        return list(_search(client, _experiment_ids(client, experiment, uri), filter_string))
+    except UsageError:
+        raise
+    except Exception as error:
+        raise _unreadable(uri, error) from error
+
+
+def _client(uri: str) -> Any:
+    """An MLflow client, without creating an empty store where there is none."""
+    parsed = urlparse(uri)
+    path = Path(unquote(uri.partition(":///")[2]).partition("?")[0])
+    if parsed.scheme == "sqlite" and not path.exists():
+        raise TrackingError(
+            f"there is no tracking store {path}",
+            "run from the folder that holds it, or name it with --tracking-uri or MLFLOW_TRACKING_URI",
+        )
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # records come through the server, for only the server may reach its artifact store (docs/docker.md)
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    from mlflow.tracking import MlflowClient
+
+    try:
+        return MlflowClient(tracking_uri=uri)
+    except Exception as error:  # MLflow, SQLAlchemy and the drivers each raise their own
+        raise _unreadable(uri, error) from error
+
+
+def _unreadable(uri: str, error: Exception) -> TrackingError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    # a URI may hold a password
+    where = re.sub(r"//[^/@]*@", "//***@", uri)
+    return TrackingError(f"the tracking store {where} cannot be read: {reason}", "integrand doctor checks it")
+
+
+def _experiment_ids(client: Any, name: str | None, uri: str) -> list[str]:
+    """The ids to search in."""
+    if name is not None and (found := client.get_experiment_by_name(name)) is not None:
+        return [found.experiment_id]
+    all_of_them = list(client.search_experiments(max_results=_PAGE))
+    if name is None:
+        return [e.experiment_id for e in all_of_them]
+    names = [e.name for e in all_of_them]
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names[:8]
+    raise UsageError(f"{uri} has no experiment {name!r}", f"did you mean {', '.join(close)}?")
+
+
+def _search(client: Any, experiment_ids: list[str], filter_string: str) -> Iterator[Any]:
+    """Every run, page by page."""
+    token = None
+    while True:
+        page = client.search_runs(experiment_ids, filter_string, max_results=_PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _record(client: Any, run: Any) -> RunRecord:
+    """The record of one run. How it ended is taken from the store: a killed run could not write it."""
+    text = _artifact(client, run)
+    try:
+        record = RunRecord.from_json(text) if text else _from_tags(run)
+    except (ValueError, TypeError):
+        record = _from_tags(run)
+    record.run_id = run.info.run_id
+    record.run_name = run.info.run_name or record.run_name
+    record.status = run.info.status
+    record.ended = run.info.end_time / 1000 if run.info.end_time else None
+    parent = run.data.tags.get(PARENT_RUN)
+    if parent and evaluated_run(record) == "" and not record.evaluates:
+        # an evaluation recorded before records named the checkpoint
+        record.evaluates = {"run_id": parent, "epoch": None}
+    return record
+
+
+def _artifact(client: Any, run: Any) -> str | None:
+    """The text of the record, None where the run left none."""
+    parsed = urlparse(run.info.artifact_uri)
+    if parsed.scheme in ("", "file"):
+        path = Path(unquote(parsed.path)) / RECORD
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return Path(client.download_artifacts(run.info.run_id, RECORD, folder)).read_text(
+                encoding="utf-8"
+            )
+    except Exception as error:
+        # MLflow raises a different class per artifact store for "not there"
+        logging.getLogger(__name__).debug("no record of %s: %s", run.info.run_id, error)
+        return None
+
+
+def _from_tags(run: Any) -> RunRecord:
+    """What the tags, parameters and metrics of a run without a record still say."""
+    tags = run.data.tags
+    seed = tags.get("integrand.seed") or tags.get("seed") or run.data.params.get("seed_everything")
+
+    def tag(name: str) -> str:
+        return str(tags.get(f"integrand.{name}") or tags.get(name) or "")
+
+    return RunRecord(
+        run_id=run.info.run_id,
+        run_name=run.info.run_name or "",
+        started=(run.info.start_time or 0) / 1000,
+        error={"type": "", "message": tag("error") or "left no record.json"},
+        family=tag("family"),
+        group=tag("group"),
+        solver=tag("solver"),
+        data={"name": tag("data"), "digest": tag("data_digest")},
+        seed=int(seed) if seed is not None and str(seed).lstrip("-").isdigit() else None,
+        suite=tag("suite"),
+        run_key=tag("run_key"),
+        metrics={k: float(v) for k, v in run.data.metrics.items()},
+    )

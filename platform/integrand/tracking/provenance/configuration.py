@@ -1,0 +1,108 @@
+"""The resolved configuration as parameters, as a reproducible file, and as a digest; torch-free."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+from ..store import names
+
+MAX_VALUE = 6000
+MAX_KEY = 250
+_BAD_KEY = re.compile(r"[^\w\-. :/]")
+
+# arguments of the logger that name one particular run
+_RUN_ARGUMENTS = {
+    "run_id": None, "run_name": None, "parent_run_id": None, "suite": "", "run_key": "", "resume": False,
+}  # fmt: skip
+# tags of the logger and callbacks of the trainer that belong to one trial of a sweep
+_RUN_TAGS = {names.CELL, names.SWEEP, names.TRIAL}
+_RUN_CALLBACK = "integrand.suites.pruning."
+# a budget decides how far a run gets, not what it computes
+_BUDGET = "integrand.tracking.callbacks.budget.Budget"
+# what may differ between runs of one experiment without making them different experiments
+_NOT_IN_DIGEST = {
+    "seed", "seed_everything", "ckpt_path", "logger", "default_root_dir", "dirpath", "root", "data_dir",
+    "cache_dir", "enable_progress_bar", "enable_model_summary", "log_every_n_steps", "enable_checkpointing",
+    "test_after_fit", "verbose", "return_predictions", "num_workers", "pin_memory", "profiler",
+    "weights_only",
+}  # fmt: skip
+
+
+def reproducible(config: dict[str, Any]) -> dict[str, Any]:
+    """A copy without what names one particular run, so that `--config` makes a new one."""
+    config = deepcopy(config)
+    if "ckpt_path" in config:
+        config["ckpt_path"] = None
+    loggers = (config.get("trainer") or {}).get("logger")
+    for logger in loggers if isinstance(loggers, list) else [loggers]:
+        if isinstance(logger, dict):
+            arguments = logger.get("init_args") or {}
+            arguments.update({key: value for key, value in _RUN_ARGUMENTS.items() if key in arguments})
+            tags = arguments.get("tags") or {}
+            kept = {k: v for k, v in tags.items() if not (k in _RUN_TAGS or k.startswith(names.TRIAL_PARAM))}
+            if len(kept) < len(tags):
+                arguments["tags"] = kept or None
+    _drop_callbacks(config, _RUN_CALLBACK)
+    return config
+
+
+def _drop_callbacks(config: dict[str, Any], class_path: str) -> None:
+    """Take out the callbacks whose class path begins like that, in place."""
+    trainer = config.get("trainer") or {}
+    callbacks = trainer.get("callbacks")
+    if isinstance(callbacks, list):
+        kept = [c for c in callbacks if not str((c or {}).get("class_path", "")).startswith(class_path)]
+        trainer["callbacks"] = kept or None
+
+
+def as_params(config: dict[str, Any]) -> dict[str, str]:
+    """The configuration as flat parameters: `model: NeuralODE`, `model.optimizer.lr: 0.001`.
+
+    `class_path` becomes the short class name under the key of its parent, `init_args` vanishes from keys,
+    unset values are left out, and so is the logger, which says nothing about the experiment.
+    """
+    trainer = {key: value for key, value in (config.get("trainer") or {}).items() if key != "logger"}
+    flat: dict[str, str] = {}
+    for key, value in _flat({**config, "trainer": trainer}, ""):
+        text = str(value)
+        if len(text) > MAX_VALUE:
+            text = text[: MAX_VALUE - 2] + " …"
+        flat[_BAD_KEY.sub("_", key)[:MAX_KEY]] = text
+    return flat
+
+
+def config_digest(config: dict[str, Any]) -> str:
+    """sha256 of the configuration without seed, paths, names and run ids."""
+    config = deepcopy(config)
+    _drop_callbacks(config, _BUDGET)
+    text = json.dumps(_essential(config), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, child in value.items():
+            if key == "class_path" and isinstance(child, str):
+                yield prefix, child.rpartition(".")[2]
+            elif key == "init_args":
+                yield from _flat(child, prefix)
+            else:
+                yield from _flat(child, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, list) and any(isinstance(child, dict) for child in value):
+        for i, child in enumerate(value):
+            yield from _flat(child, f"{prefix}.{i}")
+    elif value is not None and value not in ({}, []):
+        yield prefix, value
+
+
+def _essential(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _essential(v) for k, v in value.items() if k not in _NOT_IN_DIGEST}
+    if isinstance(value, list):
+        return [_essential(v) for v in value]
+    return value

@@ -1,0 +1,203 @@
+"""Finding runs and what they left, for the command line, `doctor` and the comparison; imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ...errors import TrackingError
+from ...record import RunRecord
+from ..spool import folders
+from . import names
+from .opening import check_store, open_store
+from .uris import local_path, redact, resolve_uri
+
+__all__ = [
+    "RunHandle",
+    "check_store",
+    "checkpoint",
+    "config_path",
+    "find_run",
+    "read_record",
+]
+
+
+@dataclass(frozen=True)
+class RunHandle:
+    """A recorded run.
+
+    Args:
+        run_id: MLflow run id.
+        name: MLflow run name.
+        status: RUNNING, FINISHED, FAILED or KILLED.
+        experiment: Name of its experiment.
+        artifact_uri: Where its artifacts are.
+        tracking_uri: The store it is in.
+        tags: Its tags.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    experiment: str
+    artifact_uri: str
+    tracking_uri: str
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+def find_run(
+    which: str, tracking_uri: str | None = None, experiment: str | None = None, *, client: Any = None
+) -> RunHandle:
+    """Find one run.
+
+    Args:
+        which: Run id, the first letters of one, a run name, or `latest`.
+        tracking_uri: Store; None for the default.
+        experiment: Look only in this experiment; None for all.
+        client: A client of that store, if there is one already.
+
+    Raises:
+        TrackingError: There is no such run, or several begin like that.
+    """
+    uri = resolve_uri(tracking_uri)
+    client = client or open_store(uri)
+    experiments = {e.experiment_id: e.name for e in _experiments(client, uri, experiment)}
+    runs = [r for r in _matching(client, list(experiments), which) if is_experiment(r.data.tags)]
+    if which == "latest":
+        runs = runs[:1]
+    where = f"experiment {experiment!r} of {redact(uri)}" if experiment else redact(uri)
+    if not runs:
+        newest = _search(client, list(experiments), "", 3)
+        hint = ", ".join(f"{r.info.run_id[:8]} ({r.info.run_name})" for r in newest) or "none yet"
+        raise TrackingError(f"no run {which!r} in {where}", f"newest runs: {hint}")
+    if len(runs) > 1:
+        listed = ", ".join(f"{r.info.run_id[:12]} ({r.info.run_name})" for r in runs[:4])
+        raise TrackingError(f"{len(runs)} runs match {which!r}: {listed}", "give more letters of the run id")
+    info = runs[0].info
+    return RunHandle(
+        info.run_id,
+        info.run_name,
+        info.status,
+        experiments.get(info.experiment_id, ""),
+        info.artifact_uri,
+        uri,
+        dict(runs[0].data.tags),
+    )
+
+
+def is_experiment(tags: Mapping[str, str]) -> bool:
+    """Whether a run with these tags is one of a model on data, and not a suite's parent or a report."""
+    return names.ROLE not in tags
+
+
+def config_path(run: RunHandle) -> Path:
+    """The configuration that the run was made with, as a local file for `--config`.
+
+    Raises:
+        TrackingError: The run recorded none.
+    """
+    for stage in ("fit", "validate", "test", "predict"):
+        path = _artifact(run, f"{names.CONFIG_DIR}/{stage}.yaml")
+        if path is not None:
+            return path
+    raise TrackingError(
+        f"run {run.name} ({run.run_id[:8]}) recorded no configuration",
+        "it ended before that; give the configuration yourself with --config",
+    )
+
+
+def checkpoint(run: RunHandle, which: Literal["best", "last"] = "best") -> Path:
+    """The run's best or last checkpoint as a local file.
+
+    Raises:
+        TrackingError: The run has none.
+    """
+    # written locally while the artifacts go to a server, which may not have the newest yet
+    path: Path | None = folders.checkpoint_dir(run.run_id) / f"{which}.ckpt"
+    if path is not None and not path.exists():
+        path = _artifact(run, f"{names.CHECKPOINT_DIR}/{which}.ckpt")
+    if path is None or not path.exists():
+        raise TrackingError(
+            f"run {run.name} ({run.run_id[:8]}) has no {which} checkpoint",
+            "it may have ended before its first epoch did, or ran with --trainer.enable_checkpointing false",
+        )
+    return path
+
+
+def read_record(client: Any, run_id: str) -> RunRecord | None:
+    """The record of a run, None if it left none that can be read."""
+    info = client.get_run(run_id).info
+    folder = local_path(info.artifact_uri)
+    try:
+        if folder is not None:
+            return RunRecord.read(folder / names.RECORD)
+        target = folders.cache_dir(run_id)
+        target.mkdir(parents=True, exist_ok=True)
+        return RunRecord.read(Path(client.download_artifacts(run_id, names.RECORD, str(target))))
+    except Exception:
+        # whatever is wrong with a remote artifact store, the run itself can still be shown
+        local = folders.record_path(run_id)
+        try:
+            return RunRecord.read(local)
+        except (OSError, ValueError):
+            return None
+
+
+def _experiments(client: Any, uri: str, experiment: str | None) -> list[Any]:
+    if experiment is None:
+        return list(client.search_experiments())
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        known = ", ".join(sorted(e.name for e in client.search_experiments())) or "none"
+        raise TrackingError(f"no experiment {experiment!r} in {redact(uri)}", f"known experiments: {known}")
+    return [found]
+
+
+def _matching(client: Any, experiment_ids: list[str], which: str) -> list[Any]:
+    if which == "latest":
+        # parents and reports are among them
+        return _search(client, experiment_ids, "", 50)
+    text = json.dumps(which)[1:-1].replace("'", "")
+    if text and all(c in "0123456789abcdef" for c in text):
+        runs = _search(client, experiment_ids, f"attributes.run_id LIKE '{text}%'", 10)
+        if runs:
+            return runs
+    return _search(client, experiment_ids, f"attributes.run_name = '{text}'", 10)
+
+
+def _search(client: Any, experiment_ids: list[str], condition: str, limit: int | None) -> list[Any]:
+    """Runs, newest first; all of them if `limit` is None."""
+    found: list[Any] = []
+    token = None
+    while experiment_ids:
+        page = client.search_runs(
+            experiment_ids,
+            filter_string=condition,
+            max_results=limit or 1000,
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )
+        found += page
+        token = page.token
+        if not token or (limit is not None and len(found) >= limit):
+            break
+    return found if limit is None else found[:limit]
+
+
+def _artifact(run: RunHandle, path: str) -> Path | None:
+    """A local copy of one artifact, None where there is none."""
+    folder = local_path(run.artifact_uri)
+    if folder is not None:
+        file = folder / path
+        return file if file.exists() else None
+    client = open_store(run.tracking_uri)
+    target = folders.cache_dir(run.run_id)
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        return Path(client.download_artifacts(run.run_id, path, str(target)))
+    except Exception:
+        # absent or unreachable look alike through every artifact store
+        return None
