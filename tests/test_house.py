@@ -133,6 +133,7 @@ def test_files_stay_small(path):
         ("import integrand", {"torch", "lightning", "mlflow"}),
         ("from integrand.cli.main import main; main(['--help'])", {"torch", "lightning", "mlflow", "numpy"}),
         ("import integrand.comparison.analysis", {"torch", "lightning"}),
+        ("import integrand.quantities", {"torch", "lightning", "mlflow", "numpy"}),
         ("import integrand.datamodules", {"torch", "lightning"}),
         ("import integrand.modules", {"torch", "lightning"}),
     ],

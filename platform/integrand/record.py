@@ -47,6 +47,7 @@ class RunRecord:
         config: The resolved configuration.
         monitor: `{"name": "val/acc", "mode": "max"}`: the metric that chose the best checkpoint.
         metrics: Flat last, `best/…` and `final/…` values by MLflow metric name.
+        quantities: What the run's own metrics are, by name, as `integrand.quantities.declare` was told.
         history: Series by metric name; each point is `[step, epoch, seconds since start, value]`.
         cost: Flat cost values by name without the `cost/` prefix (parameters, seconds_per_epoch, …).
         provenance: Git commit and dirty flag, versions, device, determinism flags, lock digest.
@@ -77,6 +78,7 @@ class RunRecord:
     config: dict[str, Any] = field(default_factory=dict)
     monitor: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    quantities: dict[str, dict[str, Any]] = field(default_factory=dict)
     history: dict[str, list[list[float]]] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)

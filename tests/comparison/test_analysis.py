@@ -6,7 +6,7 @@ import random
 import pytest
 
 from integrand.comparison.analysis import compare
-from integrand.comparison.quantities import Metric, choose_metric
+from integrand.comparison.measures import Metric, choose_metric
 from integrand.comparison.records.groups import Expected, sort_runs
 from integrand.comparison.statistics.estimates import holm, paired_t_p
 from integrand.errors import UsageError

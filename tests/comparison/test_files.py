@@ -13,7 +13,7 @@ from integrand.benchmarks import comparison as bench
 from integrand.cli import bench as bench_command
 from integrand.comparison.analysis import compare
 from integrand.comparison.files.write import write
-from integrand.comparison.quantities import COSTS, Metric
+from integrand.comparison.measures import COSTS, Metric
 from integrand.comparison.tables.contents import comparison_tables, part_tables
 from integrand.comparison.tables.formatting import quality
 from integrand.comparison.tables.latex import escape, latex

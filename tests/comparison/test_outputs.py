@@ -11,7 +11,7 @@ from integrand.cli import compare as command
 from integrand.comparison.analysis import compare
 from integrand.comparison.files.cost_figure import _quality_limits, quality_against_cost
 from integrand.comparison.files.write import write
-from integrand.comparison.quantities import NFE_FORWARD, Metric
+from integrand.comparison.measures import NFE_FORWARD, Metric
 from integrand.comparison.statistics.estimates import estimate
 from integrand.comparison.tables import formatting
 from integrand.comparison.tables.markdown import markdown

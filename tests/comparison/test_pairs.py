@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from integrand.comparison.analysis import compare
-from integrand.comparison.quantities import Metric
+from integrand.comparison.measures import Metric
 from integrand.comparison.records.groups import Group
 from integrand.comparison.statistics import pairs
 from integrand.comparison.statistics.estimates import holm, paired_difference, sign_flip_many, sign_flip_p

@@ -3,7 +3,7 @@
 import pytest
 
 from integrand.comparison.analysis import compare
-from integrand.comparison.quantities import Metric
+from integrand.comparison.measures import Metric
 from integrand.comparison.statistics.bootstrap import estimate_strata
 from integrand.comparison.statistics.estimates import holm, paired_t_p
 from integrand.comparison.statistics.probability import improvement, over_tasks

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from integrand.comparison.analysis import compare
-from integrand.comparison.quantities import Metric, choose_metric, validation_series
+from integrand.comparison.measures import Metric, choose_metric, validation_series
 from integrand.comparison.records.groups import Group
 from integrand.comparison.records.traces import MAX_POINTS, Traces
 from integrand.comparison.statistics.curves import curves

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from integrand.comparison.analysis import compare
-from integrand.comparison.quantities import choose_metric
+from integrand.comparison.measures import choose_metric
 from integrand.comparison.records.load import Selection, load
 from integrand.record import RunRecord
 

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from integrand import quantities
 from integrand.errors import NonFiniteLossError
 from integrand.record import RunRecord
 from integrand.tracking.spool import folders
@@ -44,6 +45,7 @@ def test_a_plain_fit_leaves_everything(fitted, only_run, client):
         "figures/descriptions.json",
     }
     assert not any("=" in path for path in artifacts)
+    assert not [name for name in run.data.metrics if quantities.find(name) is None]
     assert run.data.tags["family"] == "tiny"
     assert run.data.tags["solver"] == "stand-in"
     assert run.inputs.dataset_inputs[0].dataset.name == "tiny"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from integrand.errors import UsageError
 from integrand.record import RunRecord
 
-from .quantities import COSTS, Cost, Metric, Mode, choose_metric, validation_series
+from .measures import COSTS, Cost, Metric, Mode, choose_metric, validation_series
 from .records.group_labels import GroupBy
 from .records.groups import DataKey, Expected, Group, sort_runs
 from .records.load import Selection, load

@@ -12,7 +12,7 @@ from typing import Literal
 
 from integrand.record import RunRecord
 
-from .quantities import Metric
+from .measures import Metric
 from .records.groups import DataKey, Group, LeftOut
 from .statistics.estimates import Estimate, PairedDifference
 from .statistics.probability import Improvement

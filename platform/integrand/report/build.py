@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from integrand.comparison.quantities import COSTS
+from integrand.comparison.measures import COSTS
 from integrand.comparison.records.groups import LeftOut
 from integrand.comparison.results import Comparison, Part
 from integrand.comparison.tables.contents import comparison_tables, part_tables

@@ -9,7 +9,7 @@ from itertools import islice
 import yaml
 from markupsafe import Markup
 
-from integrand.comparison.quantities import COSTS, Metric
+from integrand.comparison.measures import COSTS, Metric
 from integrand.comparison.results import Comparison, Part, Row
 from integrand.comparison.statistics.estimates import Estimate
 from integrand.comparison.tables import formatting

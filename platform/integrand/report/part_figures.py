@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from integrand.comparison.files import describe
-from integrand.comparison.quantities import (
+from integrand.comparison.measures import (
     COSTS,
     NFE_FORWARD,
     PARAMETERS,

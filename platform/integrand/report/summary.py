@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from integrand.comparison.quantities import COSTS, Cost, Metric
+from integrand.comparison.measures import COSTS, Cost, Metric
 from integrand.comparison.records.groups import LeftOut
 from integrand.comparison.results import Comparison, Difference, Part
 from integrand.comparison.tables import formatting

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, Symmetri
 from ...figures.drawing import PRINT_DPI, new_axes
 from ...figures.label_placement import Mark, place_labels, shifted
 from ...figures.palette import colour_and_marker
-from ..quantities import Cost
+from ..measures import Cost
 from ..results import Comparison, Part, Row
 from .describe import title
 

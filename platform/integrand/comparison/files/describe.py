@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..quantities import Cost
+from ..measures import Cost
 from ..results import Comparison, Part
 from ..tables import formatting
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...figures.drawing import PRINT_DPI, slug
 from ...figures.palette import COLOURS, MARKERS
-from ..quantities import (
+from ..measures import (
     ENERGY,
     NFE_BACKWARD,
     NFE_FORWARD,

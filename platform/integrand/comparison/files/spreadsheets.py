@@ -8,7 +8,7 @@ from pathlib import Path
 
 from integrand.record import RunRecord
 
-from ..quantities import COSTS
+from ..measures import COSTS
 from ..results import Comparison, Difference, Part, Row, RunReach
 
 Fields = dict[str, object]

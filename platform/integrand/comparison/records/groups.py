@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from integrand.record import RunRecord
 
-from ..quantities import Metric
+from ..measures import Metric
 from .group_labels import GroupBy, group_labels
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from integrand.errors import UsageError
+from integrand.quantities import mode_of
 
-from ..quantities import Metric, Mode
+from ..measures import Metric
 from ..records.group_labels import group_labels
 from ..records.groups import DataKey
 from ..results import Verdict
@@ -19,7 +20,6 @@ from .load import SampleScore
 
 NEAR = 0.10
 """A sampler has settled where its mean is within this share of its best one."""
-_LARGER = ("precision", "recall", "coverage", "density")
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def compare_samplers(
         known = sorted({name for s in scores for name in s.scores})
         raise UsageError(f"no score is called {metric!r}", f"recorded are {', '.join(known)}")
     first = min(name for _, _, name, _ in groups)
-    chosen = Metric(first.partition("-")[0], direction(first), percent=False)
+    chosen = Metric(first.partition("-")[0], mode_of(first), percent=False)
     parts = []
     for (label, data, name, n), found in sorted(groups.items(), key=lambda item: str(item[0])):
         models = _latest_models(found)
@@ -149,11 +149,6 @@ def compare_samplers(
     if len(digests) > 1:
         notes.append(f"scores of different names ({', '.join(sorted(digests))}) say nothing about each other")
     return SamplerComparison(chosen, tuple(parts), tuple(scores), tuple(notes))
-
-
-def direction(name: str) -> Mode:
-    """Whether larger or smaller values of a score are better: `max` or `min`."""
-    return "max" if name.startswith(_LARGER) else "min"
 
 
 def _models(scores: Iterable[SampleScore]) -> tuple[dict[str, str], list[str]]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ...figures.drawing import PRINT_DPI
 from ...figures.palette import colour_and_marker
-from ..quantities import Metric
+from ..measures import Metric
 from .cells import SamplerPart
 from .kinds import panels
 

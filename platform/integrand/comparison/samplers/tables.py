@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..quantities import Metric
+from ..measures import Metric
 from ..tables.formatting import MISSING, number, p_value, quality
 from ..tables.table import Cell as TableCell
 from ..tables.table import Column, Table

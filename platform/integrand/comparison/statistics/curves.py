@@ -11,7 +11,7 @@ from scipy import special
 
 from integrand.record import RunRecord
 
-from ..quantities import number
+from ..measures import number
 from ..records.groups import Group
 from ..records.traces import EPOCH, MAX_POINTS, NFE_BACKWARD, NFE_FORWARD, TRAIN_LOSS, VALUE, Series, Traces
 from ..results import Curve

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..quantities import Metric
+from ..measures import Metric
 from ..results import Overall, OverallRow, Part
 from .bootstrap import estimate_strata
 from .probability import Improvement, improvement, over_tasks

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from ..quantities import Metric
+from ..measures import Metric
 from ..records.groups import Group
 from ..results import Difference, Verdict
 from ..tables.wording import Costs, pair_sentence

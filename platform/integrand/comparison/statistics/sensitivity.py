@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from integrand.record import RunRecord
 
-from ..quantities import NFE_TEST, Metric
+from ..measures import NFE_TEST, Metric
 from ..records.groups import DataKey, Group, LeftOut, evaluated_run
 from ..results import Sensitivity
 from ..tables.wording import sensitivity_sentence

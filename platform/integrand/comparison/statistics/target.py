@@ -11,7 +11,7 @@ import numpy as np
 from integrand.errors import UsageError
 from integrand.record import RunRecord
 
-from ..quantities import Metric
+from ..measures import Metric
 from ..records.groups import Group
 from ..records.traces import EPOCH, SECONDS, TOTALS, VALUE, Series, Traces
 from ..results import Reach, RunReach, Target

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..quantities import Metric
+from ..measures import Metric
 from ..results import Verdict
 from .estimates import PairedDifference
 

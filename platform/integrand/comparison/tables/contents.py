@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..quantities import COSTS, PEAK_MEMORY, Cost, Metric
+from ..measures import COSTS, PEAK_MEMORY, Cost, Metric
 from ..results import Comparison, Difference, Part, Row
 from ..statistics.bootstrap import BOOTSTRAP_FROM
 from ..statistics.estimates import Interval

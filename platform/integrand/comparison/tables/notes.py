@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from integrand.record import RunRecord
 
-from ..quantities import SECONDS_PER_EPOCH, Metric
+from ..measures import SECONDS_PER_EPOCH, Metric
 from ..results import Part
 from ..statistics.verdicts import ALPHA
 

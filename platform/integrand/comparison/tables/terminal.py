@@ -6,7 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ..quantities import COSTS
+from ..measures import COSTS
 from ..results import Comparison, Part
 from . import contents
 from .table import Table

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..quantities import NFE_BACKWARD, NFE_FORWARD, SECONDS_PER_EPOCH, Metric
+from ..measures import NFE_BACKWARD, NFE_FORWARD, SECONDS_PER_EPOCH, Metric
 from ..statistics.estimates import Estimate
 from . import formatting
 

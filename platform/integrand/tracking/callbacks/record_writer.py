@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
+from ... import quantities
 from ..spool import folders
 from ..store import names
 from .base import TrackingCallback, tracker_of
@@ -70,6 +71,7 @@ class RecordWriter(TrackingCallback):
                 if k.startswith("cost/") and not math.isnan(v)
             }
         )
+        record.quantities = quantities.own(last)
         # single values have no curve
         record.history = {
             name: points

@@ -10,33 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from integrand import quantities
 from integrand.errors import UsageError
+from integrand.quantities import Quantity
 from integrand.record import RunRecord
 
 Mode = Literal["min", "max"]
 
 DEFAULT_METRICS = ("final/test_acc", "best/val_acc", "final/test_w2", "final/test_loss", "best/val_loss")
 """The first of these that the finished runs have is compared where nobody names a metric."""
-
-_SMALLER = {
-    "loss", "error", "err", "nll", "bpd", "mse", "rmse", "mae", "perplexity", "distance", "mmd",
-    "wasserstein", "w2", "mmd2", "straightness", "kl", "fid", "nfe", "vjps", "seconds", "time", "bytes",
-    "rejected",
-}  # fmt: skip
-_LARGER = {
-    "acc",
-    "accuracy",
-    "auc",
-    "auroc",
-    "f1",
-    "r2",
-    "precision",
-    "recall",
-    "likelihood",
-    "density",
-    "coverage",
-}
-_FRACTION = {"acc", "accuracy"}
 
 
 @dataclass(frozen=True)
@@ -47,16 +29,19 @@ class Metric:
         name: Its name in `RunRecord.metrics`.
         mode: Whether smaller or larger is better.
         percent: Whether it is a fraction, shown times 100.
+        unit: Its unit, empty where it has none.
     """
 
     name: str
     mode: Mode
     percent: bool
+    unit: str = ""
 
     @property
     def label(self) -> str:
         """The name for headings, such as `final/test_acc (%)`."""
-        return f"{self.name} (%)" if self.percent else self.name
+        unit = "%" if self.percent else self.unit
+        return f"{self.name} ({unit})" if unit else self.name
 
     @property
     def scale(self) -> float:
@@ -82,7 +67,6 @@ class Cost:
         axis: What it is, in words, with its unit.
         costs: Names to look for in `RunRecord.cost`, first found wins.
         metrics: Names to look for in `RunRecord.metrics` after that.
-        smaller_is_better: Whether less of it is better; not so for a rate.
         shown: Whether the terminal's table has it; all others do.
     """
 
@@ -91,8 +75,13 @@ class Cost:
     axis: str
     costs: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
-    smaller_is_better: bool = True
     shown: bool = True
+
+    @property
+    def smaller_is_better(self) -> bool:
+        """Whether less of it is better; not so for a rate."""
+        quantity = quantities.find((*self.costs, *self.metrics)[0])
+        return quantity is None or quantity.direction != "larger"
 
     def of(self, record: RunRecord) -> float | None:
         """The cost of a run, None where the record does not hold it."""
@@ -136,7 +125,6 @@ SAMPLES_PER_SECOND = Cost(
     "samples/s",
     "training samples per second",
     ("samples_per_second",),
-    smaller_is_better=False,
 )
 FIT_SECONDS = Cost(
     "fit_seconds",
@@ -178,7 +166,7 @@ def choose_metric(records: Sequence[RunRecord], name: str | None = None, mode: M
     Args:
         records: The runs.
         name: Name of the metric; None chooses.
-        mode: Direction; None takes it from the run's monitor or from the name.
+        mode: Direction; None takes the one that is declared, see `integrand.quantities`.
 
     Raises:
         UsageError: No finished run has the metric, none can be chosen, or its direction is unknown.
@@ -200,26 +188,34 @@ def choose_metric(records: Sequence[RunRecord], name: str | None = None, mode: M
             f"no finished run has the metric {name!r}",
             f"did you mean {', '.join(close)}?" if close else "no run has finished with metrics yet",
         )
-    words = set(re.split(r"[/_\-. ]+", name.lower()))
-    return Metric(name, mode or _direction(name, words, finished), bool(words & _FRACTION))
-
-
-def _direction(name: str, words: set[str], records: Sequence[RunRecord]) -> Mode:
-    """Whether smaller or larger is better: by the runs' monitor if it is that metric, else by its name."""
-    for record in records:
-        monitor = record.monitor
-        if _flat(monitor.get("name", "")) == name.removeprefix("best/").removeprefix("final/"):
-            if monitor.get("mode") == "min":
-                return "min"
-            if monitor.get("mode") == "max":
-                return "max"
-    if words & _SMALLER and not words & _LARGER:
-        return "min"
-    if words & _LARGER and not words & _SMALLER:
-        return "max"
-    raise UsageError(
-        f"whether a larger {name!r} is better cannot be told from its name", "add --mode min or max"
+    quantity = _quantity(name, finished)
+    # what a run chose its best epoch by is a declaration too, and nearer than one by name
+    direction = mode or _monitored(name, finished) or (quantity.mode if quantity else None)
+    if direction is None:
+        problem = quantities.undirected(name, quantity)
+        raise UsageError(problem.message, f"add --mode min or max, or {problem.remedy}")
+    return Metric(
+        name, direction, quantity is not None and quantity.percent, quantity.unit if quantity else ""
     )
+
+
+def _quantity(name: str, records: Sequence[RunRecord]) -> Quantity | None:
+    """What the runs themselves or else Integrand say of a metric.
+
+    Raises:
+        UsageError: The runs contradict each other.
+    """
+    found = {q.direction: q for r in records if (q := quantities.find(name, r.quantities)) is not None}
+    if len(found) > 1:
+        raise UsageError(f"the runs disagree on which {name!r} is better", "compare those that agree")
+    return next(iter(found.values()), None)
+
+
+def _monitored(name: str, records: Sequence[RunRecord]) -> Mode | None:
+    """The direction in which runs chose their best epoch by the metric."""
+    wanted = name.removeprefix("best/").removeprefix("final/")
+    modes = {r.monitor.get("mode") for r in records if _flat(r.monitor.get("name", "")) == wanted}
+    return "min" if "min" in modes else "max" if "max" in modes else None
 
 
 def validation_series(metric: Metric, records: Sequence[RunRecord]) -> str:
