@@ -2,6 +2,16 @@
 
 from .accounts import EvaluationCounter, count
 from .base import ODESolver
+from .control import (
+    CDESolver,
+    ControlledField,
+    ControlPath,
+    hermite_control,
+    linear_control,
+    log_signature_control,
+    natural_cubic_control,
+    rectilinear_control,
+)
 from .discrete import EulerScheme, Scheme
 from .errors import (
     MaxNFEError,
@@ -10,7 +20,7 @@ from .errors import (
     SolverOptionError,
     StepUnderflowError,
 )
-from .functional import odeint, sdeint
+from .functional import cdeint, odeint, sdeint
 from .implicit import SDIRK3
 from .reversible import Reversible
 from .runge_kutta import (
@@ -38,6 +48,9 @@ __all__ = [
     "SDIRK3",
     "SRK",
     "Bosh3",
+    "CDESolver",
+    "ControlPath",
+    "ControlledField",
     "Dopri5",
     "Dopri8",
     "Euler",
@@ -67,7 +80,13 @@ __all__ = [
     "TorchDiffEq",
     "TorchSDE",
     "Tsit5",
+    "cdeint",
     "count",
+    "hermite_control",
+    "linear_control",
+    "log_signature_control",
+    "natural_cubic_control",
     "odeint",
+    "rectilinear_control",
     "sdeint",
 ]

@@ -1,4 +1,4 @@
-"""Plain functions: `odeint`, `sdeint` on any callable and any structure of states."""
+"""Plain functions: `odeint`, `sdeint` and `cdeint` on any callable."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from integrand.errors import SpecError
 
 from .base import ODESolver
 from .callables import FunctionField, hold
+from .control import CDESolver, ControlledField, ControlPath
 from .named import ode_solver, sde_solver
 from .sde import SDE, SDESolver
 from .solution import Solution
@@ -160,6 +161,68 @@ def sdeint(
     solution = chosen.solve(sde, layout.pack(y0), ts, seed=seed, first_sample=first_sample)
     trajectory = layout.restore(solution.ys)
     return (trajectory, solution) if return_solution else trajectory
+
+
+def cdeint(
+    X: ControlPath,
+    func: Callable[..., Any],
+    z0: Tensor,
+    t: Tensor | Sequence[float] | None = None,
+    *,
+    method: str | None = None,
+    solver: ODESolver | None = None,
+    args: tuple[Any, ...] = (),
+    return_solution: bool = False,
+    **settings: Any,
+) -> Any:
+    """Integrate dz = func(t, z, *args) dX along a control path, in steps that end at its knots.
+
+    Args:
+        X: The control, such as `hermite_control(x, t)`.
+        func: Any callable that returns the matrix f(t, z), shape (batch, h, c). Where it has a method
+            `prod(t, z, dX)` this is called instead, as in torchcde; a `ControlledField` has `increment`.
+        z0: State at the first time, shape (batch, h).
+        t: Output times within the knots, increasing; the first and the last knot where None.
+        method: As in `odeint`; without step_size or num_steps a method of fixed steps takes one step from
+            knot to knot. The default is `RK4`.
+        solver: An explicit Runge–Kutta method, instead of method and settings; its num_steps counts the steps
+            of each interval between knots.
+        args: Further positional arguments of func.
+        return_solution: Return the `Solution` too.
+        **settings: Arguments of the solver, such as gradient.
+
+    Returns:
+        The trajectory, shape (n_t, batch, h): times first, unlike torchcde; with return_solution a pair of it
+        and the `Solution`.
+
+    Raises:
+        SolverOptionError: Unknown method or setting, or a method that cannot be run from knot to knot.
+        SpecError: Shapes of control, state and field, or times beyond the knots.
+        SolverError: The solve failed.
+    """
+    field: nn.Module
+    if isinstance(func, ControlledField) and not args:
+        field = func
+    elif hasattr(func, "prod"):
+        field = _Product(func.prod, args)
+    else:
+        field = FunctionField(_callable(func), Layout.of(z0), args)
+    chosen = ode_solver(method, solver, settings, default="RK4")
+    solution = CDESolver(chosen).solve(field, X, z0, t)  # type: ignore[arg-type]  # checked there
+    return (solution.ys, solution) if return_solution else solution.ys
+
+
+class _Product(ControlledField):
+    """torchcde's `prod` as an increment."""
+
+    def __init__(self, product: Callable[..., Tensor], args: tuple[Any, ...]) -> None:
+        super().__init__()
+        self.product, self.args = product, args
+        hold(self, (product, *args))
+
+    def increment(self, t: Tensor, z: Tensor, dx: Tensor) -> Tensor:
+        """See `ControlledField.increment`."""
+        return self.product(t, z, dx, *self.args)
 
 
 class _Pair(nn.Module):

@@ -48,6 +48,8 @@ class FixedSteps:
         rows = [[*row, b - a] for row, (a, b) in zip(values, spans, strict=True)]
         clock = problem.clock_of(min(map(abs, self.sizes)))
         self.times = torch.tensor(rows, dtype=clock).to(y0.device, non_blocking=True)
+        # a compiled step unbinds its row itself
+        self.nodes = [()] * len(spans) if compiled else [row.unbind()[:-1] for row in self.times]
         self._compiled = compiled_step(tableau, counted, False) if compiled else None
 
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
@@ -57,9 +59,7 @@ class FixedSteps:
         for output, nodes in enumerate(self.intervals, start=1):
             last = n + len(nodes) - 2
             for i in range(n, last + 1):
-                row = self.times[i]
-                # a compiled step unbinds its row itself
-                times = () if self._compiled else row.unbind()[:-1]
+                row, times = self.times[i], self.nodes[i]
                 if tape is not None:
                     lands = output if i == last else None
                     tape.note(y, StepRecord(times, self.sizes[i], lands=lands, data=row))

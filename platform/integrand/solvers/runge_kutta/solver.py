@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from integrand.solvers.hidden_inputs import differentiable_inputs
 from integrand.solvers.options import MAX_NFE, require_choice, require_not_set, require_positive, spell
 from integrand.solvers.problem import Problem, prepare, require_finite
 from integrand.solvers.solution import Solution, SolveStats, Status
-from integrand.solvers.tape import solve_by_checkpoint
+from integrand.solvers.tape import Integrator, solve_by_checkpoint
 
 from .adaptive import AdaptiveSteps
 from .fixed import FixedSteps
@@ -23,6 +23,14 @@ from .per_sample import PerSampleSteps
 from .tableau import Tableau
 
 RTOL = ATOL = 1e-5
+
+
+class Steps(Integrator, Protocol):
+    """The steps of one solve."""
+
+    @property
+    def differentiated(self) -> int:
+        """Evaluations whose values reach the outputs, and so are differentiated by backprop."""
 
 
 class RungeKutta(ODESolver):
@@ -153,9 +161,9 @@ class RungeKutta(ODESolver):
             device_type=problem.y0.device.type,
             uneven=self.is_adaptive,
         )
-        integrator = self._integrator(counted, problem)
+        integrator = self.integrator(counted, problem)
         with problem.context():
-            ys = self._run(integrator, counted, problem)
+            ys = self.integrate(integrator, counted, problem)
             if isinstance(integrator, FixedSteps):
                 require_finite(stats.solver, ys[-1], problem.times[-1], stats.nfe_forward)
         counted.start_backward()
@@ -163,9 +171,10 @@ class RungeKutta(ODESolver):
         status = Status.SUCCESS if failed is None else Status.PARTIAL
         return problem.finish(ys, stats, status, failed)
 
-    def _integrator(
+    def integrator(
         self, counted: CountedField, problem: Problem
     ) -> FixedSteps | AdaptiveSteps | PerSampleSteps:
+        """The steps of this method on one problem."""
         if not self.is_adaptive:
             return FixedSteps(self.tableau, counted, problem, self.step_size, self.num_steps, self.compile)
         tolerances = (self.rtol, self.atol, self.first_step, self.max_step)
@@ -173,12 +182,8 @@ class RungeKutta(ODESolver):
             return PerSampleSteps(self.tableau, counted, problem, *tolerances, self.on_failure == "continue")
         return AdaptiveSteps(self.tableau, counted, problem, *tolerances, self.compile)
 
-    def _run(
-        self,
-        integrator: FixedSteps | AdaptiveSteps | PerSampleSteps,
-        counted: CountedField,
-        problem: Problem,
-    ) -> Tensor:
+    def integrate(self, integrator: Steps, counted: CountedField, problem: Problem) -> Tensor:
+        """The outputs of `integrator` with the gradient mode chosen, shape (n_t, *y0.shape)."""
         y0 = problem.y0
         if self.gradient == "backprop" or not torch.is_grad_enabled():
             ys = torch.stack(integrator.run(y0, None))
