@@ -92,7 +92,7 @@ def test_dense_output_meets_both_ends_and_its_order(method):
     order = {Bosh3: 3}.get(method, method.order - 1)
     for theta in (0.2, 0.5, 0.9, 1.0):
         b = np.zeros(method.tableau.stages)
-        for i, w in method.tableau.dense_row(theta):
+        for i, w in method.tableau.interpolant.weights(theta):
             b[i] = w
         for k in range(1, order + 1):
             assert b @ c ** (k - 1) == pytest.approx(theta**k / k, abs=2e-14)

@@ -63,7 +63,12 @@ def rounds_away(largest: float, span: float, dtype: torch.dtype, step: float | N
 def needs_float64(t: torch.Tensor, y: torch.Tensor, error: RuntimeError) -> SpecError | RuntimeError:
     """What to say where a field cannot mix a float64 time with its state."""
     words = str(error).lower()
-    if t.dtype == y.dtype or not any(w in words for w in ("dtype", "double", "scalar type")):
+    # no time up to 1 is told in float64 for the sake of its digits
+    if (
+        t.dtype == y.dtype
+        or t.abs().max() <= 1
+        or not any(w in words for w in ("dtype", "double", "scalar type"))
+    ):
         return error
     return SpecError(
         f"times near {t.max().item():.6g} need float64, which the field does not take: {error}",

@@ -17,8 +17,8 @@ def initial_step(
     y0: Tensor,
     f0: Tensor,
     order: int,
-    rtol: float,
-    atol: float,
+    rtol: float | Tensor,
+    atol: float | Tensor,
     clock: torch.dtype | None = None,
 ) -> float:
     """Size of the first step; one evaluation of the field, which carries no graph.
@@ -41,7 +41,10 @@ def initial_step(
         Positive step size, at most |t1 - t0|; not a number where the field is not finite.
     """
     span = abs(t1 - t0)
-    scale = torch.add(y0.abs(), atol / rtol).mul_(rtol) if rtol else torch.full_like(y0, atol)
+    if isinstance(rtol, Tensor) or rtol:
+        scale = torch.add(y0.abs(), atol / rtol).mul_(rtol)
+    else:
+        scale = torch.zeros_like(y0).add_(atol)
     root = math.sqrt(y0.numel())
     norms = torch.stack((torch.linalg.vector_norm(y0 / scale), torch.linalg.vector_norm(f0 / scale)))
     d0, d1 = (v / root for v in norms.tolist())

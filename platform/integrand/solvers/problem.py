@@ -14,9 +14,12 @@ from torch import Tensor, nn
 
 from integrand.errors import SpecError
 
+from .accounts import CountedField
 from .clock import clock_dtype, rounds_away
 from .errors import NonFiniteStateError, SolverOptionError
+from .own_times import OwnTimes
 from .solution import Solution, SolveStats, Status
+from .time_gradients import TimeGradient, gradient_to
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class Problem:
         index: For each requested output its place in `times`; None where nothing was repeated.
         dtype: Dtype of the state that was handed in and that the trajectory is handed back in.
         autocast: Whether the field runs under the autocast state that the caller has set.
+        clocked: Carries the gradient to the times where one is asked for.
+        exact_clock: Call the field with times in float64 whatever the state's dtype.
+        own: Times of each sample's own, `times` then being 0 and 1.
     """
 
     y0: Tensor
@@ -36,6 +42,9 @@ class Problem:
     index: tuple[int, ...] | None
     dtype: torch.dtype
     autocast: bool = False
+    clocked: TimeGradient | None = None
+    exact_clock: bool = False
+    own: OwnTimes | None = None
 
     @property
     def trivial(self) -> bool:
@@ -50,10 +59,12 @@ class Problem:
     @cached_property
     def clock(self) -> torch.dtype:
         """Dtype of the times that the field is called with, where the steps are not known beforehand."""
-        return self.clock_of(None)
+        return self.time_dtype if self.exact_clock else self.clock_of(None)
 
     def clock_of(self, step: float | None) -> torch.dtype:
         """Dtype of the times that the field is called with in steps of `step` or more; see `clock_dtype`."""
+        if self.exact_clock:
+            return self.time_dtype
         times, y0 = self.times, self.y0
         span = abs(times[-1] - times[0])
         return clock_dtype(max(abs(times[0]), abs(times[-1])), span, y0.dtype, y0.device, step)
@@ -79,9 +90,28 @@ class Problem:
             return nullcontext()
         return torch.autocast(device, enabled=False)
 
-    def still(self, stats: SolveStats) -> Solution:
-        """The solution of a trivial problem: the state stays."""
-        ys = self.y0.unsqueeze(0).expand(len(self.times), *self.y0.shape)
+    def departing(self, counted: CountedField, columns: bool = False) -> Tensor:
+        """The initial state, through which the gradient reaches the initial time.
+
+        Args:
+            counted: The field.
+            columns: Whether the field takes t of shape (batch, 1, ...).
+        """
+        if self.clocked is None:
+            return self.y0
+        self.clocked.start(counted, self.clock, columns)
+        return self.clocked.depart(self.y0)
+
+    def still(self, stats: SolveStats, y0: Tensor | None = None) -> Solution:
+        """The solution of a trivial problem: the state stays.
+
+        Args:
+            stats: The account.
+            y0: The initial state as `departing` gave it, where a gradient to the times is asked for.
+        """
+        y0 = self.y0 if y0 is None else y0
+        n = len(self.times) if self.own is None else self.own.times.shape[1]
+        ys = y0.unsqueeze(0).expand(n, *y0.shape)
         return self.finish(ys, stats)
 
     def finish(
@@ -96,11 +126,21 @@ class Problem:
         if self.index is not None:
             ys = ys[list(self.index)]
             times = tuple(times[i] for i in self.index)
+        if self.clocked is not None:
+            ys = self.clocked.arrive(ys)
+        if self.own is not None:
+            return Solution(self.own.times.detach(), self.own.blank(ys).to(self.dtype), stats, status, failed)
         ts = torch.tensor(times, dtype=self.time_dtype, device=self.y0.device)
         return Solution(ts, ys.to(self.dtype), stats, status, failed)
 
 
-def prepare(field: nn.Module, y0: Tensor, t: Tensor | Sequence[float], autocast: bool = False) -> Problem:
+def prepare(
+    field: nn.Module,
+    y0: Tensor,
+    t: Tensor | Sequence[float],
+    autocast: bool = False,
+    times_gradient: bool = False,
+) -> Problem:
     """Check state and times.
 
     The integration runs in the wider of the dtypes of the state and of the field's parameters, so that a
@@ -111,10 +151,11 @@ def prepare(field: nn.Module, y0: Tensor, t: Tensor | Sequence[float], autocast:
         y0: State at t[0], shape (batch, ...), floating point.
         t: Output times, monotone; neighbours may be equal.
         autocast: Whether the field runs under the caller's autocast.
+        times_gradient: Whether the solver gives a gradient with respect to the times.
 
     Raises:
         SpecError: State or times have the wrong type or shape, or the times are not monotone.
-        SolverOptionError: A gradient with respect to t is asked for.
+        SolverOptionError: A gradient with respect to t is asked for and the solver gives none.
         NonFiniteStateError: A time is not finite.
     """
     if not isinstance(y0, Tensor) or not y0.is_floating_point() or y0.ndim == 0:
@@ -123,21 +164,22 @@ def prepare(field: nn.Module, y0: Tensor, t: Tensor | Sequence[float], autocast:
             f"the initial state must be one floating-point tensor (batch, ...), not {what}",
             "concatenate several states along dim 1; cast integers with .float()",
         )
+    clocked = gradient_to(t)
+    if clocked is not None and not times_gradient:
+        raise SolverOptionError(
+            "the times require a gradient, which this solver does not give",
+            "use an explicit Runge–Kutta method, or detach the times",
+        )
     times, index = _times(t)
     parameter = next((p for p in field.parameters() if p.is_floating_point()), None)
     dtype = y0.dtype if parameter is None else torch.promote_types(y0.dtype, parameter.dtype)
     if dtype in (torch.float16, torch.bfloat16) and autocast:
         dtype = torch.float32
-    return Problem(y0.to(dtype), times, index, y0.dtype, autocast)
+    return Problem(y0.to(dtype), times, index, y0.dtype, autocast, clocked)
 
 
 def _times(t: Tensor | Sequence[float]) -> tuple[tuple[float, ...], tuple[int, ...] | None]:
     if isinstance(t, Tensor):
-        if t.requires_grad:
-            raise SolverOptionError(
-                "the times require a gradient, which solvers do not give",
-                "detach t; to learn a duration, multiply the field by it and integrate over [0, 1]",
-            )
         if t.ndim != 1:
             raise SpecError(
                 f"the times must be one-dimensional, not of shape {tuple(t.shape)}", "pass t.flatten()"

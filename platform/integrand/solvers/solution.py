@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from torch import Tensor
+
+from .dense import DenseOutput
+from .errors import SolverOptionError
 
 
 class Status(StrEnum):
@@ -66,6 +70,19 @@ class SolveStats:
     nfe_diffusion_backward: int = 0
 
 
+@dataclass(frozen=True)
+class Resume:
+    """Where step control stood at the end of a solve.
+
+    Args:
+        step: The step it would have taken next, one for each sample where each has its own.
+        past: The error ratios that it remembers.
+    """
+
+    step: float | Tensor
+    past: tuple[float, float] | None
+
+
 @dataclass
 class Solution:
     """A trajectory with its account.
@@ -76,6 +93,8 @@ class Solution:
         stats: The account; its backward part is filled when the backward pass runs.
         status: How the solve ended.
         failed: Which samples failed, shape (batch,), bool; None when none did.
+        dense: The polynomials between the steps, where they were kept.
+        resume: What a solve that continues this one needs to know, where the solver tells.
     """
 
     ts: Tensor
@@ -83,3 +102,19 @@ class Solution:
     stats: SolveStats
     status: Status = Status.SUCCESS
     failed: Tensor | None = None
+    dense: DenseOutput | None = None
+    resume: Resume | None = None
+
+    def at(self, t: Tensor | Sequence[float] | float) -> Tensor:
+        """The state at any time inside the solve; see `DenseOutput.at`.
+
+        Raises:
+            SolverOptionError: The solver was not told to keep its steps.
+            SpecError: A time outside the solve.
+        """
+        if self.dense is None:
+            raise SolverOptionError(
+                f"the solve by {self.stats.solver} kept no steps to ask for states between outputs",
+                "set dense: true on an explicit Runge–Kutta method, or name the times beforehand",
+            )
+        return self.dense.at(t).to(self.ys.dtype)

@@ -66,7 +66,7 @@ class Integrator(Protocol):
         """Repeat one step from `y`; returns its end and the outputs inside it, in the order of `record`."""
 
 
-def solve_by_checkpoint(integrator: Integrator, y0: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+def solve_by_checkpoint(integrator: Integrator, y0: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Solve without a graph; the backward pass repeats the steps one by one, last first.
 
     The gradient is that of the discrete solve, equal to backprop's to rounding, for one stored state per
@@ -78,24 +78,24 @@ def solve_by_checkpoint(integrator: Integrator, y0: Tensor, inputs: Sequence[Ten
         inputs: Tensors other than y0 that the field depends on and that require gradients.
 
     Returns:
-        Outputs, shape (n_t, *y0.shape).
+        The outputs, the first of which is y0.
     """
-    ys: Tensor = _Checkpoint.apply(integrator, y0, *inputs)  # type: ignore[no-untyped-call]  # torch
+    ys: tuple[Tensor, ...] = _Checkpoint.apply(integrator, y0, *inputs)  # type: ignore[no-untyped-call]  # torch
     return ys
 
 
 class _Checkpoint(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, integrator: Integrator, y0: Tensor, *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, integrator: Integrator, y0: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         tape = Tape()
-        ys = torch.stack(integrator.run(y0, tape))
+        first, *ys = integrator.run(y0, tape)
         ctx.integrator, ctx.steps, ctx.n = integrator, tape.steps, len(tape.states)
         # saved this way the states meet offloading hooks, and inputs changed meanwhile raise
         ctx.save_for_backward(*tape.states, *inputs)
-        return ys
+        return first.clone(), *ys
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise SolverError(
                 "gradient=checkpoint has no second derivative, but create_graph=True asks for one",
@@ -103,7 +103,7 @@ class _Checkpoint(torch.autograd.Function):
             )
         saved = ctx.saved_tensors
         states, inputs = saved[: ctx.n], saved[ctx.n :]
-        y0_grad, input_grads = _backward_through(ctx.integrator, ctx.steps, states, inputs, grad)
+        y0_grad, input_grads = _backward_through(ctx.integrator, ctx.steps, states, inputs, grads)
         return (None, y0_grad if ctx.needs_input_grad[1] else None, *input_grads)
 
 
@@ -112,9 +112,8 @@ def _backward_through(
     steps: Sequence[StepRecord],
     states: Sequence[Tensor],
     inputs: Sequence[Tensor],
-    grad: Tensor,
+    at_output: Sequence[Tensor],
 ) -> tuple[Tensor, list[Tensor | None]]:
-    at_output = grad.unbind(0)
     adjoint: Tensor | None = None
     totals: list[Tensor | None] = [None] * len(inputs)
     with integrator.counted.recomputing():
@@ -122,10 +121,15 @@ def _backward_through(
             if record.lands is not None:
                 here = at_output[record.lands]
                 adjoint = here if adjoint is None else adjoint + here
+            if adjoint is None and not record.interior:
+                continue
             with torch.enable_grad():
                 y = state.detach().requires_grad_()
                 ends = integrator.replay(record, y)
             cotangents = [adjoint, *(at_output[i] for i, _ in record.interior)]
+            if adjoint is None:
+                # the end of the step is nobody's output
+                ends, cotangents = ends[1:], cotangents[1:]
             adjoint, *parts = torch.autograd.grad(ends, (y, *inputs), cotangents, allow_unused=True)
             _accumulate(totals, parts)
     first = at_output[0]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from integrand.errors import SpecError
@@ -49,6 +50,14 @@ class CDESolver:
                 f"{type(solver).__name__} cannot be run from knot to knot",
                 "use an explicit Runge–Kutta method, such as RK4(num_steps=1) or Dopri5()",
             )
+        require_not_set(
+            "a controlled equation",
+            "its steps end at knots and are not kept",
+            "remove it",
+            jump_t=self.solver.jump_t or None,
+            save=None if self.solver.save == "outputs" else self.solver.save,
+            dense=self.solver.dense,
+        )
         require_not_set(
             "a controlled equation",
             "samples go in lockstep from knot to knot",
@@ -152,7 +161,7 @@ class _KnotSteps:
             y = part.run(y, tape)[-1]
             if tape is not None:
                 for record in tape.steps[noted:]:
-                    record.data, record.lands = (piece, part), None
+                    record.data, record.lands = (piece, part, record.data), None
                 tape.steps[-1].lands = piece.output
             if piece.output is not None:
                 outputs.append(y)
@@ -160,10 +169,14 @@ class _KnotSteps:
 
     def replay(self, record: StepRecord, y: Tensor) -> list[Tensor]:
         """Repeat one step; see `Integrator.replay`."""
-        piece, part = record.data
+        piece, part, data = record.data
         self.driven.enter(piece.interval)
-        ends: list[Tensor] = part.replay(record, y)
+        ends: list[Tensor] = part.replay(replace(record, data=data), y)
         return ends
+
+    def join(self, found: Sequence[Tensor]) -> Tensor:
+        """All outputs as one tensor."""
+        return torch.stack(list(found))
 
     @property
     def differentiated(self) -> int:

@@ -118,7 +118,7 @@ class SDIRK3(ODESolver):
             return torch.stack(steps.run(y0, None))
         if self.gradient == "checkpoint":
             refuse_dropout(counted.field, "checkpoint")
-            return solve_by_checkpoint(steps, y0, inputs)
+            return torch.stack(solve_by_checkpoint(steps, y0, inputs))
         ys = torch.stack(steps.run(y0, None))
         vjps = 3 * len(steps.sizes)
         ys.register_hook(lambda _: counted.add_vjps(vjps))  # type: ignore[no-untyped-call]  # torch

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,10 +16,34 @@ from integrand.solvers.initial_step import initial_step
 from integrand.solvers.problem import Problem, not_finite
 from integrand.solvers.tape import StepRecord, Tape
 
+from .between import Between, Piece
 from .compiled import compiled_attempt, compiled_step
-from .control import PIController
-from .step import add_stages, stage_times, step, sum_stages
+from .control import PIController, StepControl
+from .jumps import Jumps
+from .outputs import Outputs, Picks
+from .step import stage_times, step, sum_stages
 from .tableau import Tableau
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A step before it is accepted.
+
+    Args:
+        y1: State at its end.
+        stages: The stages.
+        size: |y₁|.
+        error: RMS of the error estimate over tolerance.
+        ends: For the stiffness indicator, where it came with the attempt.
+        before: State at which the second-last stage was evaluated, where it was kept.
+    """
+
+    y1: Tensor
+    stages: list[Tensor]
+    size: Tensor
+    error: float
+    ends: list[float]
+    before: Tensor | None
 
 
 class AdaptiveSteps:
@@ -29,11 +55,11 @@ class AdaptiveSteps:
         tableau: The method.
         counted: The field.
         problem: Initial state and times.
-        rtol: Relative tolerance.
-        atol: Absolute tolerance.
-        first_step: First step, chosen from the field where None.
-        max_step: Longest step, unbounded where None.
+        control: What the steps are chosen by.
+        outputs: What is asked for.
         compiled: Take the steps through torch.compile.
+        dense: Keep every step, to be asked for states between their ends.
+        past: Errors that the step control remembers from a solve that this one continues.
     """
 
     def __init__(
@@ -41,106 +67,167 @@ class AdaptiveSteps:
         tableau: Tableau,
         counted: CountedField,
         problem: Problem,
-        rtol: float,
-        atol: float,
-        first_step: float | None,
-        max_step: float | None,
+        control: StepControl,
+        outputs: Outputs,
         compiled: bool = False,
+        dense: bool = False,
+        past: tuple[float, float] | None = None,
     ) -> None:
         assert tableau.error_order is not None
         self.tableau = tableau
         self.counted = counted
-        self.output_times = problem.times
-        self.rtol, self.atol = rtol, atol
-        self.first_step = first_step
-        self.max_step = math.inf if max_step is None else max_step
-        self.compiled = compiled
+        self.start, self.end = problem.times[0], problem.times[-1]
+        self.sign = 1.0 if self.end > self.start else -1.0
+        self.control, self.outputs = control, outputs
+        self.compiled, self.dense = compiled, dense
         self.rejected = 0
         self.sizes: list[float] = []
+        self.kept: list[Piece] = []
         self.stiffness: float | None = None
-        self._last_stage_used = False
-        self._error_order = tableau.error_order
+        self.next_step = 0.0
+        self.controller = PIController(tableau.error_order, control.pid)
+        if past is not None:
+            self.controller.past = past
+        self._floor = control.atol / control.rtol
+        self._weight = control.rtol if isinstance(control.rtol, float) else 1.0
         self._clock, self._device = problem.clock, problem.y0.device
+        self._jumps = Jumps(control.jumps, self.start, self.end, self._clock)
+        accurate = tableau.dense is not None or tableau.extension is not None
+        self._stops = self._jumps.merged((self.end,) if accurate else outputs.stops())
+        self._further = self._reused = 0
+        self._last_stage_used = False
 
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
         """Solve; see `Integrator.run`."""
-        tableau, field, times = self.tableau, self.counted, self.output_times
-        t, end = times[0], times[-1]
-        sign = 1.0 if end > t else -1.0
-        dense = tableau.dense is not None
-        y, outputs = y0, [y0]
-        f0 = field(self._tensor([t])[0], y)
-        h = self._first(y, f0)
-        k1: Tensor | None = f0
-        controller = PIController(self._error_order)
-        size = y.detach().abs()
-        while len(outputs) < len(times):
-            stop = end if dense else times[len(outputs)]
+        t, y, found = self.start, y0, [y0]
+        k1: Tensor | None = self.counted(self._tensor([self._jumps.after(t)])[0], y)
+        h = self._first(y, k1)
+        size, stops = y.detach().abs(), iter(self._stops)
+        stop = next(stops)
+        while True:
             # a hair longer than allowed beats a last step of a hair
             lands = abs(stop - t) <= 1.01 * h
-            used = stop - t if lands else sign * h
+            used = stop - t if lands else self.sign * h
             t1 = stop if lands else t + used
-            row = self._tensor([*stage_times(tableau, t, used, t1), used])
-            # a compiled step unbinds its row itself
-            nodes = () if self.compiled else row.unbind()[:-1]
-            if self.compiled:
-                inside = len(outputs) < len(times) - 1 and sign * (t1 - times[len(outputs)]) > 0
-                take = compiled_attempt(tableau, self.counted, k1 is not None, inside)
-                y1, stages, size1, numbers = take(row, y, k1, size, self.atol / self.rtol)
-                norm, *ends = numbers.tolist()
-            else:
-                y1, stages, before = step(tableau, field, nodes, used, y, k1, all_stages=True)
-                norm, size1 = self._error(stages, used, size, y1)
-            error = norm / (self.rtol * math.sqrt(y1.numel()))
-            if not error <= 1:
-                self.rejected += 1
-                h = abs(used) * controller.rejected(error)
-                if h < 16 * math.ulp(t):
-                    raise self._underflow(t, h, error)
-                k1 = stages[0]
+            row = self._tensor([*self._times(t, used, t1), used])
+            tried = self._attempt(row, used, y, k1, size, self.dense or self.outputs.between(t, t1))
+            if not tried.error <= 1 and not self._forced(used, tried.error):
+                h, k1 = self._reject(t, used, tried.error), tried.stages[0]
                 continue
             self.sizes.append(used)
-            interior: list[tuple[int, float]] = []
-            while len(outputs) < len(times) - 1 and sign * (t1 - times[len(outputs)]) > 0:
-                theta = (times[len(outputs)] - t) / used
-                interior.append((len(outputs), theta))
-                outputs.append(add_stages(y, stages, tableau.dense_row(theta), used))
-            landed = t1 == times[len(outputs)]
+            taken = self._between(t, t1, used, y, tried.y1, tried.stages)
+            if self.dense:
+                self.kept.append(taken.complete(t, used))
+            picks = self.outputs.pick(t, used, t1)
+            found += self.outputs.states(picks, taken)
             if tape is not None:
-                tape.note(y, StepRecord(nodes, used, interior, len(outputs) if landed else None, row))
-            if landed:
-                outputs.append(y1)
-            if len(outputs) == len(times):
-                self._last_stage_used = bool(interior)
-                if self._judges_stiffness:
-                    self._judge_stiffness(*(ends if self.compiled else _end_changes(stages, y1, before)))
-            grown = abs(used) * controller.accepted(error)
-            # the step that only met an output says nothing against the longer one before it
-            h = min(max(grown, h) if lands and abs(used) < h else grown, self.max_step)
-            t, y, size = t1, y1, size1
-            k1 = stages[-1] if tableau.fsal else None
-        return outputs
+                nodes = () if self.compiled else row.unbind()[:-1]
+                tape.note(y, StepRecord(nodes, used, picks.interior, picks.lands, (row, picks, t, t1)))
+            if picks.lands is not None:
+                found.append(tried.y1)
+            h = self._accept(used, h, lands, tried.error)
+            k1 = self._last_stage(tried, taken, t1)
+            if t1 == self.end:
+                self._finish(h, picks, tried)
+                return found
+            stop = next(stops) if lands else stop
+            t, y, size = t1, tried.y1, tried.size
+
+    def join(self, found: Sequence[Tensor]) -> Tensor:
+        """All outputs as one tensor."""
+        return self.outputs.join(found)
 
     @property
     def differentiated(self) -> int:
         """Evaluations whose values reach the outputs, and so are differentiated by backprop."""
-        tableau, accepted = self.tableau, len(self.sizes)
-        if not tableau.fsal:
-            return tableau.needed * accepted
         # the last stage of the last step starts no step; it counts where it shapes outputs inside that step
-        return tableau.needed * accepted + self._last_stage_used
+        own = self.tableau.needed * len(self.sizes) + self._last_stage_used
+        return own + self._further - self._reused
 
     def replay(self, record: StepRecord, y: Tensor) -> list[Tensor]:
         """Repeat one step; see `Integrator.replay`."""
-        inside = bool(record.interior)
+        row, picks, t, t1 = record.data
+        h, inside = record.h, picks.inside
+        assert isinstance(h, float)
         if self.compiled:
-            end, stages = compiled_step(self.tableau, self.counted, inside)(record.data, y)
+            end, stages = compiled_step(self.tableau, self.counted, inside)(row, y)
         else:
-            end, stages, _ = step(
-                self.tableau, self.counted, record.times, record.h, y, None, all_stages=inside
-            )
-        rows = (self.tableau.dense_row(theta) for _, theta in record.interior)
-        return [end, *(add_stages(y, stages, weights, record.h) for weights in rows)]
+            end, stages, _ = step(self.tableau, self.counted, record.times, h, y, None, all_stages=inside)
+        return [end, *self.outputs.states(picks, self._between(t, t1, h, y, end, stages))]
+
+    def _attempt(
+        self, row: Tensor, used: float, y: Tensor, k1: Tensor | None, size: Tensor, inside: bool
+    ) -> Attempt:
+        if self.compiled:
+            # a compiled step unbinds its row itself
+            take = compiled_attempt(self.tableau, self.counted, k1 is not None, inside)
+            y1, stages, size1, numbers = take(row, y, k1, size, self._floor)
+            norm, *ends = numbers.tolist()
+            return Attempt(y1, stages, size1, self._ratio(norm, y1), ends, None)
+        nodes = row.unbind()[:-1]
+        y1, stages, before = step(self.tableau, self.counted, nodes, used, y, k1, all_stages=True)
+        norm, size1 = self._error(stages, used, size, y1)
+        return Attempt(y1, stages, size1, self._ratio(norm, y1), [], before)
+
+    def _ratio(self, norm: float, y: Tensor) -> float:
+        return norm / (self._weight * math.sqrt(y.numel()))
+
+    def _times(self, t: float, used: float, t1: float) -> list[float]:
+        jumps = self._jumps
+        if not jumps:
+            return stage_times(self.tableau, t, used, t1)
+        return [jumps.after(t), *stage_times(self.tableau, t, used, jumps.before(t1))[1:]]
+
+    def _between(
+        self, t: float, t1: float, used: float, y: Tensor, y1: Tensor, stages: list[Tensor]
+    ) -> Between:
+        def times() -> Sequence[Tensor]:
+            end, c = self._jumps.before(t1), self.tableau.interpolant.c
+            return self._tensor([end if node == 1 else t + node * used for node in c]).unbind()
+
+        return Between(self.tableau.interpolant, self.counted, y, y1, stages, used, times)
+
+    def _last_stage(self, tried: Attempt, taken: Between, t1: float) -> Tensor | None:
+        """The field at the end of the step, where it was evaluated and is that of the next step's start."""
+        slope = taken.slope
+        if slope is not None:
+            self._further += len(self.tableau.interpolant.c)
+        if t1 in self._jumps:
+            return None
+        if slope is not None and not self.tableau.fsal:
+            self._reused += t1 != self.end
+            return slope
+        return tried.stages[-1] if self.tableau.fsal else None
+
+    def _forced(self, used: float, error: float) -> bool:
+        control = self.control
+        return control.force and abs(used) <= control.min_step and math.isfinite(error)
+
+    def _reject(self, t: float, used: float, error: float) -> float:
+        """The next step after a rejected one."""
+        self.rejected += 1
+        h, control = abs(used) * self.controller.rejected(error), self.control
+        if control.force:
+            h = max(h, min(abs(used), control.min_step))
+        if h < max(16 * math.ulp(t), 0.0 if control.force else control.min_step):
+            raise self._underflow(t, h, error)
+        return h
+
+    def _accept(self, used: float, h: float, lands: bool, error: float) -> float:
+        """The next step after an accepted one."""
+        grown = abs(used) * self.controller.accepted(error)
+        # the step that only met an output says nothing against the longer one before it
+        wanted = max(grown, h) if lands and abs(used) < h else grown
+        return min(max(wanted, self.control.min_step), self.control.max_step)
+
+    def _finish(self, h: float, picks: Picks, tried: Attempt) -> None:
+        self.next_step = h
+        self._last_stage_used = self.tableau.fsal and (picks.inside or self.dense)
+        if self._judges_stiffness:
+            ends = tried.ends
+            if tried.before is not None:
+                ends = _end_changes(tried.stages, tried.y1, tried.before)
+            self._judge_stiffness(*ends)
 
     def _tensor(self, values: list[float]) -> Tensor:
         return torch.tensor(values, dtype=self._clock).to(self._device, non_blocking=True)
@@ -149,19 +236,24 @@ class AdaptiveSteps:
     def _error(self, stages: list[Tensor], h: float, size: Tensor, y1: Tensor) -> tuple[float, Tensor]:
         """Norm of the error estimate over its scale, and |y₁| for the next step; the step's one read-back."""
         size1 = y1.abs()
-        scale = torch.maximum(size, size1).add_(self.atol / self.rtol)
+        scale = torch.maximum(size, size1).add_(self._floor)
         ratio = sum_stages(stages, self.tableau.error_row, h).div_(scale)
+        if isinstance(self.control.rtol, Tensor):
+            ratio.div_(self.control.rtol)
         return torch.linalg.vector_norm(ratio).item(), size1
 
     def _first(self, y: Tensor, k1: Tensor) -> float:
-        times = self.output_times
-        if self.first_step is not None:
-            return min(self.first_step, self.max_step)
-        order = self._error_order + 1
-        h = initial_step(self.counted, times[0], times[-1], y, k1, order, self.rtol, self.atol, self._clock)
+        control = self.control
+        if control.first_step is not None:
+            return min(control.first_step, control.max_step)
+        assert self.tableau.error_order is not None
+        order = self.tableau.error_order + 1
+        h = initial_step(
+            self.counted, self.start, self.end, y, k1, order, control.rtol, control.atol, self._clock
+        )
         if not math.isfinite(h):
-            raise self._underflow(times[0], h, math.nan)
-        return min(h, self.max_step)
+            raise self._underflow(self.start, h, math.nan)
+        return min(max(h, control.min_step), control.max_step)
 
     def _underflow(self, t: float, h: float, error: float) -> Exception:
         stats = self.counted.stats

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +12,10 @@ from integrand.solvers.accounts import CountedField
 from integrand.solvers.problem import Problem, grid
 from integrand.solvers.tape import StepRecord, Tape
 
+from .between import Between, Piece
 from .compiled import compiled_step
+from .jumps import Jumps
+from .outputs import Outputs
 from .step import stage_times, step
 from .tableau import Tableau
 
@@ -23,9 +27,12 @@ class FixedSteps:
         tableau: The method.
         counted: The field.
         problem: Initial state and times.
+        outputs: What is asked for.
         step_size: Longest step, or None.
         num_steps: Number of steps over the whole span, where step_size is None.
+        jumps: Times where the field jumps: they are nodes.
         compiled: Take the steps through torch.compile.
+        dense: Keep every step, to be asked for states between their ends.
     """
 
     def __init__(
@@ -33,52 +40,107 @@ class FixedSteps:
         tableau: Tableau,
         counted: CountedField,
         problem: Problem,
+        outputs: Outputs,
         step_size: float | None,
         num_steps: int | None,
+        jumps: Sequence[float] = (),
         compiled: bool = False,
+        dense: bool = False,
     ) -> None:
         self.tableau = tableau
         self.counted = counted
-        self.intervals = grid(problem.times, step_size, num_steps)
-        spans = [(a, b) for nodes in self.intervals for a, b in itertools.pairwise(nodes)]
-        self.sizes = [b - a for a, b in spans]
-        values = [stage_times(tableau, a, b - a, b) for a, b in spans]
-        y0 = problem.y0
-        # all times in one transfer, the step behind its stages' times; a row is a view
-        rows = [[*row, b - a] for row, (a, b) in zip(values, spans, strict=True)]
+        self.outputs, self.dense = outputs, dense
+        start, end = problem.times[0], problem.times[-1]
+        if step_size is None and num_steps is not None:
+            step_size = abs(end - start) / num_steps
+        inner = Jumps(jumps, start, end, torch.float64)
+        stops = [start, *inner.merged(outputs.stops())]
+        self.spans = [pair for nodes in grid(stops, step_size, None) for pair in itertools.pairwise(nodes)]
+        self.sizes = [b - a for a, b in self.spans]
         clock = problem.clock_of(min(map(abs, self.sizes)))
+        self._jumps = Jumps(jumps, start, end, clock) if inner else inner
+        y0 = problem.y0
+        self._device, self._clock = y0.device, clock
+        # all times in one transfer, the step behind its stages' times; a row is a view
+        rows = [[*self._stage_times(a, b), b - a] for a, b in self.spans]
         self.times = torch.tensor(rows, dtype=clock).to(y0.device, non_blocking=True)
         # a compiled step unbinds its row itself
-        self.nodes = [()] * len(spans) if compiled else [row.unbind()[:-1] for row in self.times]
-        self._compiled = compiled_step(tableau, counted, False) if compiled else None
+        self.nodes = [()] * len(rows) if compiled else [row.unbind()[:-1] for row in self.times]
+        self.picks = [outputs.pick(a, b - a, b) for a, b in self.spans]
+        self.kept: list[Piece] = []
+        self._further = self._reused = 0
+        self._compiled = compiled_step if compiled else None
 
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
         """Solve; see `Integrator.run`."""
-        y, outputs, n = y0, [y0], 0
-        field, tableau = self.counted, self.tableau
-        for output, nodes in enumerate(self.intervals, start=1):
-            last = n + len(nodes) - 2
-            for i in range(n, last + 1):
-                row, times = self.times[i], self.nodes[i]
-                if tape is not None:
-                    lands = output if i == last else None
-                    tape.note(y, StepRecord(times, self.sizes[i], lands=lands, data=row))
-                if self._compiled is not None:
-                    y, _ = self._compiled(row, y)
-                else:
-                    y, _, _ = step(tableau, field, times, self.sizes[i], y, None, all_stages=False)
-            outputs.append(y)
-            n = last + 1
-        return outputs
+        y, k1, found = y0, None, [y0]
+        self.kept, self._further, self._reused = [], 0, 0
+        for n, ((t, t1), h) in enumerate(zip(self.spans, self.sizes, strict=True)):
+            row, times, picks = self.times[n], self.nodes[n], self.picks[n]
+            inside = picks.inside or self.dense
+            if tape is not None:
+                tape.note(y, StepRecord(times, h, picks.interior, picks.lands, (row, picks, t, t1)))
+            taken = self._take(t, t1, h, y, row, times, k1, inside)
+            if self.dense:
+                self.kept.append(taken.complete(t, h))
+            found += self.outputs.states(picks, taken)
+            y, k1 = taken.y1, self._last_stage(taken, inside, n)
+            if picks.lands is not None:
+                found.append(y)
+        return found
+
+    def join(self, found: Sequence[Tensor]) -> Tensor:
+        """All outputs as one tensor."""
+        return self.outputs.join(found)
 
     @property
     def differentiated(self) -> int:
         """Evaluations whose values reach the outputs, and so are differentiated by backprop."""
-        return self.tableau.needed * len(self.sizes)
+        return self.tableau.needed * len(self.sizes) + self._further - self._reused
 
     def replay(self, record: StepRecord, y: Tensor) -> list[Tensor]:
         """Repeat one step; see `Integrator.replay`."""
+        row, picks, t, t1 = record.data
+        h = record.h
+        assert isinstance(h, float)
+        taken = self._take(t, t1, h, y, row, record.times, None, picks.inside)
+        return [taken.y1, *self.outputs.states(picks, taken)]
+
+    def _take(
+        self,
+        t: float,
+        t1: float,
+        h: float,
+        y: Tensor,
+        row: Tensor,
+        times: Sequence[Tensor],
+        k1: Tensor | None,
+        inside: bool,
+    ) -> Between:
         if self._compiled is not None:
-            return [self._compiled(record.data, y)[0]]
-        end, _, _ = step(self.tableau, self.counted, record.times, record.h, y, None, all_stages=False)
-        return [end]
+            y1, stages = self._compiled(self.tableau, self.counted, inside)(row, y)
+        else:
+            y1, stages, _ = step(self.tableau, self.counted, times, h, y, k1, all_stages=inside)
+
+        def further() -> Sequence[Tensor]:
+            end, c = self._jumps.before(t1), self.tableau.interpolant.c
+            nodes = [end if node == 1 else t + node * h for node in c]
+            return torch.tensor(nodes, dtype=self._clock).to(self._device, non_blocking=True).unbind()
+
+        return Between(self.tableau.interpolant, self.counted, y, y1, stages, h, further)
+
+    def _stage_times(self, t: float, t1: float) -> list[float]:
+        times = stage_times(self.tableau, t, t1 - t, self._jumps.before(t1))
+        return [self._jumps.after(t), *times[1:]] if self._jumps else times
+
+    def _last_stage(self, taken: Between, inside: bool, n: int) -> Tensor | None:
+        """The field at the end of the step, where it was evaluated: the next step's first stage."""
+        if not inside:
+            return None
+        further = len(self.tableau.interpolant.c)
+        slope = taken.slope if further else taken.stages[-1]
+        self._further += further or self.tableau.stages - self.tableau.needed
+        if self.spans[n][1] in self._jumps or self._compiled or n == len(self.spans) - 1:
+            return None
+        self._reused += 1
+        return slope

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,27 +15,55 @@ from integrand.solvers.problem import Problem
 from integrand.solvers.solution import SolveStats
 from integrand.solvers.tape import StepRecord, Tape
 
-from .control import GROW, SAFETY, SHRINK
+from .between import Between, Piece
+from .control import GROW, SAFETY, SHRINK, StepControl
+from .outputs import Rows, pieces
 from .step import step, sum_stages
 from .tableau import Tableau
+
+Watch = Callable[[Tensor, Between, Tensor, Tensor], Tensor]
+"""Called after every step with the start times, the step, its signed sizes and which samples took it; returns
+which samples go no further."""
+
+
+@dataclass(slots=True)
+class Move:
+    """One step of all samples before its errors are known.
+
+    Args:
+        active: Which samples are on their way.
+        lands: Which of them end on their next stop.
+        used: Step of each, 0 for those that wait.
+        end: Time at its end.
+        size: `used`, signed, as a column that broadcasts against the state.
+        times: Time of each stage, as columns.
+    """
+
+    active: Tensor
+    lands: Tensor
+    used: Tensor
+    end: Tensor
+    size: Tensor
+    times: list[Tensor]
 
 
 class PerSampleSteps:
     """An embedded pair advanced in lockstep with one step size per sample.
 
-    All samples are evaluated together until the last one has reached the next output time; those that wait
-    take steps of length zero. A rejected sample repeats its step while the others go on. Reads one pair of
-    flags back from the device per attempted step.
+    All samples are evaluated together, each on its own way to its own end; those that have arrived take steps
+    of length zero until the last one has. A rejected sample repeats its step while the others go on. Reads
+    a few flags back from the device per attempted step, and the places of outputs where steps hold some.
 
     Args:
         tableau: The method.
         counted: The field; it gets t of shape (batch, 1, ...).
         problem: Initial state and times.
-        rtol: Relative tolerance.
-        atol: Absolute tolerance.
-        first_step: First step of every sample, chosen from the field where None.
-        max_step: Longest step, unbounded where None.
+        control: What the steps are chosen by.
+        times: Output times of each sample, shape (batch, n), float64, monotone; the first is its start. Those
+            of `problem` where None.
         go_on: Freeze a failing sample instead of raising.
+        dense: Keep every step, to be asked for states between their ends.
+        watch: Told of every step.
     """
 
     def __init__(
@@ -41,72 +71,111 @@ class PerSampleSteps:
         tableau: Tableau,
         counted: CountedField,
         problem: Problem,
-        rtol: float,
-        atol: float,
-        first_step: float | None,
-        max_step: float | None,
-        go_on: bool,
+        control: StepControl,
+        times: Tensor | None = None,
+        go_on: bool = False,
+        dense: bool = False,
+        watch: Watch | None = None,
     ) -> None:
         assert tableau.error_order is not None
         self.tableau = tableau
         self.counted = counted
-        self.output_times = problem.times
-        self.sign = 1.0 if problem.times[-1] > problem.times[0] else -1.0
-        self.rtol, self.atol = rtol, atol
-        self.first_step = first_step
-        self.max_step = math.inf if max_step is None else max_step
-        self.go_on = go_on
+        self.control, self.go_on, self.dense = control, go_on, dense
+        self._watch = watch
+        start, end = problem.times[0], problem.times[-1]
+        self.sign = 1.0 if end > start else -1.0
         y0 = problem.y0
         self._shape = (len(y0), *[1] * (y0.ndim - 1))
-        self._dtype, self._exponent = y0.dtype, 1 / (tableau.error_order + 1)
-        self._clock = problem.clock
-        device = y0.device
-        self.t = torch.full((len(y0),), problem.times[0], dtype=problem.time_dtype, device=device)
+        self._dtype, self._clock = y0.dtype, problem.clock
+        self._exponent = 1 / (tableau.error_order + 1)
+        device, exact = y0.device, problem.time_dtype
+        if times is None:
+            times = torch.tensor(problem.times, dtype=exact, device=device).expand(len(y0), -1)
+        self.times = times.to(device, exact)
+        self.t = self.times[:, 0].clone()
         self.accepted = torch.zeros(len(y0), dtype=torch.long, device=device)
         self.rejected = torch.zeros_like(self.accepted)
         self.nfe = torch.zeros_like(self.accepted)
         self.failed = torch.zeros(len(y0), dtype=torch.bool, device=device)
+        self.halted = torch.zeros_like(self.failed)
         self.shortest = torch.full_like(self.t, math.inf)
         self.longest = torch.zeros_like(self.t)
         self.attempts = 0
-        self._before = 0
+        self.kept: list[Piece] = []
+        self.next_step = torch.zeros_like(self.t)
+        self.past: list[Tensor] = []
+        self._before = self._further = 0
+        self._span = abs(end - start)
         # a step below this resolves no time, at t = 0 too, where the spacing of numbers says nothing
-        self._finest = 1e-30 * abs(problem.times[-1] - problem.times[0])
+        self._finest = 1e-30 * self._span
+        self._stops = self._stops_of(tableau, control.jumps, start, end)
+        inside = [j for j in control.jumps if min(start, end) <= j <= max(start, end)]
+        self._jumps = torch.tensor(inside, dtype=exact, device=device)
+        # with nothing but a start and an end no step holds an output inside
+        self._plain = self.times.shape[1] == 2 and self._stops is None
+        self._places: list[Tensor] = []
 
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
-        """Solve; see `Integrator.run`."""
-        y = y0
-        f0 = self.counted(self._time(self.t), y)
-        h = self._first(y, f0)
-        outputs = [y0]
-        k1: Tensor | None = f0
-        for index in range(1, len(self.output_times)):
-            y, k1, h = self._advance(index, y, k1, h, tape)
-            outputs.append(y)
-        return outputs
+        """Solve; see `Integrator.run`. Outputs are pieces: the states of some samples."""
+        y, found = y0, [y0]
+        k1: Tensor | None = self.counted(self._time(self._after(self.t)), y)
+        h = self._first(y, k1)
+        self._places = [self._initial()]
+        going = bool((self._ahead() > 0).any())
+        while going:
+            move = self._move(h)
+            attempt = self._attempt(move, y, k1)
+            if attempt is None:
+                break
+            y1, stages = attempt
+            error = self._error(stages, move.size, y, y1)
+            taken = move.active & ((error <= 1) | self._forced(move.used, error))
+            step_taken = self._between(move, move.size, y, y1, stages)
+            h = self._control(h, move, error, taken)
+            start = self.t
+            going, inside, landed, jumped = self._bookkeeping(move, taken, h, error, y.requires_grad)
+            rows = self._rows(start, move, taken, inside, landed)
+            if tape is not None:
+                self._note(tape, y, move, taken, rows, len(found))
+            found += pieces(rows, step_taken)
+            self._keep(start, step_taken, move, taken)
+            if self._watch is not None:
+                self.halted |= self._watch(start, step_taken, move.size.flatten(), taken)
+                going = bool((self._ahead() > 0).any())
+            k1 = self._last_stage(stages, taken, jumped)
+            y = torch.where(self._wide(taken), y1, y)
+        self.next_step = h
+        return self._fill_up(found, y, tape)
 
-    def _attempt(
-        self, times: list[Tensor], size: Tensor, y: Tensor, k1: Tensor | None, active: Tensor
-    ) -> tuple[Tensor, list[Tensor]] | None:
-        """One step of all samples; None where evaluations ran out and those on their way were given up."""
-        try:
-            y1, stages, _ = step(self.tableau, self.counted, times, size, y, k1, all_stages=True)
-        except MaxNFEError:
-            if not self.go_on or not self.attempts:
-                raise
-            self.failed |= active
-            return None
-        return y1, stages
+    def join(self, found: Sequence[Tensor]) -> Tensor:
+        """All outputs, shape (n, batch, ...)."""
+        batch, n = self.times.shape
+        joined = torch.cat(list(found))
+        # the initial states come first, one for each sample, whether they are outputs or not
+        place = torch.empty(batch * n, dtype=torch.long, device=joined.device)
+        start = batch
+        for i, flat in enumerate(self._places):
+            if i == 0:
+                place[flat] = flat // n
+                continue
+            place[flat] = torch.arange(start, start + len(flat), device=joined.device)
+            start += len(flat)
+        return joined.index_select(0, place.view(batch, n).t().flatten()).view(n, batch, *joined.shape[1:])
 
     @property
     def differentiated(self) -> int:
         """Evaluations whose values reach the outputs, and so are differentiated by backprop."""
-        return self.tableau.needed * self.attempts
+        return self.tableau.needed * self.attempts + self._further
 
     def replay(self, record: StepRecord, y: Tensor) -> list[Tensor]:
         """Repeat one step with length zero for the samples that did not take it; see `Integrator.replay`."""
-        end, _, _ = step(self.tableau, self.counted, record.times, record.h, y, None, all_stages=False)
-        return [torch.where(record.h != 0, end, y)] if isinstance(record.h, Tensor) else [end]
+        move, rows = record.data
+        assert isinstance(record.h, Tensor)
+        inside = any(theta is not None for _, theta in rows)
+        end, stages, _ = step(self.tableau, self.counted, record.times, record.h, y, None, all_stages=inside)
+        end = torch.where(record.h != 0, end, y)
+        taken = self._between(move, record.h, y, end, stages)
+        return [end, *pieces(rows, taken)]
 
     def account(self, stats: SolveStats) -> Tensor | None:
         """Write the account; returns which samples failed, None where none did."""
@@ -121,42 +190,132 @@ class PerSampleSteps:
         stats.accepted_per_sample, stats.rejected_per_sample = self.accepted, self.rejected
         return self.failed if bool(self.failed.any()) else None
 
-    def _advance(
-        self, index: int, y: Tensor, k1: Tensor | None, h: Tensor, tape: Tape | None
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Bring every sample to the next output time."""
-        stop, going = self.output_times[index], True
-        while going:
-            distance = (stop - self.t) * self.sign
-            active = (distance > 0) & ~self.failed
-            lands = distance <= 1.01 * h
-            used = torch.where(active, torch.where(lands, distance, h), 0.0)
-            end = torch.where(lands, stop, self.t + self.sign * used)
-            times = [self._time(self.t + c * self.sign * used) for c in self.tableau.c]
-            size = self._column(self.sign * used)
-            attempt = self._attempt(times, size, y, k1, active)
-            if attempt is None:
-                break
-            y1, stages = attempt
-            error = self._error(stages, size, y, y1)
-            taken = active & (error <= 1)
-            self._note(tape, y, times, size, taken)
-            y = torch.where(self._wide(taken), y1, y)
-            k1 = torch.where(self._wide(taken), stages[-1], stages[0]) if self.tableau.fsal else None
-            h = self._control(h, used, error, active, taken, lands)
-            going = self._bookkeeping(used, active, taken, end, h, stop, error, y.requires_grad)
-        if tape is not None:
-            tape.steps[-1].lands = index
-        return y, k1, h
+    def _stops_of(self, tableau: Tableau, jumps: Sequence[float], start: float, end: float) -> Tensor | None:
+        """Times that each sample must step on besides its last, shape (batch, m)."""
+        accurate = tableau.dense is not None or tableau.extension is not None
+        low, high = min(start, end), max(start, end)
+        inner = [j for j in jumps if low < j < high]
+        stops = [] if accurate else [self.times]
+        if inner:
+            stops.append(torch.tensor(inner).to(self.times).expand(len(self.times), -1))
+        return torch.cat(stops, 1) if stops else None
 
-    def _note(self, tape: Tape | None, y: Tensor, times: list[Tensor], size: Tensor, taken: Tensor) -> None:
-        if tape is not None:
-            tape.note(y, StepRecord(times, torch.where(self._wide(taken), size, 0.0)))
+    def _ahead(self) -> Tensor:
+        """How far each sample has still to go; 0 for those that failed or were halted."""
+        distance = (self.times[:, -1] - self.t) * self.sign
+        return torch.where(self.failed | self.halted, 0.0, distance)
+
+    def _next_stop(self) -> Tensor:
+        last = self.times[:, -1]
+        if self._stops is None:
+            return last
+        beyond = (self._stops - self.t[:, None]) * self.sign > 0
+        nearest = torch.where(beyond, self._stops * self.sign, math.inf).amin(1)
+        return torch.minimum(nearest, last * self.sign) * self.sign
+
+    def _move(self, h: Tensor) -> Move:
+        stop = self._next_stop()
+        distance = (stop - self.t) * self.sign
+        active = (distance > 0) & ~self.failed & ~self.halted
+        lands = distance <= 1.01 * h
+        used = torch.where(active, torch.where(lands, distance, h), 0.0)
+        end = torch.where(lands, stop, self.t + self.sign * used)
+        times = [self._time(self.t + c * self.sign * used) for c in self.tableau.c]
+        if len(self._jumps):
+            times = [self._time(self._after(self.t)), *times[1:]]
+            last = self._time(self._before_jump(end))
+            times = [last if c == 1 else time for c, time in zip(self.tableau.c, times, strict=True)]
+        return Move(active, lands, used, end, self._column(self.sign * used), times)
+
+    def _attempt(self, move: Move, y: Tensor, k1: Tensor | None) -> tuple[Tensor, list[Tensor]] | None:
+        """One step of all samples; None where evaluations ran out and those on their way were given up."""
+        try:
+            y1, stages, _ = step(self.tableau, self.counted, move.times, move.size, y, k1, all_stages=True)
+        except MaxNFEError:
+            if not self.go_on or not self.attempts:
+                raise
+            self.failed |= move.active
+            return None
+        return y1, stages
+
+    def _between(self, move: Move, size: Tensor, y: Tensor, y1: Tensor, stages: list[Tensor]) -> Between:
+        start = move.end - self.sign * move.used
+
+        def times() -> Sequence[Tensor]:
+            end = self._time(self._before_jump(move.end))
+            c = self.tableau.interpolant.c
+            return [end if node == 1 else self._time(start + node * self.sign * move.used) for node in c]
+
+        return Between(self.tableau.interpolant, self.counted, y, y1, stages, size, times)
+
+    def _last_stage(self, stages: list[Tensor], taken: Tensor, jumped: bool) -> Tensor | None:
+        if not self.tableau.fsal or jumped:
+            return None
+        return torch.where(self._wide(taken), stages[-1], stages[0])
+
+    def _note(self, tape: Tape, y: Tensor, move: Move, taken: Tensor, rows: list[Rows], count: int) -> None:
+        size = torch.where(self._wide(taken), move.size, 0.0)
+        interior = [(count + i, 0.0) for i in range(len(rows))]
+        tape.note(y, StepRecord(move.times, size, interior, data=(move, rows)))
+
+    def _keep(self, start: Tensor, step_taken: Between, move: Move, taken: Tensor) -> None:
+        if self.dense:
+            h = torch.where(taken, self.sign * move.used, 0.0)
+            self.kept.append(step_taken.complete(start, h))
+        if self.tableau.fsal:
+            # only the last one of a solve starts no step
+            self._further = int("coefficients" in vars(step_taken))
+        elif "coefficients" in vars(step_taken):
+            self._further += len(self.tableau.interpolant.c)
+
+    def _initial(self) -> Tensor:
+        """Places, in (batch, n) flattened, of the outputs that are initial states."""
+        return (self.times == self.times[:, :1]).flatten().nonzero().flatten()
+
+    def _rows(self, start: Tensor, move: Move, taken: Tensor, inside: bool, landed: bool) -> list[Rows]:
+        """The outputs that this step holds, and their places."""
+        rows: list[Rows] = []
+        n = self.times.shape[1]
+        if self._plain and landed:
+            sample = (taken & move.lands).nonzero().flatten()
+            self._places.append(sample * n + 1)
+            return [(sample, None)]
+        after = (self.times - start[:, None]) * self.sign > 0
+        if inside:
+            before = (move.end[:, None] - self.times) * self.sign > 0
+            sample, which = (after & before & taken[:, None]).nonzero(as_tuple=True)
+            theta = (self.times[sample, which] - start[sample]) / (self.sign * move.used[sample])
+            rows.append((sample, theta))
+            self._places.append(sample * n + which)
+        if landed:
+            sample, which = (after & (self.times == move.end[:, None]) & taken[:, None]).nonzero(
+                as_tuple=True
+            )
+            rows.append((sample, None))
+            self._places.append(sample * n + which)
+        return rows
+
+    def _fill_up(self, found: list[Tensor], y: Tensor, tape: Tape | None) -> list[Tensor]:
+        """What a failed or halted sample never reached holds the state that it stayed in."""
+        batch, n = self.times.shape
+        unseen = torch.ones(batch * n, dtype=torch.bool, device=y.device)
+        for flat in self._places:
+            unseen[flat] = False
+        flat = unseen.nonzero().flatten()
+        if not len(flat):
+            return found
+        sample = flat // n
+        self._places.append(flat)
+        if tape is not None and tape.steps:
+            record = tape.steps[-1]
+            record.interior.append((len(found), 0.0))
+            record.data[1].append((sample, None))
+        return [*found, y.index_select(0, sample)]
 
     @torch.no_grad()
     def _error(self, stages: list[Tensor], h: Tensor, y: Tensor, y1: Tensor) -> Tensor:
         """RMS of the error estimate over tolerance, shape (batch,)."""
-        scale = torch.maximum(y.abs(), y1.abs()).mul_(self.rtol).add_(self.atol)
+        scale = torch.maximum(y.abs(), y1.abs()).mul_(self.control.rtol).add_(self.control.atol)
         ratio = sum_stages(stages, self.tableau.error_row, h).div_(scale)
         return self._rms(ratio)
 
@@ -171,44 +330,68 @@ class PerSampleSteps:
         wide = self._rms(x.to(self.t.dtype) / scale)
         return torch.where(torch.isfinite(rms), rms, wide)
 
-    def _control(
-        self, h: Tensor, used: Tensor, error: Tensor, active: Tensor, taken: Tensor, lands: Tensor
-    ) -> Tensor:
-        """Next step sizes: integral control, each sample by its own error."""
-        factor = error.clamp_min(1e-12).pow(-self._exponent).mul(SAFETY).clamp(SHRINK, GROW)
+    def _forced(self, used: Tensor, error: Tensor) -> Tensor:
+        forced = torch.isfinite(error) & (used <= self.control.min_step)
+        return forced if self.control.force else torch.zeros_like(forced)
+
+    def _factor(self, error: Tensor, taken: Tensor) -> Tensor:
+        """By how much each sample's step may change: integral control, or the gains that were given."""
+        if self.control.pid is None:
+            return error.clamp_min(1e-12).pow(-self._exponent)
+        p, i, d = (gain * self._exponent for gain in self.control.pid)
+        if not self.past:
+            self.past = [torch.ones_like(error), torch.ones_like(error)]
+        previous, last = self.past
+        factor = error.clamp_min(1e-12).pow(-(p + i + d)) * previous.pow(p + 2 * d) * last.pow(-d)
+        self.past = [
+            torch.where(taken, error.clamp_min(1e-4), previous),
+            torch.where(taken, previous, last),
+        ]
+        return torch.where(taken, factor, error.clamp_min(1e-12).pow(-(p + i + d)))
+
+    def _control(self, h: Tensor, move: Move, error: Tensor, taken: Tensor) -> Tensor:
+        """Next step sizes, each sample by its own error."""
+        factor = self._factor(error, taken).mul(SAFETY).clamp(SHRINK, GROW)
         factor = torch.where(torch.isfinite(error), factor, SHRINK)
-        wanted = used * torch.where(taken, factor, factor.clamp_max(1.0))
+        wanted = move.used * torch.where(taken, factor, factor.clamp_max(1.0))
         # the step that only met an output says nothing against the longer one before it
-        wanted = torch.where(taken & lands, torch.maximum(wanted, h), wanted)
-        return torch.where(active, wanted.clamp_max(self.max_step), h)
+        wanted = torch.where(taken & move.lands, torch.maximum(wanted, h), wanted)
+        if self.control.min_step:
+            floor = torch.full_like(wanted, self.control.min_step)
+            if not self.control.force:
+                floor = torch.where(taken, floor, 0.0)
+            wanted = torch.maximum(wanted, floor)
+        return torch.where(move.active, wanted.clamp_max(self.control.max_step), h)
 
     def _bookkeeping(
-        self,
-        used: Tensor,
-        active: Tensor,
-        taken: Tensor,
-        end: Tensor,
-        h: Tensor,
-        stop: float,
-        error: Tensor,
-        differentiated: bool,
-    ) -> bool:
-        """Update times and accounts; returns whether any sample is still on its way."""
+        self, move: Move, taken: Tensor, h: Tensor, error: Tensor, differentiated: bool
+    ) -> tuple[bool, bool, bool, bool]:
+        """Update times and accounts.
+
+        Returns:
+            Whether any sample is still on its way, any output lies inside a step, any is its end, and any
+            sample landed on a jump.
+        """
         self.attempts += 1
-        self.nfe += active * (self.counted.stats.nfe_forward - self._before)
+        self.nfe += move.active * (self.counted.stats.nfe_forward - self._before)
         self._before = self.counted.stats.nfe_forward
         self.accepted += taken
-        refused = active & ~taken
+        refused = move.active & ~taken
         self.rejected += refused
-        self.shortest = torch.where(taken, torch.minimum(self.shortest, used), self.shortest)
-        self.longest = torch.maximum(self.longest, used * taken)
+        self.shortest = torch.where(taken, torch.minimum(self.shortest, move.used), self.shortest)
+        self.longest = torch.maximum(self.longest, move.used * taken)
         resolution = 16 * torch.finfo(self.t.dtype).eps * self.t.abs().clamp_min(self._finest)
+        if not self.control.force:
+            resolution = resolution.clamp_min(self.control.min_step)
         fails = refused & (h < resolution)
         self.failed |= fails
-        self.t = torch.where(taken, end, self.t)
-        going = (((stop - self.t) * self.sign > 0) & ~self.failed).any()
-        wild = (refused & ~torch.isfinite(error)).any() if differentiated else torch.zeros_like(going)
-        more, failed, poisoned = torch.stack((going, fails.any(), wild)).tolist()
+        start, self.t = self.t, torch.where(taken, move.end, self.t)
+        no = torch.zeros_like(fails[0])
+        wild = (refused & ~torch.isfinite(error)).any() if differentiated else no
+        inside, landed = self._passed(start, move, taken)
+        jumped = (taken[:, None] & (move.end[:, None] == self._jumps)).any() if len(self._jumps) else no
+        flags = torch.stack(((self._ahead() > 0).any(), fails.any(), wild, inside, landed, jumped)).tolist()
+        going, failed, poisoned, *rest = flags
         if failed and not self.go_on:
             raise self._failure(fails, error)
         if poisoned:
@@ -216,16 +399,26 @@ class PerSampleSteps:
                 f"{self.counted.stats.solver}: a rejected step was not finite; backprop makes NaN of it",
                 "set gradient: checkpoint",
             )
-        return bool(more)
+        return going, *rest
+
+    def _passed(self, start: Tensor, move: Move, taken: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether any output lies inside a step, and whether any is its end."""
+        landed = (taken & move.lands).any()
+        if self._plain:
+            return torch.zeros_like(landed), landed
+        passed = (self.times - start[:, None]) * self.sign > 0
+        ahead = (self.t[:, None] - self.times) * self.sign
+        return (passed & (ahead > 0)).any(), landed
 
     def _first(self, y: Tensor, k1: Tensor) -> Tensor:
         """First step of each sample, as `initial_step` finds it for a batch."""
-        span = abs(self.output_times[-1] - self.output_times[0])
-        if self.first_step is not None:
+        span = self._span
+        control = self.control
+        if control.first_step is not None:
             self._before, self.nfe = 1, self.nfe + 1
-            return torch.full_like(self.t, min(self.first_step, self.max_step))
+            return torch.full_like(self.t, min(control.first_step, control.max_step))
         with torch.no_grad():
-            scale = y.abs().mul(self.rtol).add_(self.atol)
+            scale = y.abs().mul(control.rtol).add_(control.atol)
             d0, d1 = self._ratio(y, scale), self._ratio(k1, scale)
             h0 = torch.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6, 0.01 * d0 / d1).clamp_max(span)
             h0 = torch.where(torch.isfinite(h0) & (h0 > 0), h0, 1e-6)
@@ -239,7 +432,7 @@ class PerSampleSteps:
             )
             # no step of zero: it would be accepted for ever
             h = torch.minimum(100 * h0, torch.where(torch.isfinite(h1) & (h1 > 0), h1, h0))
-        return h.clamp_max(min(span, self.max_step))
+        return h.clamp_min(control.min_step).clamp_max(min(span, control.max_step))
 
     def _failure(self, fails: Tensor, error: Tensor) -> Exception:
         sample = int(fails.nonzero()[0])
@@ -252,6 +445,20 @@ class PerSampleSteps:
             "set on_failure: continue with gradient: checkpoint to go on without it, loosen rtol and atol, "
             "or regularise the field",
         )
+
+    def _after(self, t: Tensor) -> Tensor:
+        return self._beside(t, self.sign)
+
+    def _before_jump(self, t: Tensor) -> Tensor:
+        return self._beside(t, -self.sign)
+
+    def _beside(self, t: Tensor, sign: float) -> Tensor:
+        """Times on a jump moved to the next one that the field's clock knows, the others unchanged."""
+        if not len(self._jumps):
+            return t
+        on = (t[:, None] == self._jumps).any(1)
+        near = t.to(self._clock)
+        return torch.where(on, torch.nextafter(near, torch.full_like(near, sign * math.inf)).to(t), t)
 
     def _column(self, x: Tensor) -> Tensor:
         return x.to(self._dtype).view(self._shape)

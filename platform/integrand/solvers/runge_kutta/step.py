@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .tableau import Row, Tableau
+from .interpolant import Row
+from .tableau import Tableau
 
 Field = Callable[[Tensor, Tensor], Tensor]
 

@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-Row = tuple[tuple[int, float], ...]
-"""A weighted sum of stages without its zeros: (stage, weight) pairs."""
-
-
-def row(weights: tuple[float, ...]) -> Row:
-    """The non-zero weights with their stages."""
-    return tuple((i, w) for i, w in enumerate(weights) if w)
+from .interpolant import Interpolant, Row, cubic_hermite, row
 
 
 @dataclass(frozen=True)
@@ -26,7 +20,8 @@ class Tableau:
             None for methods of fixed step only.
         error_order: Order of the less accurate of the two.
         dense: Row i holds the coefficients of θ, θ², … of the weight b_i(θ) of the dense output
-            y(t + θh) = y + h Σ_i b_i(θ) k_i; None where outputs are stepped on.
+            y(t + θh) = y + h Σ_i b_i(θ) k_i; None where the stages of the step do not suffice.
+        extension: Dense output by further stages, evaluated only in steps that hold an output.
         stability: Length of the real stability interval, |λh| below which the method damps; for the
             stiffness indicator.
     """
@@ -37,6 +32,7 @@ class Tableau:
     b_low: tuple[float, ...] | None = None
     error_order: int | None = None
     dense: tuple[tuple[float, ...], ...] | None = None
+    extension: Interpolant | None = None
     stability: float | None = None
 
     @property
@@ -70,13 +66,9 @@ class Tableau:
         assert self.b_low is not None
         return row(tuple(x - y for x, y in zip(self.b, self.b_low, strict=True)))
 
-    def dense_row(self, theta: float) -> Row:
-        """The weights b_i(θ) of the dense output, 0 < θ < 1."""
-        assert self.dense is not None
-        weights = []
-        for coefficients in self.dense:
-            value = 0.0
-            for coefficient in reversed(coefficients):
-                value = (value + coefficient) * theta
-            weights.append(value)
-        return row(tuple(weights))
+    @cached_property
+    def interpolant(self) -> Interpolant:
+        """The polynomial between the ends of a step: the method's own, or the cubic of Hermite."""
+        if self.dense is not None:
+            return Interpolant(self.dense)
+        return self.extension or cubic_hermite(self.b)

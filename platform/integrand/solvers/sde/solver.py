@@ -99,7 +99,7 @@ class FixedStepSDE(SDESolver):
             refuse_dropout(module, "checkpoint")
             inputs = integrator.inputs(module)
             if inputs or y0.requires_grad:
-                return solve_by_checkpoint(integrator, y0, inputs)
+                return torch.stack(solve_by_checkpoint(integrator, y0, inputs))
         ys = torch.stack(integrator.run(y0, None))
         if ys.requires_grad:
             vjps = counted.stats.nfe_forward + counted.stats.nfe_diffusion
