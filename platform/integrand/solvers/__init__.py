@@ -39,6 +39,15 @@ from .runge_kutta import (
 )
 from .sde import SDE, SRK, EulerMaruyama, Milstein, SDESolver, SeededBrownian, StratonovichHeun, TorchSDE
 from .solution import Solution, SolveStats, Status
+from .symplectic import (
+    ImplicitMidpoint,
+    Leapfrog,
+    Nystrom4,
+    SecondOrderField,
+    SeparableField,
+    Yoshida4,
+    Yoshida6,
+)
 from .torchdiffeq_backend import TorchDiffEq
 
 __all__ = [
@@ -59,17 +68,22 @@ __all__ = [
     "EvaluationCounter",
     "Fehlberg45",
     "Heun",
+    "ImplicitMidpoint",
+    "Leapfrog",
     "MaxNFEError",
     "Midpoint",
     "Milstein",
     "NonFiniteStateError",
+    "Nystrom4",
     "ODESolver",
     "Ralston",
     "Reversible",
     "RungeKutta",
     "SDESolver",
     "Scheme",
+    "SecondOrderField",
     "SeededBrownian",
+    "SeparableField",
     "Solution",
     "SolveStats",
     "SolverError",
@@ -80,6 +94,8 @@ __all__ = [
     "TorchDiffEq",
     "TorchSDE",
     "Tsit5",
+    "Yoshida4",
+    "Yoshida6",
     "cdeint",
     "count",
     "hermite_control",

@@ -85,20 +85,47 @@ class Reversible(ODESolver):
         if problem.trivial:
             return problem.still(stats)
         counted = CountedField(field, stats, max_nfe=self.max_nfe, device_type=problem.y0.device.type)
-        run = _Run(SCHEMES[self.method](counted, self.coupling), problem, self.step_size, self.num_steps)
-        with problem.context():
+        scheme = SCHEMES[self.method](counted, self.coupling)
+        return solve_by_scheme(scheme, field, problem, self.step_size, self.num_steps, "reversible")
+
+
+def solve_by_scheme(
+    scheme: Scheme,
+    field: nn.Module,
+    problem: Problem,
+    step_size: float | None,
+    num_steps: int | None,
+    gradient: str,
+) -> Solution:
+    """Take the fixed steps of a scheme.
+
+    Args:
+        scheme: The scheme, on the field as it is counted.
+        field: The field itself.
+        problem: State and times.
+        step_size: Longest step, or None.
+        num_steps: Number of steps over the whole span, where step_size is None.
+        gradient: `reversible` undoes the steps in the backward pass; `backprop` keeps their graph.
+    """
+    counted, stats = scheme.counted, scheme.counted.stats
+    run = _Run(scheme, problem, step_size, num_steps)
+    with problem.context():
+        if gradient == "backprop":
+            ys = torch.stack(run.forward(problem.y0)[0])
+            if ys.requires_grad:
+                vjps = scheme.differentiated(len(run.sizes))
+                ys.register_hook(lambda _: counted.add_vjps(vjps))  # type: ignore[no-untyped-call]  # torch
+        else:
             inputs: tuple[Tensor, ...] = ()
             if torch.is_grad_enabled():
                 refuse_dropout(field, "reversible")
-                f0 = counted(run.times[0], problem.y0.detach())
-                inputs = differentiable_inputs(field, f0)
-                counted.remember(f0.detach())
-            ys: Tensor = _Solve.apply(run, problem.y0, *inputs)  # type: ignore[no-untyped-call]  # torch
-            require_finite(stats.solver, ys[-1], problem.times[-1], stats.nfe_forward)
-        counted.start_backward()
-        sizes = [abs(h) for h in run.sizes]
-        stats.accepted, stats.min_step, stats.max_step = len(sizes), min(sizes), max(sizes)
-        return problem.finish(ys, stats)
+                inputs = differentiable_inputs(field, scheme.first(run.times[0], problem.y0.detach()))
+            ys = _Solve.apply(run, problem.y0, *inputs)  # type: ignore[no-untyped-call]  # torch
+        require_finite(stats.solver, ys[-1], problem.times[-1], stats.nfe_forward)
+    counted.start_backward()
+    sizes = [abs(h) for h in run.sizes]
+    stats.accepted, stats.min_step, stats.max_step = len(sizes), min(sizes), max(sizes)
+    return problem.finish(ys, stats)
 
 
 class _Run:

@@ -26,6 +26,16 @@ class Scheme(ABC):
     def __init__(self, counted: CountedField, coupling: float) -> None:
         self.counted, self.coupling = counted, coupling
 
+    def first(self, t: Tensor, y: Tensor) -> Tensor:
+        """The field at the initial state, for what it depends on; `start` gets the evaluation for nothing."""
+        value = self.counted(t, y)
+        self.counted.remember(value.detach())
+        return value
+
+    def differentiated(self, steps: int) -> int:
+        """Evaluations that backprop differentiates in `steps` steps."""
+        raise NotImplementedError
+
     @abstractmethod
     def start(self, t: Tensor, y: Tensor) -> State:
         """The state that the scheme starts from."""

@@ -1,0 +1,35 @@
+"""Fields of mechanics, in the form that symplectic methods need."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class SeparableField(nn.Module):
+    """q̇ = velocity(t, p), ṗ = force(t, q): the equations of H = T(p) + V(q), velocity ∇T and force -∇V.
+
+    The state holds q and p one after the other along dim 1, shape (batch, 2d, ...). Any two functions give a
+    map that preserves volume and can be undone; it is symplectic where they are gradients.
+    """
+
+    def velocity(self, t: Tensor, p: Tensor) -> Tensor:
+        """q̇, shape of p (batch, d, ...)."""
+        raise NotImplementedError
+
+    def force(self, t: Tensor, q: Tensor) -> Tensor:
+        """ṗ, shape of q (batch, d, ...)."""
+        raise NotImplementedError
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """The whole field, for every other solver."""
+        q, p = y.chunk(2, dim=1)
+        return torch.cat((self.velocity(t, p), self.force(t, q)), dim=1)
+
+
+class SecondOrderField(SeparableField):
+    """q̈ = force(t, q) with unit mass: the velocity is p."""
+
+    def velocity(self, t: Tensor, p: Tensor) -> Tensor:
+        """P."""
+        return p
