@@ -108,11 +108,10 @@ class Path:
     """A Brownian path on [0, 1] seen through steps of equal length."""
 
     def __init__(self, increments, num_steps):
-        parts = increments.view(num_steps, -1, *increments.shape[1:])
-        self.z = parts.sum(1) * math.sqrt(num_steps)
+        self.dw = increments.view(num_steps, -1, *increments.shape[1:]).sum(1)
 
-    def normals(self, n):
-        return self.z[n], None
+    def increment(self, a, b, area):
+        return self.dw[round(a * len(self.dw))], None
 
 
 def strong_errors(scheme, exact, mu=0.8, sigma=0.9, fine=256, n=4000):

@@ -10,9 +10,9 @@ from torch import nn
 from integrand.errors import SpecError
 from integrand.solvers import (
     SRK,
+    BrownianPath,
     EulerMaruyama,
     Milstein,
-    SeededBrownian,
     SolverOptionError,
     StratonovichHeun,
     TorchSDE,
@@ -61,33 +61,15 @@ class Forced(nn.Module):
         return torch.exp(-t) * self.b.expand(len(y), 2, 3)
 
 
-class Shared:
-    """One fine path, read by solves with steps k times as long."""
-
-    def __init__(self, shape, fine, end, seed):
-        generator = torch.Generator().manual_seed(seed)
-        self.h = end / fine
-        normals = torch.randn(2, fine, *shape, dtype=torch.float64, generator=generator)
-        self.dw = math.sqrt(self.h) * normals[0]
-        # ∫∫dW ds over one fine step
-        self.area = 0.5 * self.h**1.5 * (normals[0] + normals[1] / math.sqrt(3))
-        self.w = self.dw.sum(0)
-
-    def coarse(self, k):
-        dw = self.dw.unflatten(0, (-1, k))
-        before = dw.cumsum(1) - dw
-        area = (self.area.unflatten(0, (-1, k)) + self.h * before).sum(1)
-        h = k * self.h
-        z = dw.sum(1) / math.sqrt(h)
-        zeta = math.sqrt(3) * (2 * area / h**1.5 - z)
-        return type("Path", (), {"normals": lambda _, n: (z[n], zeta[n])})()
+def shared(shape, seed):
+    return BrownianPath(seed, [0.0, 1.0], shape, torch.float64)
 
 
-def strong_errors(method, sde, y0, exact_end, path, numbers, fine):
+def strong_errors(method, sde, y0, exact_end, path, numbers):
     errors = []
     with torch.no_grad():
         for n in numbers:
-            ys = method(num_steps=n).solve(sde, y0, [0.0, 1.0], brownian=path.coarse(fine // n)).ys
+            ys = method(num_steps=n).solve(sde, y0, [0.0, 1.0], brownian=path).ys
             errors.append((ys[-1] - exact_end).square().mean().sqrt().item())
     return -np.polyfit(np.log(numbers), np.log(errors), 1)[0]
 
@@ -108,12 +90,10 @@ def test_strong_order_along_shared_paths(method, sde_type, order):
     The slope's own scatter over seeds is about 0.03; Itô and Stratonovich mixed up give slope 0.
     """
     sde = Geometric(sde_type)
-    path = Shared((2000, 1), 256, 1.0, seed=5)
+    path = shared((2000, 1), 5)
     y0 = torch.ones(2000, 1, dtype=torch.float64)
-    exact = sde.exact(y0, path.w, 1.0).detach()
-    assert strong_errors(method, sde, y0, exact, path, (16, 32, 64, 128), 256) == pytest.approx(
-        order, abs=0.15
-    )
+    exact = sde.exact(y0, path.increment(0.0, 1.0)[0], 1.0).detach()
+    assert strong_errors(method, sde, y0, exact, path, (16, 32, 64, 128)) == pytest.approx(order, abs=0.15)
     assert method.strong_order == order
 
 
@@ -121,10 +101,10 @@ def test_strong_order_along_shared_paths(method, sde_type, order):
 def test_strong_order_with_additive_noise(method, order):
     """y(1) = e^{-1} (y0 + B ∫e^{s} e^{-s} dW) is known along every path; Euler gains half an order here."""
     sde = Forced()
-    path = Shared((1000, 3), 512, 1.0, seed=6)
+    path = shared((1000, 3), 6)
     y0 = torch.ones(1000, 2, dtype=torch.float64)
-    exact = math.exp(-1) * (y0 + path.w @ sde.b.detach().T)
-    slope = strong_errors(method, sde, y0, exact, path, (8, 16, 32, 64), 512)
+    exact = math.exp(-1) * (y0 + path.increment(0.0, 1.0)[0] @ sde.b.detach().T)
+    slope = strong_errors(method, sde, y0, exact, path, (8, 16, 32, 64))
     # SRA1 converges faster on this linear problem than in general: at least its order
     assert slope == pytest.approx(order, abs=0.15) if method is EulerMaruyama else slope > order - 0.15
 
@@ -136,12 +116,12 @@ def test_weak_error_is_the_predicted_one(method):
     The exact solution along the same path takes most of the sampling error away.
     """
     sde = Geometric()
-    path = Shared((4000, 1), 64, 1.0, seed=7)
+    path = shared((4000, 1), 7)
     y0 = torch.ones(4000, 1, dtype=torch.float64)
-    exact = sde.exact(y0, path.w, 1.0).detach()
+    exact = sde.exact(y0, path.increment(0.0, 1.0)[0], 1.0).detach()
     for n in (4, 8, 16):
         with torch.no_grad():
-            ys = method(num_steps=n).solve(sde, y0, [0.0, 1.0], brownian=path.coarse(64 // n)).ys
+            ys = method(num_steps=n).solve(sde, y0, [0.0, 1.0], brownian=path).ys
         difference = ys[-1] - exact
         x = 0.6 / n
         growth = 1 + x + x**2 / 2 + x**3 / 6 if method is SRK else 1 + x
@@ -189,16 +169,6 @@ def test_torch_manual_seed_seeds(solver):
         ends.append(solver.solve(Geometric(), y0, [0.0, 1.0]).ys)
     assert torch.equal(ends[0], ends[1])
     assert not torch.equal(ends[0], ends[2])
-
-
-def test_brownian_numbers_are_standard_normal_and_independent():
-    path = SeededBrownian(0, 0, (500, 4), torch.float64, torch.device("cpu"), area=True)
-    z = torch.stack([torch.stack([x for x in path.normals(n) if x is not None]) for n in range(40)])
-    flat = z.flatten(2).flatten(0, 1)  # 80 rows of 2,000 numbers
-    # 160,000 numbers: standard errors 0.0025 of the mean, 0.0035 of the variance; correlations 1/√2000 = 0.022
-    assert abs(flat.mean()) < 0.0125
-    assert abs(flat.var() - 1) < 0.018
-    assert (torch.corrcoef(flat) - torch.eye(80, dtype=torch.float64)).abs().max() < 0.12
 
 
 @pytest.mark.parametrize("method", OWN)

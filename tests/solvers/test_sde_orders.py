@@ -1,15 +1,12 @@
 """Strong orders on diffusions with curvature, along paths on which the solution is known."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 
-from integrand.solvers import SRK, EulerMaruyama, Milstein, StratonovichHeun
+from integrand.solvers import SRK, BrownianPath, EulerMaruyama, Milstein, StratonovichHeun
 
 PATHS = 2000
-FINE = 256
 
 
 class Image:
@@ -44,28 +41,6 @@ class Image:
         return self.u(w + self.a + self.c)
 
 
-class Fine:
-    """Normals of 256 fine steps over [0, 1], handed to solves with steps k times as long."""
-
-    def __init__(self):
-        numbers = torch.randn(
-            2, FINE, PATHS, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(11)
-        )
-        h = 1 / FINE
-        self.dw = math.sqrt(h) * numbers[0]
-        self.integral = h * (self.dw / 2 + math.sqrt(h / 12) * numbers[1])
-
-    def coarse(self, n):
-        h, k = 1 / n, FINE // n
-        dw = self.dw.unflatten(0, (n, k))
-        before = dw.cumsum(1) - dw
-        w = dw.sum(1)
-        integral = (self.integral.unflatten(0, (n, k)) + before / FINE).sum(1)
-        area = integral / h - w / 2
-        z, zeta = w / math.sqrt(h), area * math.sqrt(12 / h)
-        return type("Path", (), {"normals": lambda _, i: (z[i], zeta[i])})()
-
-
 @pytest.mark.parametrize("name", ["sinh", "gudermann"])
 @pytest.mark.parametrize(
     ("method", "sde_type", "order"),
@@ -82,11 +57,12 @@ def test_strong_order_with_curvature(method, sde_type, order, name):
 
     2,000 paths scatter it by about 0.03; the slope of a method one half order too low is 0.4 away or more.
     """
-    sde, path = Image(name, sde_type), Fine()
-    exact = sde.end(path.dw.sum(0))
+    sde = Image(name, sde_type)
+    path = BrownianPath(11, [0.0, 1.0], (PATHS, 1), torch.float64)
+    exact = sde.end(path.increment(0.0, 1.0)[0])
     numbers, errors = (16, 32, 64, 128), []
     for n in numbers:
-        end = method(num_steps=n).solve(sde, sde.start(), [0.0, 1.0], brownian=path.coarse(n)).ys[-1]
+        end = method(num_steps=n).solve(sde, sde.start(), [0.0, 1.0], brownian=path).ys[-1]
         errors.append((end - exact).square().mean().sqrt().item())
     slope = -np.polyfit(np.log(numbers), np.log(errors), 1)[0]
     assert slope == pytest.approx(order, abs=0.15)

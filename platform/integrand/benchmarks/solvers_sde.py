@@ -56,7 +56,7 @@ def _forward(name: str, sde: DiagonalSDE, y0: Tensor, steps: int, args: argparse
     def solve(solver: SDESolver) -> Callable[[], object]:
         def go() -> None:
             with torch.no_grad():
-                solver.solve(sde, y0, [0.0, 1.0], seed=0)
+                solver.solve(sde, y0, [0.0, 1.0])
 
         return go
 
@@ -93,7 +93,7 @@ def _training(name: str, sde: DiagonalSDE, y0: Tensor, steps: int, args: argpars
         def go() -> None:
             y = y0.detach().requires_grad_()
             sde.sde_type = "stratonovich" if isinstance(solver, TorchSDE) else "ito"
-            solution = solver.solve(sde, y, [0.0, 1.0], seed=0)
+            solution = solver.solve(sde, y, [0.0, 1.0])
             torch.autograd.grad(solution.ys[-1].sum(), (y, *parameters))
             sde.sde_type = "ito"
 

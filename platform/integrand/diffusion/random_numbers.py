@@ -10,8 +10,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from integrand.solvers import SeededBrownian
-from integrand.solvers.sde.brownian import CHUNK
+CHUNK = 16
+"""Tensors drawn together. torch fills CPU tensors of normals in groups of 16 values: with multiples of 16 for
+each sample, a sample's values do not depend on how many samples follow it."""
 
 _MASK = 2**63 - 1
 
@@ -66,7 +67,7 @@ class SampleNoise:
         first, last = first_sample // self.block, max(first_sample, first_sample + batch - 1) // self.block
         self._blocks = range(first, last + 1)
         self._start = first_sample - first * self.block
-        self._paths: dict[Stream, list[SeededBrownian]] = {}
+        self._paths: dict[Stream, list[_Chunks]] = {}
 
     def normals(self, n: int, stream: Stream = Stream.STEP) -> Tensor:
         """See `Noise.normals`."""
@@ -75,17 +76,39 @@ class SampleNoise:
             paths = self._paths[stream] = [self._path(b, stream) for b in self._blocks]
         if stream in _SINGLE:
             # a path always draws CHUNK rows: here they are samples, where for steps they are steps ahead
-            parts = [path.normals(CHUNK * n + k)[0] for path in paths for k in range(CHUNK)]
+            parts = [path.normals(CHUNK * n + k) for path in paths for k in range(CHUNK)]
         else:
-            parts = [path.normals(n)[0] for path in paths]
+            parts = [path.normals(n) for path in paths]
         drawn = parts[0] if len(parts) == 1 else torch.cat(parts)
         return drawn[self._start : self._start + self.shape[0]].to(self.device, non_blocking=True)
 
-    def _path(self, block: int, stream: Stream) -> SeededBrownian:
+    def _path(self, block: int, stream: Stream) -> _Chunks:
         # odd multipliers scatter neighbouring seeds, blocks and streams over the generator's seeds
         key = self.seed * 0x9E3779B97F4A7C15 + block * 0xD6E8FEB86659FD93 + (stream + 1) * 0xCA5A826395121157
         shape = (self.block // CHUNK if stream in _SINGLE else self.block, *self.shape[1:])
-        return SeededBrownian(key & _MASK, 0, shape, self.dtype, torch.device("cpu"), area=False)
+        return _Chunks(key & _MASK, shape, self.dtype)
+
+
+class _Chunks:
+    """Normals keyed by (seed, chunk of tensors), drawn on the CPU; the last chunk is kept."""
+
+    def __init__(self, seed: int, shape: Sequence[int], dtype: torch.dtype) -> None:
+        self.seed, self.shape, self.dtype = seed, tuple(shape), dtype
+        self._drawn = torch.float64 if dtype == torch.float64 else torch.float32
+        self._generator = torch.Generator()
+        self._chunk, self._numbers = -1, torch.empty(0)
+
+    def normals(self, n: int) -> Tensor:
+        """The n-th tensor, shape (batch, ...)."""
+        if n // CHUNK != self._chunk:
+            self._draw(n // CHUNK)
+        return self._numbers[n % CHUNK]
+
+    def _draw(self, chunk: int) -> None:
+        batch, *rest = self.shape
+        self._generator.manual_seed((self.seed * 0x9E3779B97F4A7C15 + chunk * 0xBF58476D1CE4E5B9) & _MASK)
+        numbers = torch.empty(batch, CHUNK, *rest, dtype=self._drawn).normal_(generator=self._generator)
+        self._numbers, self._chunk = numbers.transpose(0, 1).contiguous().to(self.dtype), chunk
 
 
 def block_size(shape: Sequence[int]) -> int:

@@ -37,7 +37,17 @@ from .runge_kutta import (
     RungeKutta,
     Tsit5,
 )
-from .sde import SDE, SRK, EulerMaruyama, Milstein, SDESolver, SeededBrownian, StratonovichHeun, TorchSDE
+from .sde import (
+    SDE,
+    SRK,
+    Brownian,
+    BrownianPath,
+    EulerMaruyama,
+    Milstein,
+    SDESolver,
+    StratonovichHeun,
+    TorchSDE,
+)
 from .solution import Solution, SolveStats, Status
 from .symplectic import (
     ImplicitMidpoint,
@@ -57,6 +67,8 @@ __all__ = [
     "SDIRK3",
     "SRK",
     "Bosh3",
+    "Brownian",
+    "BrownianPath",
     "CDESolver",
     "ControlPath",
     "ControlledField",

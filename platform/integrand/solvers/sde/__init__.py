@@ -1,7 +1,7 @@
 """Solvers of stochastic differential equations."""
 
 from .base import SDE, SDESolver
-from .brownian import SeededBrownian
+from .brownian import Brownian, BrownianPath
 from .euler_maruyama import EulerMaruyama
 from .heun import StratonovichHeun
 from .milstein import Milstein
@@ -11,10 +11,11 @@ from .torchsde_backend import TorchSDE
 __all__ = [
     "SDE",
     "SRK",
+    "Brownian",
+    "BrownianPath",
     "EulerMaruyama",
     "Milstein",
     "SDESolver",
-    "SeededBrownian",
     "StratonovichHeun",
     "TorchSDE",
 ]

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Protocol
 from torch import Tensor
 
 from ..solution import Solution
+from .brownian import Brownian
 
 NoiseType = Literal["diagonal", "scalar", "additive", "general"]
 SDEType = Literal["ito", "stratonovich"]
@@ -51,6 +52,7 @@ class SDESolver(ABC):
         t: Tensor | Sequence[float],
         seed: int | None = None,
         first_sample: int = 0,
+        brownian: Brownian | None = None,
     ) -> Solution:
         """Integrate from t[0] through every time of t.
 
@@ -59,9 +61,12 @@ class SDESolver(ABC):
             y0: State at t[0], shape (batch, ...).
             t: Output times, shape (n_t,), increasing.
             seed: Seed of the Brownian paths; None draws one from torch's generator, so that
-                `torch.manual_seed` decides.
+                `torch.manual_seed` decides. One seed is one path for every method and dtype, and for all
+                grids that come from one by halving.
             first_sample: Index of the first sample of this batch among all samples of the seed: a batch
                 cut in parts gets the paths of the whole.
+            brownian: A path to use in place of the seeded one, such as a `BrownianPath`, so that solves with
+                any steps see the same.
 
         Returns:
             Solution with ys of shape (n_t, *y0.shape); nfe_forward counts drift evaluations, nfe_diffusion

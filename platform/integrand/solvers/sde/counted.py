@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 
 import torch
@@ -10,25 +11,32 @@ from torch import Tensor, nn
 from integrand.errors import SpecError
 
 from ..accounts import CountedField
-from ..errors import SolverOptionError
+from ..errors import MaxNFEError, SolverOptionError
 from ..solution import SolveStats
 from .base import SDE
 
 
 class CountedSDE:
-    """Counts drift and diffusion evaluations, forward and backward.
+    """Counts drift and diffusion evaluations, forward and backward, and checks their shapes.
+
+    Scalar noise is handed on as diagonal noise whose components share one increment: g of shape (batch, d)
+    and ΔW of shape (batch, 1).
 
     Args:
         sde: The equation.
         stats: The account to fill.
+        max_nfe: Largest number of drift evaluations of the forward solve.
     """
 
-    def __init__(self, sde: SDE, stats: SolveStats) -> None:
+    def __init__(self, sde: SDE, stats: SolveStats, max_nfe: int | None = None) -> None:
         self.sde, self.stats = sde, stats
         module = sde if isinstance(sde, nn.Module) else nn.Module()
         self.surroundings = CountedField(module, stats)
         self.in_backward = False
-        self.diagonal = sde.noise_type == "diagonal"
+        self.noise_type, self.sde_type = sde.noise_type, sde.sde_type
+        self.elementwise = sde.noise_type in ("diagonal", "scalar")
+        self.limit = math.inf if max_nfe is None else max_nfe
+        self._known_f = self._known_g = False
         self._remembered: Tensor | None = None
 
     def recomputing(self) -> AbstractContextManager[None]:
@@ -41,11 +49,27 @@ class CountedSDE:
             self.stats.nfe_backward += 1
             self.stats.vjps += 1
         else:
+            if self.stats.nfe_forward >= self.limit:
+                raise MaxNFEError(
+                    f"{self.stats.solver} used up max_nfe={self.limit} at t={t.item():.6g}",
+                    "raise max_nfe, loosen rtol and atol, or take fixed steps",
+                )
             self.stats.nfe_forward += 1
-        return self.sde.f(t, y)
+        f = self.sde.f(t, y)
+        # the first evaluation tells: checks would cost as much as a small kernel
+        return f if self._known_f else self._first_f(f, y)
+
+    def _first_f(self, f: Tensor, y: Tensor) -> Tensor:
+        if f.shape != y.shape:
+            raise SpecError(
+                f"the drift returned shape {tuple(f.shape)} for a state of shape {tuple(y.shape)}",
+                "f(t, y) must return the shape of y",
+            )
+        self._known_f = f.dtype == y.dtype
+        return f.to(y.dtype)
 
     def g(self, t: Tensor, y: Tensor) -> Tensor:
-        """Evaluate the diffusion."""
+        """Evaluate the diffusion; scalar noise comes back without its last dimension."""
         if self._remembered is not None:
             value, self._remembered = self._remembered, None
             return value
@@ -54,34 +78,46 @@ class CountedSDE:
             self.stats.vjps += 1
         else:
             self.stats.nfe_diffusion += 1
-        return self.sde.g(t, y)
+        g = self.sde.g(t, y)
+        return g if self._known_g else self._first_g(g, y)
 
-    def noise_shape(self, t: Tensor, y: Tensor) -> tuple[int, ...]:
-        """Shape of ΔW; the diffusion evaluated for it serves as the solver's first.
-
-        Raises:
-            SpecError: The diffusion does not have the shape that its noise type demands.
-        """
-        g = self._remembered = self.g(t, y)
-        if self.diagonal:
+    def _first_g(self, g: Tensor, y: Tensor) -> Tensor:
+        if self.noise_type == "diagonal":
             if g.shape != y.shape:
                 raise SpecError(
                     f"diagonal noise of shape {tuple(g.shape)} for a state of shape {tuple(y.shape)}",
                     "return one entry for each component from g, or declare noise_type general",
                 )
-            return tuple(y.shape)
-        if y.ndim != 2 or g.ndim != 3 or g.shape[:2] != y.shape:
+        elif y.ndim != 2 or g.ndim != 3 or g.shape[:2] != y.shape:
             raise SpecError(
-                f"{self.sde.noise_type} noise of shape {tuple(g.shape)}, state of shape {tuple(y.shape)}",
+                f"{self.noise_type} noise of shape {tuple(g.shape)}, state of shape {tuple(y.shape)}",
                 "use a state (batch, d) and return (batch, d, m) from g",
             )
-        return (len(y), g.shape[2])
+        elif self.noise_type == "scalar" and g.shape[2] != 1:
+            raise SpecError(
+                f"scalar noise of shape {tuple(g.shape)}: {g.shape[2]} Brownian motions",
+                "return (batch, d, 1) from g, or declare noise_type general",
+            )
+        scalar = self.noise_type == "scalar"
+        self._known_g = g.dtype == y.dtype and not scalar
+        return (g.squeeze(-1) if scalar else g).to(y.dtype)
 
-    def add_noise(self, y: Tensor, g: Tensor, z: Tensor, scale: float) -> Tensor:
-        """The state y + scale · g z, as a new tensor."""
-        if self.diagonal:
-            return torch.addcmul(y, g, z, value=scale)
-        return torch.baddbmm(y.unsqueeze(-1), g, z.unsqueeze(-1), alpha=scale).squeeze(-1)
+    def noise_shape(self, t: Tensor, y: Tensor) -> tuple[int, ...]:
+        """Shape of ΔW; where the diffusion is evaluated for it, that serves as the solver's first.
+
+        Raises:
+            SpecError: The diffusion does not have the shape that its noise type demands.
+        """
+        if self.noise_type == "diagonal":
+            return tuple(y.shape)
+        g = self._remembered = self.g(t, y)
+        return (len(y), 1 if self.elementwise else g.shape[2])
+
+    def add_noise(self, y: Tensor, g: Tensor, dw: Tensor, scale: float = 1.0) -> Tensor:
+        """The state y + scale · g ΔW, as a new tensor."""
+        if self.elementwise:
+            return torch.addcmul(y, g, dw, value=scale)
+        return torch.baddbmm(y.unsqueeze(-1), g, dw.unsqueeze(-1), alpha=scale).squeeze(-1)
 
 
 def check_types(name: str, sde: SDE, noise_types: tuple[str, ...], sde_types: tuple[str, ...]) -> None:
@@ -92,7 +128,11 @@ def check_types(name: str, sde: SDE, noise_types: tuple[str, ...], sde_types: tu
     """
     for what, allowed, remedy in (
         ("noise_type", noise_types, "use EulerMaruyama or StratonovichHeun, which take every noise type"),
-        ("sde_type", sde_types, "EulerMaruyama, Milstein and SRK are Itô, Heun and Milstein Stratonovich"),
+        (
+            "sde_type",
+            sde_types,
+            "EulerMaruyama, Milstein and SRK take Itô, Milstein and the others Stratonovich",
+        ),
     ):
         value = getattr(sde, what, None)
         if value is None:

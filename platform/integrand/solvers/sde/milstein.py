@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from .counted import CountedSDE
-from .solver import FixedStepSDE
+from .solver import OneStepSDE
 
 
-class Milstein(FixedStepSDE):
+class Milstein(OneStepSDE):
     """Milstein (1975) without derivatives, Kloeden, Platen (1992), 11.1: diagonal noise, strong order 1.
 
     One drift and two diffusion evaluations per step in Itô's sense, three in Stratonovich's. Follows the
@@ -24,17 +24,17 @@ class Milstein(FixedStepSDE):
     sde_types: ClassVar[tuple[str, ...]] = ("ito", "stratonovich")
 
     @staticmethod
-    def step(sde: CountedSDE, t: Tensor, h: float, y: Tensor, z: Tensor, area: Tensor | None) -> Tensor:
-        """One step; see `FixedStepSDE.step`."""
+    def step(sde: CountedSDE, t: Tensor, h: float, y: Tensor, dw: Tensor, area: Tensor | None) -> Tensor:
+        """One step; see `OneStepSDE.step`."""
         root = math.sqrt(h)
-        g = sde.g(t, y)
-        drifted = torch.add(y, sde.f(t, y), alpha=h)
+        f, g = sde.f(t, y), sde.g(t, y)
+        drifted = torch.add(y, f, alpha=h)
         # √h g g′, without the drift
         ahead = sde.g(t, torch.add(y, g, alpha=root))
-        if sde.sde.sde_type == "ito":
+        if sde.sde_type == "ito":
             # the error of a one-sided difference, h g² g″ / 2, meets a factor of mean zero
-            slope, double = ahead - g, z * z - 1
+            slope, double = ahead - g, dw * dw - h
         else:
-            # here the factor has mean one: the same error would leave a bias of order h^{3/2} per step
-            slope, double = (ahead - sde.g(t, torch.add(y, g, alpha=-root))) / 2, z * z
-        return drifted.addcmul(g, z, value=root).addcmul(slope, double, value=root / 2)
+            # here the factor has mean h: the same error would leave a bias of order h^{3/2} per step
+            slope, double = (ahead - sde.g(t, torch.add(y, g, alpha=-root))) / 2, dw * dw
+        return drifted.addcmul(g, dw).addcmul(slope, double, value=0.5 / root)

@@ -9,27 +9,29 @@ import torch
 from torch import Tensor
 
 from .counted import CountedSDE
-from .solver import FixedStepSDE
+from .solver import OneStepSDE
 
 
-class SRK(FixedStepSDE):
-    """Rößler (2010): Itô, strong order 1.5; SRI with diagonal, SRA1 with additive noise.
+class SRK(OneStepSDE):
+    """Rößler (2010): Itô, strong order 1.5; SRI with diagonal or scalar, SRA1 with additive noise.
 
-    Three drift and four diffusion evaluations per step with diagonal noise, two and two with additive noise.
+    Three drift and four diffusion evaluations per step with diagonal or scalar noise, two and two with
+    additive noise.
     """
 
     strong_order: ClassVar[float | None] = 1.5
-    noise_types: ClassVar[tuple[str, ...]] = ("diagonal", "additive")
+    noise_types: ClassVar[tuple[str, ...]] = ("diagonal", "scalar", "additive")
     sde_types: ClassVar[tuple[str, ...]] = ("ito",)
     area: ClassVar[bool] = True
 
     @staticmethod
-    def step(sde: CountedSDE, t: Tensor, h: float, y: Tensor, z: Tensor, area: Tensor | None) -> Tensor:
-        """One step; see `FixedStepSDE.step`."""
+    def step(sde: CountedSDE, t: Tensor, h: float, y: Tensor, dw: Tensor, area: Tensor | None) -> Tensor:
+        """One step; see `OneStepSDE.step`."""
         assert area is not None
-        # ∫∫dW ds / h = √h mean
-        mean = (z + area / math.sqrt(3)) / 2
-        return (_sri if sde.diagonal else _sra)(sde, t, h, y, z, mean)
+        # ΔW = √h z, ∫∫dW ds / h = √h mean
+        z = dw / math.sqrt(h)
+        mean = z / 2 + area / math.sqrt(h)
+        return (_sri if sde.elementwise else _sra)(sde, t, h, y, z, mean)
 
 
 def _sri(sde: CountedSDE, t: Tensor, h: float, y: Tensor, z: Tensor, mean: Tensor) -> Tensor:

@@ -15,25 +15,27 @@ from ..accounts import CountedField, refuse_dropout
 from ..errors import SolverOptionError
 from ..hidden_inputs import differentiable_inputs
 from ..options import require_choice, require_positive, spell
-from ..problem import prepare, require_finite
+from ..problem import Problem, grid, prepare, require_finite
 from ..solution import Solution, SolveStats
 from ..torchdiffeq_adjoint import guard_backward
 from .base import SDE, SDESolver
-from .brownian import draw_seed
+from .brownian import Brownian, seeded_path
 from .counted import CountedSDE, check_types
+from .normals import draw_seed
+from .torchsde_path import EnginePath
 
 _ITO, _STRATONOVICH = ("ito",), ("stratonovich",)
 _ALL = ("diagonal", "scalar", "additive", "general")
-METHODS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
-    # method: noise types, meanings, Lévy area that the path must offer
-    "euler": (_ALL, _ITO, "none"),
-    "milstein": (("diagonal", "scalar", "additive"), _ITO + _STRATONOVICH, "none"),
-    "srk": (("diagonal", "scalar", "additive"), _ITO, "space-time"),
-    "euler_heun": (_ALL, _STRATONOVICH, "none"),
-    "heun": (_ALL, _STRATONOVICH, "none"),
-    "midpoint": (_ALL, _STRATONOVICH, "none"),
-    "reversible_heun": (_ALL, _STRATONOVICH, "none"),
-    "log_ode": (_ALL, _STRATONOVICH, "foster"),
+METHODS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # method: noise types, meanings
+    "euler": (_ALL, _ITO),
+    "milstein": (("diagonal", "scalar", "additive"), _ITO + _STRATONOVICH),
+    "srk": (("diagonal", "scalar", "additive"), _ITO),
+    "euler_heun": (_ALL, _STRATONOVICH),
+    "heun": (_ALL, _STRATONOVICH),
+    "midpoint": (_ALL, _STRATONOVICH),
+    "reversible_heun": (_ALL, _STRATONOVICH),
+    "log_ode": (_ALL, _STRATONOVICH),
 }
 MethodName = Literal[
     "euler", "milstein", "srk", "euler_heun", "heun", "midpoint", "reversible_heun", "log_ode"
@@ -43,9 +45,9 @@ MethodName = Literal[
 class TorchSDE(SDESolver):
     """Fixed-step methods of torchsde 0.2.6 (Li 2020).
 
-    The Brownian interval is given its step, so that the tree behind it is as deep as needed and no deeper
-    (upstream issue #109: up to 126 times the cost), and a seed from torch's generator, which torchsde itself
-    ignores. The path depends on the whole batch: `first_sample` is refused.
+    They run along the engine's paths: one seed is the same path as for its own methods, seeded by torch's
+    generator, which torchsde itself ignores, without the cost of torchsde's interval (upstream issue #109: up
+    to 126 times). Only `log_ode`, which needs Lévy areas, keeps torchsde's; it refuses `first_sample`.
 
     Args:
         method: Name of the method.
@@ -81,12 +83,11 @@ class TorchSDE(SDESolver):
         t: Tensor | Sequence[float],
         seed: int | None = None,
         first_sample: int = 0,
+        brownian: Brownian | None = None,
     ) -> Solution:
         """Integrate; see `SDESolver.solve`."""
-        noise_types, sde_types, area = METHODS[self.method]
+        noise_types, sde_types = METHODS[self.method]
         check_types(f"torchsde {self.method}", sde, noise_types, sde_types)
-        if first_sample:
-            raise SolverOptionError("torchsde's paths depend on the whole batch", "use EulerMaruyama or SRK")
         module = sde if isinstance(sde, nn.Module) else nn.Module()
         problem = prepare(module, y0, t)
         stats = SolveStats(solver=self.describe(), gradient=self.gradient, rejected=0)
@@ -98,25 +99,46 @@ class TorchSDE(SDESolver):
         counted = CountedSDE(sde, stats)
         y = problem.y0
         ts = torch.tensor(problem.times, dtype=torch.float64, device=y.device)
-        span = problem.times[-1] - problem.times[0]
-        # a hair more than the exact step: rounding would leave a last step of 1e-16, which refines the tree
-        dt = span / self.num_steps * (1 + 1e-9)
-        shape = tuple(y.shape) if counted.diagonal else counted.noise_shape(ts[0].to(y.dtype), y.detach())
-        path = torchsde.BrownianInterval(
-            t0=problem.times[0],
-            t1=problem.times[-1],
-            size=shape,
-            dtype=y.dtype,
-            device=y.device,
-            entropy=(draw_seed() if seed is None else seed) & (2**62 - 1),
-            dt=dt,
-            levy_area_approximation=area,
-        )
+        # a hair more than the exact step: rounding would leave a last step of 1e-16
+        dt = (problem.times[-1] - problem.times[0]) / self.num_steps * (1 + 1e-9)
+        shape = counted.noise_shape(ts[0].to(y.dtype), y.detach())
+        path = self._path(problem, (shape[0], shape[1]), seed, first_sample, brownian, dt)
         with problem.context():
             ys = self._integrate(counted, module, y, ts, path, dt)
             require_finite(stats.solver, ys[-1], problem.times[-1], stats.nfe_forward)
         counted.in_backward = True
         return problem.finish(ys, stats)
+
+    def _path(
+        self,
+        problem: Problem,
+        shape: tuple[int, int],
+        seed: int | None,
+        first_sample: int,
+        brownian: Brownian | None,
+        dt: float,
+    ) -> Any:
+        y, ends = problem.y0, (problem.times[0], problem.times[-1])
+        if self.method == "log_ode":
+            if first_sample or brownian is not None:
+                raise SolverOptionError(
+                    f"torchsde {self.method} needs Lévy areas, which only torchsde's own path offers: its "
+                    "numbers depend on the whole batch",
+                    "leave out first_sample and brownian, or use midpoint",
+                )
+            return torchsde.BrownianInterval(
+                t0=ends[0],
+                t1=ends[1],
+                size=shape,
+                dtype=y.dtype,
+                device=y.device,
+                entropy=(draw_seed() if seed is None else seed) & (2**62 - 1),
+                dt=dt,
+                levy_area_approximation="foster",
+            )
+        (nodes,) = grid(ends, None, self.num_steps)
+        path = brownian or seeded_path(seed, nodes, shape, y, first_sample)
+        return EnginePath(path, nodes, shape, y.dtype, y.device)
 
     def _integrate(
         self, counted: CountedSDE, module: nn.Module, y: Tensor, ts: Tensor, path: Any, dt: float
@@ -158,4 +180,5 @@ class _Wrapped(nn.Module):
 
     def g(self, t: Tensor, y: Tensor) -> Tensor:
         """Diffusion."""
-        return self.counted.g(t.to(y.dtype), y)
+        g = self.counted.g(t.to(y.dtype), y)
+        return g.unsqueeze(-1) if self.noise_type == "scalar" else g
