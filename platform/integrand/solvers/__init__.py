@@ -94,7 +94,6 @@ __all__ = [
     "SDESolver",
     "Scheme",
     "SecondOrderField",
-    "SeededBrownian",
     "SeparableField",
     "Solution",
     "SolveStats",
