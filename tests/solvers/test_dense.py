@@ -24,7 +24,7 @@ from integrand.solvers import (
 from integrand.solvers.runge_kutta import RungeKutta
 
 METHODS = [Euler, Midpoint, Heun, RK4, Bosh3, Fehlberg45, Dopri5, Tsit5, Dopri8]
-DENSE_ORDER = {Bosh3: 3, Dopri5: 4, Tsit5: 4, Dopri8: 7}
+DENSE_ORDER = {Bosh3: 3, Dopri5: 4, Tsit5: 4, Dopri8: 6}
 
 
 class Pendulum(nn.Module):
@@ -62,18 +62,19 @@ def exact(pendulum, angles):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_order_between_the_steps(method, pendulum, angles, exact):
-    """Slope of the largest error at points inside steps: an interpolant of order q gives min(p, q)."""
-    times = [0.05, 0.33, 0.71, 1.13, 1.58, 1.93]
+    """Slope of the largest error inside steps, where an interpolant of order q gives min(p, q + 1) globally.
+
+    Order 8 meets the conditions of order 7 to 6e-6, so its slope is 7 until errors of 1e-12.
+    """
+    times = torch.linspace(0, 2, 61, dtype=torch.float64)[1:-1].tolist()
     truth = exact(times)
-    numbers = {1: (200, 400), 2: (60, 120), 8: (9, 13)}.get(method.order, (25, 50))
+    numbers = {1: (200, 400, 800), 2: (60, 120, 240), 8: (6, 9, 12)}.get(method.order, (25, 50, 100))
     errors = []
     for n in numbers:
         solution = method(num_steps=n, dense=True).solve(pendulum, angles, [0.0, 2.0])
         errors.append((solution.at(times) - truth).abs().max().item())
     slope = -np.polyfit(np.log(numbers), np.log(errors), 1)[0]
-    # a cubic of Hermite errs by h^4 locally
-    expected = min(method.order, DENSE_ORDER.get(method, 3) + 1)
-    assert slope > expected - 0.35
+    assert slope > min(method.order, DENSE_ORDER.get(method, 3) + 1) - 0.3
 
 
 @pytest.mark.parametrize("mode", [{"num_steps": 12}, {"rtol": 1e-6, "atol": 1e-6}])
@@ -158,16 +159,15 @@ def test_a_solve_goes_on_as_if_it_had_not_stopped(pendulum, angles):
 
 
 def test_dopri8_does_not_stop_at_outputs(pendulum, angles, exact):
-    """201 outputs cost at most a quarter more, and are as accurate as the steps."""
+    """201 outputs cost two further evaluations for each step, and are as accurate as the steps."""
     solver = Dopri8(rtol=1e-9, atol=1e-9)
     times = torch.linspace(0, 10, 201, dtype=torch.float64)
     few = solver.solve(pendulum, angles, [0.0, 10.0])
     many = solver.solve(pendulum, angles, times)
     assert many.stats.accepted == few.stats.accepted
-    assert many.stats.nfe_forward <= 1.3 * few.stats.nfe_forward
-    at_end = (few.ys[-1] - exact([10.0])[-1]).abs().max()
-    error = (many.ys[1:] - exact(times[1:].tolist())).abs().max()
-    assert error < 10 * max(at_end, torch.tensor(1e-9))
+    assert many.stats.nfe_forward <= few.stats.nfe_forward + 2 * few.stats.accepted + 1
+    truth = exact(times[1:].tolist())
+    assert (many.ys[1:] - truth).abs().max() < 10 * (few.ys[-1] - truth[-1]).abs().max()
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m.tableau.b_low is not None or m is RK4])
