@@ -51,7 +51,7 @@ class Quantity:
 
 
 def _all(direction: Direction, *rows: tuple[str, ...], percent: bool = False) -> Iterable[Quantity]:
-    """Quantities of one direction; each row is name, label and unit, the unit left out where there is none."""
+    """Quantities of one direction; each row is name, label and, where there is one, unit."""
     for name, label, *unit in rows:
         yield Quantity(name, direction, label, unit[0] if unit else "", percent)
 

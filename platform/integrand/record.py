@@ -42,6 +42,7 @@ class RunRecord:
         evaluates: `{"run_id", "epoch"}` of the checkpoint that the last validation, test or prediction was
             made with: another run's where this run trained nothing, its own after `--test_after_fit`; else
             empty.
+        evaluation: `{"name", "settings"}` of a run that `integrand evaluate` recorded; empty for others.
         config_digest: sha256 of the resolved config without seed, paths, names and run ids: runs that differ
             only by seed share it.
         config: The resolved configuration.
@@ -74,6 +75,7 @@ class RunRecord:
     run_key: str = ""
     stopped: dict[str, str] = field(default_factory=dict)
     evaluates: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
     config_digest: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     monitor: dict[str, str] = field(default_factory=dict)

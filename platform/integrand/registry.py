@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from importlib.metadata import entry_points
 from typing import TypeVar
@@ -43,3 +44,24 @@ def subclasses(base: type[T]) -> list[type[T]]:
         found[child] = None
         found.update(dict.fromkeys(subclasses(child)))
     return list(found)
+
+
+def import_class(path: str, base: type[T], kind: str) -> type[T]:
+    """A class by its import path.
+
+    Args:
+        path: Such as `my_package.my_module.MyClass`.
+        base: What it has to be derived from.
+        kind: The word for that, for messages.
+
+    Raises:
+        UsageError: It cannot be imported, or is something else.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"there is no {kind} {path!r}: {error}", "name it as module.Class") from error
+    if not (inspect.isclass(found) and issubclass(found, base)):
+        raise UsageError(f"{path} is no {kind}", f"it has to be a subclass of {base.__name__}")
+    return found

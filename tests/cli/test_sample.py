@@ -1,7 +1,6 @@
-"""`integrand sample` and `sweep-samplers` on models of one epoch: files, what MLflow holds, errors."""
+"""`integrand sample` and `evaluate --with samples` on models of one epoch: files, what MLflow holds, errors."""
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,10 @@ import torch
 from mlflow import MlflowClient
 from PIL import Image
 
+from integrand import quantities
 from integrand.cli.main import main
-from integrand.cli.sampling_pictures import scatter
+from integrand.comparison.records.load import Selection, load
+from integrand.figures.samples import scatter
 
 TINY = [
     *("--data", "Digits", "--data.train_limit", "64", "--data.normalise", "symmetric"),
@@ -151,7 +152,6 @@ def test_samples_do_not_depend_on_the_batch_or_the_source(at, tmp_path):
 
 def test_sampling_runs_are_no_experiments(at, tmp_path, capsys):
     assert main(["sample", "--run", "plain", "--nfe", "2", "--n", "2", "--out", str(tmp_path)]) == 0
-    from integrand.comparison.records.load import Selection, load
     from integrand.tracking.store.runs import find_run
 
     assert find_run("latest").name == "classifier"  # the newest of those that trained
@@ -161,7 +161,7 @@ def test_sampling_runs_are_no_experiments(at, tmp_path, capsys):
 
 def test_a_sampler_of_ones_own_is_named_by_its_path(at, tmp_path):
     options = ["sample", "--run", "plain", "--nfe", "2", "--n", "2", "--out", str(tmp_path)]
-    assert main([*options, "--sampler", "mine.Plain(eta=0.0)"]) == 0
+    assert main([*options, "--sampler", "mine.Plain", "--sampler.eta", "0.0"]) == 0
     assert main([*options, "--sampler", "ddim", "--seed", "0"]) == 0
     (file,) = tmp_path.glob("*.pt")  # the same numbers, and so the same name
     assert torch.load(file, weights_only=True)["failed"].tolist() == [False] * 2
@@ -216,7 +216,7 @@ def test_a_fit_without_validation_is_sampled_by_its_last_weights(at, tmp_path):
 
 def test_a_flow_is_sampled_by_ode_solvers(at, tmp_path):
     options = ["sample", "--run", "flow", "--n", "9", "--out", str(tmp_path)]
-    assert main([*options, "--sampler", "rk4", "--nfe", "10"]) == 0
+    assert main([*options, "--sampler", "RK4", "--nfe", "10"]) == 0
     held = torch.load(tmp_path / "rk4-num-steps=2-nfe8-seed0.pt", weights_only=True)
     assert held["samples"].shape == (9, 2)
     assert held["nfe"] == 8  # two steps of four evaluations fit into ten
@@ -232,16 +232,17 @@ def test_a_flow_is_sampled_by_ode_solvers(at, tmp_path):
         (["--run", "classes", "--guidance", "2", "--nfe", "1"], 2, "needs at least NFE 2, not 1"),
         (["--run", "plain", "--sampler", "pndm", "--nfe", "5"], 2, "needs at least NFE"),
         (["--run", "plain", "--sampler", "dimm"], 2, "there is no sampler 'dimm', did you mean ddim?"),
-        (["--run", "plain", "--sampler", "DDIM(eta=3)"], 2, "eta must lie in [0, 1]"),
-        (["--run", "plain", "--sampler", "DDIM(foo=3)"], 2, "foo"),
+        (["--run", "plain", "--sampler", "DDIM", "--sampler.eta=3"], 2, "eta must lie in [0, 1]"),
+        (["--run", "plain", "--sampler", "DDIM", "--sampler.foo", "3"], 2, "'foo' is not accepted"),
+        (["--run", "plain", "--sampler.eta", "1"], 2, "options of which sampler?"),
         (["--run", "plain", "--sampler", "flow-dopri5", "--nfe", "30"], 2, "chooses its number"),
         (["--run", "plain", "--grid", "cubic"], 2, "there is no grid 'cubic'"),
         (["--run", "plain", "--n", "0"], 2, "--n 0"),
         (["--run", "plain", "--nfe", "0"], 2, "--nfe 0"),
         (["--run", "classifier"], 2, "ResNet, which generates nothing"),
         (["--run", "flow", "--sampler", "ddim"], 2, "is a sampler of diffusion models"),
-        (["--run", "flow", "--sampler", "rk4", "--nfe", "3"], 2, "needs at least NFE 4, not 3"),
-        (["--run", "flow", "--sampler", "rk4"], 2, "rk4 takes fixed steps → say how many evaluations"),
+        (["--run", "flow", "--sampler", "RK4", "--nfe", "3"], 2, "needs at least NFE 4, not 3"),
+        (["--run", "flow", "--sampler", "RK4"], 2, "RK4 takes fixed steps → say how many evaluations"),
         (["--run", "flow", "--grid", "karras"], 2, "--grid is for diffusion models"),
         (["--run", "nobody"], 1, "no run 'nobody'"),
         (["--ckpt", "nothing.ckpt"], 2, "no checkpoint nothing.ckpt"),
@@ -249,7 +250,9 @@ def test_a_flow_is_sampled_by_ode_solvers(at, tmp_path):
         (["--run", "plain", "--sampler", "mine.NeedsData"], 2, "does not apply to the parametrisation Noise"),
         (["--run", "plain", "--sampler", "mine.Nothing"], 2, "there is no sampler 'mine.Nothing'"),
         (["--run", "plain", "--sampler", "mine.math"], 2, "mine.math is no sampler"),
-        (["--run", "plain", "--sampler", "yours.DDIM()"], 2, "there is no sampler 'yours.DDIM'"),
+        (["--run", "plain", "--sampler", "yours.DDIM"], 2, "there is no sampler 'yours.DDIM'"),
+        (["--run", "plain", "--sampler", "{eta: 1}"], 2, "names no class"),
+        (["--run", "plain", "--sampler", "__import__('os')"], 2, "there is no sampler"),
     ],
 )
 def test_what_cannot_be_sampled_is_one_line(at, capsys, options, code, message):
@@ -294,177 +297,141 @@ def test_a_checkpoint_of_an_unknown_run_is_sampled_but_not_recorded(at, tmp_path
     assert list(tmp_path.glob("*.png"))
 
 
-# ---------------------------------------------------------------------- sweeps
+# ------------------------------------------------------------------ evaluations
+
+
+def evaluate(*options, out):
+    return main(["evaluate", *options, "--out", str(out)])
 
 
 def test_a_sweep_scores_every_cell_and_leaves_curve_and_pictures(at, tmp_path, capsys):
     parent = named(at, "plain")
     before = {r.info.run_id for r in children(at, parent)}
-    code = main(
-        [
-            "sweep-samplers",
-            "--run",
-            "plain",
-            "--samplers",
-            "ddim",
-            "pndm",
-            "unipc",
-            "--nfe",
-            "2",
-            "14",
-            "--n",
-            "24",
-            "--out",
-            str(tmp_path),
-        ]
-    )
+    sweep = ["--samples.samplers", "[ddim,pndm,unipc]", "--samples.nfe", "[2,14]", "--samples.n", "24"]
+    code = evaluate("--run", "plain", "--with", "samples", *sweep, out=tmp_path)
     said = capsys.readouterr().out
     assert code == 0, said
     assert "left out: pndm needs at least NFE" in said
     (folder,) = tmp_path.iterdir()
-    table = json.loads((folder / "sweep.json").read_text())
-    cells = [(row["sampler"], row["nfe"]) for row in table["rows"]]
-    assert cells == [("ddim", 2), ("ddim", 14), ("pndm", 14), ("unipc", 2), ("unipc", 14)]
-    assert table["num_samples"] == 24
-    headline = table["headline"]
-    assert headline.startswith("FD-")
-    assert all(row[headline] > 0 for row in table["rows"])
-    assert table["floor"][headline] > 0
-    with (folder / "sweep.csv").open() as file:
-        assert [row["sampler"] for row in csv.DictReader(file)] == [s for s, _ in cells]
-    files = {"sweep.json", "sweep.csv", "quality_nfe.png", "side_by_side.png"}
+    with (folder / "samples.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    cells = [("ddim", "2"), ("ddim", "14"), ("pndm", "14"), ("unipc", "2"), ("unipc", "14")]
+    assert [(row["sampler"], row["nfe"]) for row in rows] == cells
+    assert {row["n"] for row in rows} == {"24"}
+    (headline,) = [name for name in rows[0] if name.startswith("FD-") and not name.endswith("_floor")]
+    files = {"samples.csv", "quality_nfe.png", "side_by_side.png"}
     assert {p.name for p in folder.iterdir()} == files
-    assert {f"sampling/{folder.name}/{f}" for f in files} <= artifacts(named(at, "plain"))
+    assert {f"evaluations/{folder.name}/{f}" for f in files} <= artifacts(named(at, "plain"))
     new = [r for r in children(at, parent) if r.info.run_id not in before]
-    assert {r.info.run_id for r in new} == {row["run_id"] for row in table["rows"]}
+    assert len(new) == len(cells)
     for child in new:
-        assert child.data.tags["role"] == "sampling"
+        assert (child.data.tags["role"], child.data.tags["evaluation"]) == ("evaluation", "samples")
         assert child.data.metrics[headline] > 0
-        assert child.data.metrics[f"{headline}_floor"] == pytest.approx(table["floor"][headline])
-        assert "samples/samples.png" in artifacts(child)
+        assert child.data.metrics[f"{headline}_floor"] == float(rows[0][f"{headline}_floor"])
+        assert artifacts(child) >= {"figures/samples.png", "record.json"}
+        assert not [name for name in child.data.metrics if quantities.find(name) is None]
 
 
-def test_a_sweep_of_a_flow_of_points(at, tmp_path):
-    code = main(
-        [
-            "sweep-samplers",
-            "--run",
-            "flow",
-            "--samplers",
-            "euler",
-            "rk4",
-            "--nfe",
-            "4",
-            "8",
-            "--n",
-            "50",
-            "--out",
-            str(tmp_path),
-        ]
-    )
-    assert code == 0
+def test_a_sweep_is_compared_like_any_other(at, tmp_path, capsys):
+    sweep = ["--samples.samplers", "[Euler,RK4]", "--samples.nfe", "[4,8]", "--samples.n", "50"]
+    assert evaluate("--run", "flow", "--with", "samples", *sweep, out=tmp_path) == 0
     (folder,) = tmp_path.iterdir()
-    table = json.loads((folder / "sweep.json").read_text())
-    assert table["headline"] == "sliced_w2"
-    assert [(r["sampler"], r["nfe"]) for r in table["rows"]] == [
-        ("euler", 4),
-        ("euler", 8),
-        ("rk4", 4),
-        ("rk4", 8),
-    ]
     with Image.open(folder / "side_by_side.png") as picture:
-        assert picture.info["Description"] == "The same samples by euler, rk4 at NFE [4, 8]."
-    child = next(r for r in runs(at) if r.info.run_id == table["rows"][0]["run_id"])
-    assert "samples/samples.png" in artifacts(child)
+        assert picture.info["Description"] == "The same samples by Euler, RK4 at NFE [4, 8]."
+    chosen = Selection("integrand", runs=(named(at, "flow").info.run_id,), evaluation="samples")
+    found = {(r.evaluation["settings"]["sampler"], r.cost["sample_nfe"]): r for r in load(chosen).records}
+    assert set(found) == {("Euler", 4), ("Euler", 8), ("RK4", 4), ("RK4", 8)}
+    run = found["RK4", 8]
+    assert (run.family, run.monitor) == ("flow-matching", {"name": "sliced_w2", "mode": "min"})
+    capsys.readouterr()
+    options = [
+        "--runs",
+        named(at, "flow").info.run_id,
+        "--evaluation",
+        "samples",
+        "--out",
+        str(tmp_path / "c"),
+    ]
+    assert main(["compare", "--experiment", "integrand", *options]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "sliced_w2" in said
+    assert "sampler=RK4" in said
+    assert (tmp_path / "c" / "quality_sample_nfe.png").exists()
+    assert main(["compare", "--experiment", "integrand", "--evaluation", "nothing"]) == 2
+    assert "integrand evaluate --run ID --with nothing comes first" in capsys.readouterr().err
 
 
-def test_points_are_drawn_over_data_and_what_is_not_seen_is_counted(tmp_path):
+def test_points_are_drawn_over_data_and_what_is_not_seen_is_counted():
     points = np.array([[0.0, 0.0], [np.nan, 1.0], [9.0, 0.0], [np.inf, 0.0], [1.0, 1.0]])
     data = np.array([[-1.0, 1.0], [1.0, -1.0]])
     for given, text in (
         (data, "5 samples over data (grey), 1 outside, 2 not finite"),
         (None, "5 samples, 2 not finite"),
     ):
-        (tmp_path / "points.png").write_bytes(scatter(points, given))
-        with Image.open(tmp_path / "points.png") as picture:
-            assert picture.info["Description"] == text
+        assert scatter(points, given).description == text
 
 
 def test_a_sweep_keeps_what_was_done_when_samples_fail(at, tmp_path, capsys):
     path = spoiled(at, tmp_path)
+    parent = named(at, "plain")
+    before = {r.info.run_id for r in children(at, parent)}
     out = tmp_path / "sweep"
-    code = main(
-        [
-            "sweep-samplers",
-            "--ckpt",
-            path,
-            "--samplers",
-            "ddim",
-            "--nfe",
-            "2",
-            "3",
-            "--n",
-            "20",
-            "--out",
-            str(out),
-        ]
-    )
-    assert code == 1
-    assert "2 of 2 cells have samples that are not finite" in capsys.readouterr().out
+    sweep = ["--samples.samplers", "ddim", "--samples.nfe", "[2,3]", "--samples.n", "20"]
+    assert evaluate("--ckpt", path, "--with", "samples", *sweep, out=out) == 1
+    assert "2 of 2 settings of samples failed" in capsys.readouterr().err
     (folder,) = out.iterdir()
-    rows = json.loads((folder / "sweep.json").read_text())["rows"]
-    assert [row["failed"] for row in rows] == [20, 20]
+    with (folder / "samples.csv").open() as file:
+        assert [row["failed"] for row in csv.DictReader(file)] == ["20.0", "20.0"]
     assert (folder / "quality_nfe.png").exists()
+    new = [r for r in children(at, parent) if r.info.run_id not in before]
+    assert [(r.info.status, r.data.metrics["failed"]) for r in new] == [("FAILED", 20.0)] * 2
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--run", "plain", "--samplers", "pndm", "--nfe", "5"], "nothing to sample at NFE 5"),
-        (["--run", "plain", "--samplers", "ddim", "nothing"], "there is no sampler 'nothing'"),
-        (["--run", "plain", "--n", "3"], "too few to score"),
-        (["--run", "plain", "--guidance", "2"], "unconditional"),
-        (["--run", "flow", "--samplers", "ddim"], "sampler of diffusion models"),
+        (
+            ["--run", "plain", "--samples.samplers", "pndm", "--samples.nfe", "5"],
+            "nothing to sample at NFE 5",
+        ),
+        (["--run", "plain", "--samples.samplers", "[ddim,nothing]"], "there is no sampler 'nothing'"),
+        (["--run", "plain", "--samples.n", "3"], "too few to score"),
+        (["--run", "plain", "--samples.nfee", "3"], "--samples.nfee, did you mean samples.nfe?"),
+        (["--run", "plain", "--samples.guidance", "2"], "unconditional"),
+        (["--run", "flow", "--samples.samplers", "ddim"], "sampler of diffusion models"),
+        (["--run", "classifier"], "samples does not fit ResNet: it generates nothing"),
     ],
 )
-def test_a_sweep_that_makes_no_sense_is_refused(at, capsys, options, message):
-    assert main(["sweep-samplers", *options]) == 2
+def test_an_evaluation_that_makes_no_sense_is_refused(at, capsys, options, message):
+    count = len(runs(at))
+    assert main(["evaluate", "--with", "samples", *options]) == 2
     assert message in capsys.readouterr().err
+    assert len(runs(at)) == count
 
 
-def test_every_short_name_is_a_sampler(capsys):
-    from integrand.cli import sampler_names
+def test_an_unknown_evaluation_is_one_line(at, capsys):
+    assert main(["evaluate", "--run", "plain", "--with", "sampels"]) == 2
+    assert "there is no evaluation 'sampels', did you mean samples?" in capsys.readouterr().err
+    assert main(["evaluate", "--list"]) == 0
+    assert "--samples.nfe (default [5, 10, 20, 50])" in capsys.readouterr().out
+
+
+def test_every_preset_is_a_sampler_and_every_kind_has_one(capsys):
     from integrand.diffusion import Sampler, TimeGrid
+    from integrand.evaluations.named import Named, presets
     from integrand.registry import subclasses
-    from integrand.solvers import ODESolver
 
-    made = {name: sampler_names.sampler(name) for name in sampler_names.SAMPLERS}
-    assert all(isinstance(s, Sampler) for s in made.values())
-    # every kind of sampler has a short name
+    made = {name: Named(Sampler, name, "sampler").make() for name in presets("sampler")}
     kinds = {
         c for c in subclasses(Sampler) if not c.__abstractmethods__ and c.__module__.startswith("integrand.")
     }
     assert kinds == {type(s) for s in made.values()}
-    assert all(isinstance(sampler_names.grid(g), TimeGrid) for g in sampler_names.GRIDS)
-    assert all(
-        isinstance(sampler_names.solver(s, {"num_steps": 2}), ODESolver) for s in sampler_names.FLOW_SOLVERS
+    assert all(isinstance(Named(TimeGrid, name, "grid").make(), TimeGrid) for name in presets("grid"))
+    nested = (
+        "{class_path: PredictorCorrector, init_args: {predictor: {class_path: DDIM, init_args: {eta: 1.0}}}}"
     )
-    nested = sampler_names.sampler("PredictorCorrector(DDIM(eta=1.0), corrections=2)")
-    assert nested.predictor.eta == 1.0
+    assert Named(Sampler, nested, "sampler").make().predictor.eta == 1.0
+    # as older documents spell it
+    assert Named(Sampler, "dpm-solver++-2m", "sampler").make().describe() == "dpm-solver++ 2M"
     assert main(["sample", "--list"]) == 0
-    assert "dpm-solver++-2m" in capsys.readouterr().out
-
-
-def test_names_run_nothing():
-    from integrand.cli import sampler_names
-    from integrand.errors import UsageError
-
-    for text in (
-        "__import__('os').getcwd()",
-        "DDIM(eta=open('x'))",
-        "DDIM(eta=1+1)",
-        "lambda: 1",
-        "(DDIM)(0)[0]",
-    ):
-        with pytest.raises(UsageError):
-            sampler_names.sampler(text)
+    assert "dpm_solver_pp_2m" in capsys.readouterr().out

@@ -8,8 +8,8 @@ import pkgutil
 from integrand import benchmarks
 from integrand.errors import UsageError
 
+from ..suggest import did_you_mean
 from .parser import Parser
-from .suggest import did_you_mean
 
 
 def names() -> list[str]:

@@ -56,6 +56,9 @@ def add_selection(p: argparse.ArgumentParser) -> None:
         help="default: config, named by its family",
     )
     what.add_argument(
+        "--evaluation", metavar="NAME", help="what integrand evaluate --with NAME recorded of these runs"
+    )
+    what.add_argument(
         "--baseline", metavar="GROUP", help="take differences to this group, default: the best mean"
     )
     what.add_argument(
@@ -70,7 +73,9 @@ def selection(args: argparse.Namespace) -> Selection:
     """The runs that the options of `add_selection` name."""
     from ..comparison.records.load import Selection
 
-    return Selection(args.experiment, args.records, tuple(args.runs), args.filter, args.tracking_uri)
+    return Selection(
+        args.experiment, args.records, tuple(args.runs), args.filter, args.tracking_uri, args.evaluation
+    )
 
 
 def compared(args: argparse.Namespace) -> Comparison:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import UsageError
-from .suggest import closest
+from ..suggest import closest
 
 PACKAGED = Path(__file__).resolve().parent.parent / "configs"
 """The configurations of the repository; in a wheel they lie inside the package."""

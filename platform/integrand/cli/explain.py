@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from ..errors import UsageError
 from ..registry import subclasses
-from .suggest import did_you_mean
+from ..suggest import did_you_mean
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _OPTION = re.compile(r"Option '([^']+)' is not accepted")

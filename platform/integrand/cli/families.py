@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import UsageError
+from ..suggest import did_you_mean
 from .parser import Parser
-from .suggest import did_you_mean
 
 
 def listing() -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from ..errors import IntegrandError, UsageError
+from ..suggest import did_you_mean
 from ..version import __version__
-from .suggest import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,7 @@ COMMANDS: dict[str, Command] = {
     "test": Command("training", "evaluate on the test split", needs_name=True),
     "predict": Command("training", "write predictions", needs_name=True),
     "sample": Command("sample", "pictures and tensors from a trained generative model"),
-    "sweep-samplers": Command("sweep_samplers", "quality of samples against evaluations, by sampler"),
-    "compare-samplers": Command("compare_samplers", "swept samplers side by side, over the models' seeds"),
+    "evaluate": Command("evaluate", "measure a trained model: samplers, solvers, …"),
     "suite": Command("suite", "run many experiments over seeds, resumably"),
     "compare": Command("compare", "tables and figures over recorded runs"),
     "report": Command("report", "one HTML file on recorded runs, for readers without the program"),

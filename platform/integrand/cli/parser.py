@@ -7,7 +7,7 @@ import re
 from typing import Any, NoReturn
 
 from ..errors import UsageError
-from .suggest import did_you_mean
+from ..suggest import did_you_mean
 
 
 class Parser(argparse.ArgumentParser):

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from . import sampler_names
 from .parser import Parser
-from .sampling_plan import Loaded, add_source, labels, load, plan
+from .trained import Trained, add_source, load
 
 
 def run(argv: list[str]) -> int:
@@ -26,34 +25,80 @@ def run(argv: list[str]) -> int:
         UsageError: The model, sampler, budget or class does not exist or does not fit.
         NonFiniteSamplesError: Some samples are not finite; the files hold the others.
     """
+    if "--list" in argv:
+        _list()
+        return 0
+    own, init_args = _sampler_options(argv)
+    args = _parser().parse_args(own)
+    if args.n < 1:
+        raise UsageError(f"--n {args.n} asks for nothing", "ask for 1 or more")
+    if init_args and args.sampler is None:
+        raise UsageError("options of which sampler?", "name it with --sampler")
+    from integrand.modules.generative.base import GenerativeModule
+
+    from ..evaluations.sampling import Wishes, labels, named_sampler, way
+
+    trained = load(args)
+    model = trained.model
+    if not isinstance(model, GenerativeModule):
+        raise UsageError(
+            f"{trained.checkpoint} holds {type(model).__name__}, which generates nothing",
+            "samples come from the generative families: integrand families --group generative",
+        )
+    wishes = Wishes(args.seed, args.guidance, args.label, args.grid, args.clip, args.batch_size)
+    sampler = None if args.sampler is None else named_sampler(model, args.sampler, init_args)
+    how = way(model, wishes, sampler, args.nfe)
+    return _sample(args, trained, how, labels(model, args.label, args.n))
+
+
+def _parser() -> Parser:
     parser = Parser(prog="integrand sample", description=__doc__)
     add_source(parser)
     parser.add_argument(
         "--sampler",
-        help="a short name, or such as 'DDIM(eta=0.5)'; default: the model's own",
+        help="a preset, a YAML file, or a class with --sampler.option value; default: the model's own",
     )
     parser.add_argument("--nfe", type=int, help="network evaluations per sample at most")
     parser.add_argument("--n", type=int, default=64, help="how many samples (default 64)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default 0)")
+    parser.add_argument("--guidance", type=float, metavar="W", help="weight of classifier-free guidance")
+    parser.add_argument(
+        "--label", metavar="CLASS", help="class number or name, or none; default: every class in turn"
+    )
+    parser.add_argument("--grid", metavar="GRID", help="time grid, named like the sampler")
+    parser.add_argument(
+        "--clip", type=float, metavar="LIMIT", help="clamp the predicted data to ±LIMIT at every step"
+    )
+    parser.add_argument("--batch-size", type=int, metavar="N", help="samples at once")
     parser.add_argument("--out", type=Path, default=Path("samples"), metavar="DIR", help="default ./samples")
-    parser.add_argument("--list", action="store_true", help="list the samplers and stop")
-    if "--list" in argv:
-        _list()
-        return 0
-    args = parser.parse_args(argv)
-    if args.n < 1:
-        raise UsageError(f"--n {args.n} asks for nothing", "ask for 1 or more")
-    loaded = load(args)
-    how = plan(loaded, args, args.sampler, args.nfe)
-    y = labels(loaded, args, args.n)
-    return _sample(args, loaded, how, y)
+    parser.add_argument("--list", action="store_true", help="list the presets and stop")
+    return parser
 
 
-def _sample(args: Any, loaded: Loaded, how: Any, y: Any) -> int:
+def _sampler_options(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """The other words, and what `--sampler.eta 0.5` sets."""
+    import yaml
+
+    own: list[str] = []
+    found: dict[str, Any] = {}
+    words = iter(argv)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option.startswith("--sampler."):
+            text = value if equals else next(words, "")
+            found[option.removeprefix("--sampler.").removeprefix("init_args.")] = yaml.safe_load(text)
+        else:
+            own.append(word)
+    return own, found
+
+
+def _sample(args: Any, trained: Trained, how: Any, y: Any) -> int:
     from integrand.diffusion import NonFiniteSamplesError
 
-    from .sampling_runs import SamplingRuns
+    from ..tracking.store import names
+    from ..tracking.store.child_runs import ChildRuns
 
-    model = loaded.model
+    model = trained.model
     shown = how.describe()
     params = {
         "sampler": shown,
@@ -63,10 +108,10 @@ def _sample(args: Any, loaded: Loaded, how: Any, y: Any) -> int:
         "guidance": getattr(how, "guidance", None),
         "label": args.label,
         "grid": args.grid,
-        "checkpoint": loaded.checkpoint.name,
-        "data": loaded.model.spec.name,
+        "checkpoint": trained.checkpoint.name,
+        "data": model.spec.name,
     }
-    records = SamplingRuns(loaded.run_id, args.tracking_uri)
+    records = ChildRuns(trained.run_id, names.ROLE_SAMPLING, args.tracking_uri)
     run_id = records.begin(f"sample {shown}", params)
     began = time.perf_counter()
     try:
@@ -77,20 +122,16 @@ def _sample(args: Any, loaded: Loaded, how: Any, y: Any) -> int:
     seconds = time.perf_counter() - began
     failed = made.failed.cpu()
     stem = args.out / f"{_slug(shown)}-nfe{made.nfe}-seed{args.seed}"
-    picture, tensors = write(stem, made.x, failed, loaded, params | {"nfe": made.nfe}, y)
+    picture, tensors = _write(stem, made.x, failed, trained, params | {"nfe": made.nfe}, y)
     bad = int(failed.sum())
     message = f"{bad} of {args.n} samples of {shown} are not finite" if bad else ""
-    metrics = {
-        "nfe": float(made.nfe),
-        "n": float(args.n),
-        "failed": float(bad),
-        "seconds": seconds,
-    }
-    records.end(run_id, metrics, {picture.name: picture, tensors.name: tensors}, message)
+    metrics = {"nfe": float(made.nfe), "n": float(args.n), "failed": float(bad), "seconds": seconds}
+    files = {f"samples/{path.name}": path for path in (picture, tensors)}
+    records.end(run_id, metrics, files, message)
     print(f"{args.n} samples by {shown}, NFE {made.nfe}, {seconds:.1f} s")
     print(f"  {picture}\n  {tensors}")
     if run_id:
-        print(f"recorded as run {run_id[:8]}, a child of {loaded.run_id[:8]}")
+        print(f"recorded as run {run_id[:8]}, a child of {trained.run_id[:8]}")
     else:
         print("not recorded: the tracking store does not know the run that left this checkpoint")
     if bad:
@@ -102,57 +143,21 @@ def _sample(args: Any, loaded: Loaded, how: Any, y: Any) -> int:
     return 0
 
 
-def write(
-    stem: Path, x: Any, failed: Any, loaded: Loaded, facts: dict[str, Any], y: Any
+def _write(
+    stem: Path, x: Any, failed: Any, trained: Trained, facts: dict[str, Any], y: Any
 ) -> tuple[Path, Path]:
-    """The picture and the tensor file of samples.
-
-    Args:
-        stem: Path of both without suffix.
-        x: Samples as the model makes them, shape (n, …).
-        failed: Which are not finite, shape (n,).
-        loaded: The model.
-        facts: What else the tensor file says.
-        y: Class of each, or None.
-
-    Returns:
-        The .png and the .pt file; `torch.load(file, weights_only=True)` reads the latter.
-    """
+    """The picture and the tensor file; `torch.load(file, weights_only=True)` reads the latter."""
     import torch
+
+    from ..evaluations.sampling import picture
 
     stem.parent.mkdir(parents=True, exist_ok=True)
     # with_suffix would cut a number such as w=1.5 short
-    picture, tensors = Path(f"{stem}.png"), Path(f"{stem}.pt")
-    picture.write_bytes(picture_of(x, loaded))
+    image, tensors = Path(f"{stem}.png"), Path(f"{stem}.pt")
+    image.write_bytes(picture(x, trained.data).png)
     held = {"samples": x.float().cpu(), "failed": failed, "labels": y, **facts}
     torch.save({k: v for k, v in held.items() if v is not None}, tensors)
-    return picture, tensors
-
-
-def picture_of(x: Any, loaded: Loaded) -> bytes:
-    """A PNG of samples: a sheet of the first 64 images, or a scatter plot of points over data."""
-    from . import sampling_pictures
-
-    if x.ndim == 2:
-        return sampling_pictures.scatter(x[:, :2].float().cpu().numpy(), plane(loaded))
-    return sampling_pictures.sheet(pixels(x[:64], loaded))
-
-
-def plane(loaded: Loaded, n: int = 1000) -> Any:
-    """Data points to draw behind samples, shape (n, 2); None where the data set can give none."""
-    drawn = getattr(loaded.data, "reference", None)
-    return None if drawn is None else drawn(n).numpy()
-
-
-def pixels(x: Any, loaded: Loaded) -> Any:
-    """Images in [0, 1] as a NumPy array; NaN where a sample is not finite."""
-    import torch
-
-    back = getattr(loaded.data, "denormalise", None)
-    x = x.detach().float().cpu()
-    shown = back(x) if back is not None else (x.clamp(-1, 1) + 1) / 2
-    bad = ~torch.isfinite(x)
-    return shown.masked_fill(bad, torch.nan).numpy()
+    return image, tensors
 
 
 def _slug(text: str) -> str:
@@ -160,11 +165,10 @@ def _slug(text: str) -> str:
 
 
 def _list() -> None:
-    for title, table in (
-        ("samplers of diffusion models", sampler_names.SAMPLERS),
-        ("solvers of flows", sampler_names.FLOW_SOLVERS),
-        ("time grids", sampler_names.GRIDS),
-    ):
+    from ..evaluations.named import presets
+
+    for title, kind in (("samplers of diffusion models", "sampler"), ("time grids", "grid")):
         print(f"{title}:")
-        for name, text in table.items():
-            print(f"  {name:<18} {text}")
+        for name, path in presets(kind).items():
+            print(f"  {name:<18} {' '.join(path.read_text(encoding='utf-8').split())}")
+    print("flows are sampled by any ODE solver: Euler, Heun, RK4, Dopri5, …")

@@ -12,8 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from integrand.modules.sharded import NAME, Shardable
 
 from ..errors import UsageError
+from ..suggest import did_you_mean
 from ..tracking.processes.children import watch_children
-from .suggest import did_you_mean
 
 _GONE = {"dp": "ddp", "fsdp": NAME}
 """Names that older guides have, and what to take instead."""

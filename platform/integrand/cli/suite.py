@@ -55,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
         print(_USAGE)
         return 0 if argv else 2
     if argv[0] not in commands:
-        from .suggest import did_you_mean
+        from ..suggest import did_you_mean
 
         raise UsageError(
             f"unknown suite command {argv[0]!r}{did_you_mean(argv[0], commands)}",

@@ -150,9 +150,12 @@ FLOPS = Cost(
 )
 ENERGY = Cost("energy_joules", "energy (J)", "energy of the fit (J)", ("energy_joules",))
 
+SAMPLE_NFE = Cost("sample_nfe", "NFE", "network evaluations per sample", ("sample_nfe",))
+EVALUATION_SECONDS = Cost("evaluation_seconds", "s", "time of the evaluation (s)", ("evaluation_seconds",))
+
 COSTS = (
     PARAMETERS, NFE_FORWARD, NFE_BACKWARD, VJPS, NFE_TEST, SECONDS_PER_EPOCH, SAMPLES_PER_SECOND, FIT_SECONDS,
-    PEAK_MEMORY, MEMORY_GROWTH, FLOPS, ENERGY,
+    PEAK_MEMORY, MEMORY_GROWTH, FLOPS, ENERGY, SAMPLE_NFE, EVALUATION_SECONDS,
 )  # fmt: skip
 """The costs of a run; a table leaves out those that none of its runs recorded."""
 
@@ -175,7 +178,11 @@ def choose_metric(records: Sequence[RunRecord], name: str | None = None, mode: M
     have = Counter(key for r in finished for key, value in r.metrics.items() if number(value) is not None)
     if name is None:
         monitors = Counter(f"best/{_flat(r.monitor['name'])}" for r in finished if r.monitor.get("name"))
-        candidates = [*DEFAULT_METRICS, *(m for m, _ in monitors.most_common())]
+        headlines = Counter(
+            str(r.monitor["name"]) for r in finished if r.evaluation and r.monitor.get("name")
+        )
+        chosen = [name for name, _ in (*headlines.most_common(), *monitors.most_common())]
+        candidates = [*DEFAULT_METRICS, *chosen]
         name = max(candidates, key=lambda m: have[m])  # max takes the first of equals
         if not have[name]:
             raise UsageError(

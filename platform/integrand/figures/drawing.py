@@ -26,33 +26,38 @@ class Picture:
     description: str
 
 
-def new_figure(
-    columns: int = 1, width: float = 5.0, height: float = 3.4, dpi: int = SCREEN_DPI
-) -> tuple[Any, list[Any]]:
-    """A figure with axes side by side, made without pyplot: nothing global, no display, no leak.
+def new_grid(
+    rows: int, columns: int, width: float, height: float, dpi: int = SCREEN_DPI, share: bool = False
+) -> tuple[Any, Any]:
+    """A figure with rows and columns of axes, made without pyplot: nothing global, no display, no leak.
 
     Args:
-        columns: Pairs of axes.
+        rows: Number of rows.
+        columns: Number of columns.
         width: In inches.
         height: In inches.
         dpi: Pixels per inch.
+        share: Whether all axes have the same scales.
+
+    Returns:
+        The figure, and its axes in an array of shape (rows, columns).
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(figure)
-    found = list(figure.subplots(1, columns, squeeze=False)[0])
-    for axes in found:
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share)
+    for axes in grid.ravel():
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, linewidth=0.6)
-    return figure, found
+    return figure, grid
 
 
 def new_axes(width: float = 5.0, height: float = 3.4, dpi: int = SCREEN_DPI) -> tuple[Any, Any]:
-    """A figure with one pair of axes; see `new_figure`."""
-    figure, (axes,) = new_figure(1, width, height, dpi)
-    return figure, axes
+    """A figure with one pair of axes; see `new_grid`."""
+    figure, grid = new_grid(1, 1, width, height, dpi)
+    return figure, grid[0, 0]
 
 
 def finish(figure: Any, name: str, description: str) -> Picture:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .drawing import Picture, finish, new_axes, new_figure
+from .drawing import Picture, finish, new_axes, new_grid
 from .palette import COLOURS
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -41,7 +41,7 @@ def generated_figures(arrays: Arrays, stage: str) -> Iterator[Picture]:
 
 def _points(samples: npt.NDArray[Any], data: npt.NDArray[Any], stage: str) -> Picture:
     """Scatter plots side by side on the same axes, those of the data."""
-    figure, (left, right) = new_figure(2, 7.6, 3.9)
+    figure, ((left, right),) = new_grid(1, 2, 7.6, 3.9)
     reach = 1.15 * float(np.abs(data).max())
     for axes, x, title, colour in (
         (left, data, f"{stage} data", COLOURS[0]),
@@ -57,7 +57,7 @@ def _points(samples: npt.NDArray[Any], data: npt.NDArray[Any], stage: str) -> Pi
 
 def _images(samples: npt.NDArray[Any], data: npt.NDArray[Any], stage: str) -> Picture:
     """Grids of 8 × 8 images, on the grey scale of the data."""
-    figure, (left, right) = new_figure(2, 7.6, 3.9)
+    figure, ((left, right),) = new_grid(1, 2, 7.6, 3.9)
     low, high = float(data.min()), float(data.max())
     for axes, x, title in ((left, data[:64], f"{stage} data"), (right, samples[:64], "samples")):
         scaled = np.clip((x - low) / (high - low if high > low else 1.0), 0, 1)

@@ -14,6 +14,7 @@ from ..measures import (
     NFE_FORWARD,
     PARAMETERS,
     PEAK_MEMORY,
+    SAMPLE_NFE,
     SECONDS_PER_EPOCH,
     Cost,
 )
@@ -31,6 +32,7 @@ COST_FIGURES = (
     ("memory", PEAK_MEMORY),
     ("parameters", PARAMETERS),
     ("energy", ENERGY),
+    ("sample_nfe", SAMPLE_NFE),
 )
 """Names of files and their costs."""
 CURVE_FIGURES = ("quality", "nfe_forward", "nfe_backward")

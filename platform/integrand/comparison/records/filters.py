@@ -33,3 +33,17 @@ def only(records: Iterable[RunRecord], run_ids: Sequence[str]) -> list[RunRecord
             )
         chosen[matching[0].run_id] = matching[0]
     return list(chosen.values())
+
+
+def as_group(record: RunRecord) -> RunRecord:
+    """An evaluation as a run of its own, to be compared with its like instead of set beside its model."""
+    record.evaluates = {}
+    return record
+
+
+def nothing_evaluated(evaluation: str) -> UsageError:
+    """The error of a comparison of an evaluation that nobody has made."""
+    return UsageError(
+        f"none of these runs has been evaluated with {evaluation!r}",
+        f"integrand evaluate --run ID --with {evaluation} comes first",
+    )

@@ -10,9 +10,9 @@ from pathlib import Path
 from integrand.errors import TrackingError, UsageError
 from integrand.record import RunRecord
 
-from .filters import only, slim
+from .filters import as_group, nothing_evaluated, only, slim
 from .groups import Expected
-from .store import RECORD, load_mlflow
+from .store import BESIDE, RECORD, load_mlflow
 from .traces import Traces
 
 
@@ -26,6 +26,7 @@ class Selection:
         runs: Only these runs, each a run id or the beginning of one.
         filter: MLflow search expression.
         tracking_uri: The store; None takes the default one.
+        evaluation: What `integrand evaluate` recorded under this name, instead of the runs themselves.
     """
 
     experiment: str | None = None
@@ -33,11 +34,13 @@ class Selection:
     runs: tuple[str, ...] = ()
     filter: str = ""
     tracking_uri: str | None = None
+    evaluation: str | None = None
 
     @property
     def title(self) -> str:
         """What the selection is called."""
-        return self.experiment or (self.records.resolve().name if self.records else "selection")
+        name = self.experiment or (self.records.resolve().name if self.records else "selection")
+        return f"{name}-{self.evaluation}" if self.evaluation else name
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,30 @@ def load(selection: Selection) -> Loaded:
         )
     traces = Traces()
     if s.records is None:
-        records = load_mlflow(s.experiment, s.runs, s.filter, s.tracking_uri, traces)
+        records = load_mlflow(s.experiment, s.runs, s.filter, s.tracking_uri, traces, s.evaluation)
     else:
         records = load_folder(s.records, s.runs, traces)
         if s.experiment:
             records = [r for r in records if r.experiment == s.experiment]
+        records = _evaluated(records, s.evaluation)
     expected: list[Expected] = []
-    if s.experiment and not (s.runs or s.filter or s.records):
+    if s.experiment and not (s.runs or s.filter or s.records or s.evaluation):
         expected = load_expected(Path("integrand-runs") / "suites" / s.experiment / "plan.json")
     return Loaded(records, traces, expected)
+
+
+def _evaluated(records: Sequence[RunRecord], evaluation: str | None) -> list[RunRecord]:
+    """The records of an evaluation, or those that belong among the runs themselves.
+
+    Raises:
+        UsageError: There are none of that evaluation.
+    """
+    if evaluation is None:
+        return [r for r in records if r.evaluation.get("name") in (None, BESIDE)]
+    found = [r for r in records if r.evaluation.get("name") == evaluation]
+    if not found:
+        raise nothing_evaluated(evaluation)
+    return [as_group(r) for r in found]
 
 
 def load_folder(folder: Path, run_ids: Sequence[str] = (), traces: Traces | None = None) -> list[RunRecord]:

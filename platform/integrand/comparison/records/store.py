@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlparse
 from integrand.errors import TrackingError, UsageError
 from integrand.record import RunRecord
 
-from .filters import only, slim
+from .filters import as_group, nothing_evaluated, only, slim
 from .groups import evaluated_run
 from .traces import Traces
 
@@ -25,6 +25,10 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 PARENT_RUN = "mlflow.parentRunId"
 ROLE = "role"
 """Tag of a run that trains nothing: a suite's parent run, or one that holds a report."""
+EVALUATION = "evaluation"
+"""Tag that names the evaluation of a run with that role."""
+BESIDE = "sensitivity"
+"""The evaluation that every comparison sets beside the runs themselves."""
 _PAGE = 1000
 
 
@@ -34,6 +38,7 @@ def load_mlflow(
     filter_string: str = "",
     tracking_uri: str | None = None,
     traces: Traces | None = None,
+    evaluation: str | None = None,
 ) -> list[RunRecord]:
     """The records of an MLflow store; a run without one is rebuilt from its tags, so that none is dropped.
 
@@ -43,9 +48,10 @@ def load_mlflow(
         filter_string: MLflow's search syntax, such as `tags.suite = 'quickstart'`.
         tracking_uri: The store; None takes MLFLOW_TRACKING_URI, or else `sqlite:///mlflow.db`.
         traces: Takes up the series of every run; the records are left without them.
+        evaluation: Take what was recorded of the runs under this name, instead of the runs themselves.
 
     Raises:
-        UsageError: No such experiment or run, no run found, or MLflow refuses the filter.
+        UsageError: No such experiment or run, no run found, none evaluated so, or MLflow refuses the filter.
         TrackingError: The store does not exist or does not answer.
     """
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
@@ -70,11 +76,15 @@ def load_mlflow(
     runs = [
         run
         for run in runs
-        if not run.data.tags.get(ROLE)
-        and (not run_ids or any(run.info.run_id.startswith(i) for i in run_ids))
+        if _is_wanted(run.data.tags, evaluation)
+        and (not run_ids or any(_about(run, evaluation).startswith(i) for i in run_ids))
     ]
     with ThreadPoolExecutor(16) as pool:  # against a server each record is a request
         records = list(pool.map(lambda run: slim(_record(client, run), traces), runs))
+    if evaluation is not None:
+        if not records:
+            raise nothing_evaluated(evaluation)
+        return [as_group(record) for record in records]
     records = only(records, run_ids)
     if not records:
         raise UsageError(
@@ -85,21 +95,16 @@ def load_mlflow(
     return records
 
 
-def search(experiment: str | None, filter_string: str, tracking_uri: str | None = None) -> list[Any]:
-    """MLflow's own runs, of an experiment or of all.
+def _is_wanted(tags: Mapping[str, str], evaluation: str | None) -> bool:
+    """Whether a run with these tags is compared: an evaluation, or a run and what is set beside."""
+    if evaluation is not None or tags.get(EVALUATION) == BESIDE:
+        return tags.get(EVALUATION) == (evaluation or BESIDE)
+    return not tags.get(ROLE)
 
-    Raises:
-        UsageError: No such experiment.
-        TrackingError: The store does not exist or does not answer.
-    """
-    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-    client = _client(uri)
-    try:
-        return list(_search(client, _experiment_ids(client, experiment, uri), filter_string))
-    except UsageError:
-        raise
-    except Exception as error:
-        raise _unreadable(uri, error) from error
+
+def _about(run: Any, evaluation: str | None) -> str:
+    """The id that a user means: that of the training run."""
+    return str(run.info.run_id if evaluation is None else run.data.tags.get(PARENT_RUN, ""))
 
 
 def _client(uri: str) -> Any:

@@ -1,4 +1,4 @@
-"""Pictures of samples: a grid of images or a scatter plot, and the curve of quality against evaluations."""
+"""Pictures of samples: a grid of images, a scatter plot, or the same samples by several samplers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..figures.drawing import finish, new_axes
-from ..figures.palette import COLOURS
+from .drawing import Picture, finish, new_axes, new_grid
+from .palette import COLOURS
 
 Array = npt.NDArray[Any]
 _CELL = 56
 """Side of an image on the sheet, in pixels, at least."""
 
 
-def sheet(images: Array, columns: int = 8) -> bytes:
-    """Images in [0, 1], shape (n, channels, height, width), as a PNG; NaN is crossed out."""
+def sheet(images: Array, columns: int = 8) -> Picture:
+    """Images in [0, 1], shape (n, channels, height, width), side by side; NaN is crossed out."""
     from PIL import Image
 
     n, channels, height, width = images.shape
@@ -35,7 +35,7 @@ def sheet(images: Array, columns: int = 8) -> bytes:
         canvas[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
     buffer = io.BytesIO()
     Image.fromarray(canvas).save(buffer, format="PNG")
-    return buffer.getvalue()
+    return Picture("samples", buffer.getvalue(), f"{n} samples.")
 
 
 def _cell(image: Array, channels: int, zoom: int) -> npt.NDArray[np.uint8]:
@@ -54,12 +54,12 @@ def _cell(image: Array, channels: int, zoom: int) -> npt.NDArray[np.uint8]:
     return cell
 
 
-def scatter(points: Array, data: Array | None = None) -> bytes:
-    """Points of the plane, shape (n, 2), over data points where there are some, as a PNG."""
+def scatter(points: Array, data: Array | None = None) -> Picture:
+    """Points of the plane, shape (n, 2), over data points where there are some."""
     figure, axes = new_axes(4.4, 4.4)
     text = _scatter(axes, points, data)
     axes.set_title(text, fontsize=9)
-    return finish(figure, "samples", text).png
+    return finish(figure, "samples", text)
 
 
 def _scatter(axes: Any, points: Array, data: Array | None) -> str:
@@ -85,8 +85,8 @@ def side_by_side(
     samplers: Sequence[str],
     nfes: Sequence[int],
     data: Array | None = None,
-) -> bytes:
-    """The same samples by every sampler (rows) at every NFE (columns), as a PNG.
+) -> Picture:
+    """The same samples by every sampler (rows) at every NFE (columns).
 
     Args:
         images: Images in [0, 1] by sampler and NFE, shape (n, channels, height, width), of which nine are
@@ -95,18 +95,15 @@ def side_by_side(
         nfes: Columns.
         data: Data points behind points, shape (n, 2).
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(1.5 + 1.45 * len(nfes), 0.35 + 1.45 * len(samplers)), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(len(samplers), len(nfes), squeeze=False)
+    width, height = 1.5 + 1.45 * len(nfes), 0.35 + 1.45 * len(samplers)
+    figure, grid = new_grid(len(samplers), len(nfes), width, height)
     for row, sampler in enumerate(samplers):
         for column, nfe in enumerate(nfes):
             axes = grid[row][column]
             axes.set_xticks([])
             axes.set_yticks([])
             axes.spines[:].set_visible(False)
+            axes.grid(visible=False)
             if row == 0:
                 axes.set_title(f"NFE {nfe}", fontsize=9)
             if column == 0:
@@ -117,7 +114,7 @@ def side_by_side(
             elif found is not None:
                 axes.imshow(_mosaic(found[:9]), interpolation="nearest")
     names = ", ".join(samplers)
-    return finish(figure, "side_by_side", f"The same samples by {names} at NFE {list(nfes)}.").png
+    return finish(figure, "side_by_side", f"The same samples by {names} at NFE {list(nfes)}.")
 
 
 def _mosaic(images: Array) -> npt.NDArray[np.uint8]:
@@ -129,29 +126,3 @@ def _mosaic(images: Array) -> npt.NDArray[np.uint8]:
         top, left = (i // 3) * (height + 1), (i % 3) * (width + 1)
         canvas[top : top + height, left : left + width] = cell
     return canvas
-
-
-def quality_curve(
-    curves: Mapping[str, Sequence[tuple[int, float]]],
-    quantity: str,
-    floor: float | None,
-    n: int,
-    budgets: Sequence[int],
-) -> bytes:
-    """Quality against NFE, one line for each sampler, as a PNG; the floor is what real data score.
-
-    Args:
-        curves: Points (NFE, score) by sampler.
-        quantity: Name of the score.
-        floor: Score of data against data.
-        n: Number of samples behind each point.
-        budgets: What was allowed.
-    """
-    from ..comparison.samplers.figure import Point, draw
-
-    lines = {
-        sampler: [Point(nfe, score, score, score) for nfe, score in points if np.isfinite(score)]
-        for sampler, points in curves.items()
-    }
-    figure = draw(lines, floor, budgets, f"{quantity} (N = {n:,})", "quality against evaluations")
-    return finish(figure, "quality_nfe", f"{quantity} of {n} samples against NFE, by sampler.").png
