@@ -12,4 +12,4 @@ def evaluations() -> dict[str, type[Evaluation]]:
     """Every evaluation by name: our own, and those that other packages register."""
     import_package(__name__)
     import_entry_points(__name__)
-    return {found.name: found for found in subclasses(Evaluation) if found.name}
+    return {found.name: found for found in subclasses(Evaluation) if found.name}  # type: ignore[type-abstract]
