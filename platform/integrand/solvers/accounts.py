@@ -14,6 +14,7 @@ from integrand.errors import SpecError
 
 from .clock import needs_float64
 from .errors import MaxNFEError, SolverError, SolverOptionError
+from .hidden_inputs import KnownInputs
 from .processes import collectives, refuse_collectives, refuse_replicas
 from .solution import SolveStats
 
@@ -53,6 +54,8 @@ class CountedField:
         self.limit = math.inf if max_nfe is None else max_nfe
         self.in_backward = False
         self.last: tuple[Tensor, Tensor, Tensor] | None = None
+        self.known: KnownInputs | None = None
+        """The inputs of the backward solve, where recomputed values are to be searched for others."""
         self._watch = watch
         self._uneven = uneven
         self._special = True
@@ -137,6 +140,8 @@ class CountedField:
         else:
             with self.recomputing():
                 f = self.field(t, y)
+        if self.known is not None and torch.is_grad_enabled():
+            self.known.look_for_others((f,), (t, y), t.detach())
         if f.dtype != y.dtype or f is y:
             f = self._conform(f, y)
         if self._watch:

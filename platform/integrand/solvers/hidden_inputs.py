@@ -2,52 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.autograd.graph import Node, get_gradient_edge
+
+from .errors import SolverError
+from .reachable import reachable_tensors
 
 
-def differentiable_inputs(field: nn.Module, value: Tensor) -> tuple[Tensor, ...]:
-    """Parameters and other tensors that `value = field(t, y)` differentiates to.
+def differentiable_inputs(field: object, *values: Tensor) -> tuple[Tensor, ...]:
+    """Parameters and other tensors that a field's values differentiate to, now or at another time.
 
     `field.parameters()` misses what a network conditions its field on: a tensor stored as a plain attribute,
-    one in a closure, the weights of a module kept in a list. The attributes are found by name; the rest by
-    walking the graph of one evaluation down to its leaves.
+    one in a closure, the weights of a module kept in a list. What the field can reach is found by following
+    its references, so that controls chosen by t are found too; the rest by walking the graph of evaluations
+    down to its leaves.
 
     Args:
-        field: The field.
-        value: Its value at a detached state, computed with gradients enabled.
+        field: The field: a module, or an object that holds the functions evaluated.
+        *values: Its values at a detached state, computed with gradients enabled.
 
     Returns:
         Distinct tensors that require gradients.
     """
-    found: dict[int, Tensor] = {id(p): p for p in field.parameters() if p.requires_grad}
-    for module in field.modules():
-        for tensor in _tensors(vars(module).values(), depth=2):
-            if tensor.requires_grad:
-                found.setdefault(id(tensor), tensor)
+    parameters = field.parameters() if isinstance(field, nn.Module) else ()
+    found: dict[int, Tensor] = {id(p): p for p in parameters if p.requires_grad}
+    for tensor in reachable_tensors(field):
+        if tensor.requires_grad:
+            found.setdefault(id(tensor), tensor)
     # a known intermediate tensor is where its producers end; they belong to the caller's graph
     boundary = {t.grad_fn for t in found.values() if t.grad_fn is not None}
-    seen = set(boundary)
-    stack: list[Any] = [value.grad_fn] if value.grad_fn is not None and value.grad_fn not in boundary else []
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        leaf = getattr(node, "variable", None)
-        if leaf is not None:
-            found.setdefault(id(leaf), leaf)
-        stack.extend(parent for parent, _ in node.next_functions if parent is not None)
+    for leaf in _leaves(values, boundary):
+        found.setdefault(id(leaf), leaf)
     return tuple(found.values())
 
 
-def _tensors(values: Iterable[object], depth: int) -> Iterable[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif depth and isinstance(value, list | tuple):
-            yield from _tensors(value, depth - 1)
-        elif depth and isinstance(value, dict):
-            yield from _tensors(value.values(), depth - 1)
+class KnownInputs:
+    """Tells the inputs of a solve from others that its recomputation meets.
+
+    A tensor that the field reaches only at some times, by a way that no search finds, would get no gradient.
+
+    Args:
+        inputs: What `differentiable_inputs` found.
+        solver: The solver, in a few words.
+    """
+
+    def __init__(self, inputs: Sequence[Tensor], solver: str) -> None:
+        self._nodes = {get_gradient_edge(x).node for x in inputs if x.requires_grad}
+        self._solver = solver
+        self._others: list[tuple[weakref.ref[Tensor], Tensor | float | None]] = []
+
+    def look_for_others(
+        self, values: Sequence[Tensor], own: Sequence[Tensor], t: Tensor | float | None
+    ) -> None:
+        """Note the leaves of a recomputation that are not known.
+
+        Args:
+            values: What was recomputed, with its graph.
+            own: The state and other tensors that the solver itself differentiates to or hands to the field.
+            t: Time of the recomputation, for the message.
+        """
+        stops = self._nodes.union(x.grad_fn for x in own if x.grad_fn is not None)
+        for leaf in _leaves(values, stops):
+            if not any(leaf is x for x in own):
+                # weak: what the field makes and forgets within one evaluation is nobody's input
+                self._others.append((weakref.ref(leaf), t))
+
+    def refuse_others(self) -> None:
+        """Call when the graphs of all recomputations are gone.
+
+        Raises:
+            SolverError: The field used a tensor that requires a gradient and would have got none.
+        """
+        for reference, t in self._others:
+            leaf = reference()
+            if leaf is not None:
+                when = "" if t is None else f" at t={float(t if isinstance(t, float) else t.max()):.6g}"
+                raise SolverError(
+                    f"{self._solver}: the field uses a tensor of shape {tuple(leaf.shape)}{when} that"
+                    " requires a gradient, but neither its first evaluation nor its attributes lead to it",
+                    "store it on the field (an attribute or a list is enough), or set gradient: backprop",
+                )
+        self._others.clear()
+
+
+def _leaves(values: Iterable[Tensor], stops: set[Node] | set[Any]) -> list[Tensor]:
+    """Leaves of the graphs of `values` that are reached without passing one of the nodes in `stops`."""
+    leaves: list[Tensor] = []
+    seen: set[Node] = set()
+    stack = [v.grad_fn for v in values if v.grad_fn is not None and v.grad_fn not in stops]
+    while stack:
+        node = stack.pop()
+        parents = node.next_functions
+        if not parents:
+            leaf = getattr(node, "variable", None)
+            if leaf is not None:
+                leaves.append(leaf)
+            continue
+        for parent, _ in parents:
+            if parent is not None and parent not in stops and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return leaves

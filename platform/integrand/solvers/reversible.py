@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from .accounts import CountedField, refuse_dropout
 from .base import ODESolver
+from .checkpoint import accumulate, pull_back
 from .errors import SolverError, SolverOptionError
-from .hidden_inputs import differentiable_inputs
+from .hidden_inputs import KnownInputs, differentiable_inputs
 from .options import require_choice, require_positive, spell
 from .problem import Problem, grid, prepare, require_finite
+from .randomness import Generators
 from .reversible_schemes import SCHEMES, Scheme, State
 from .solution import Solution, SolveStats
+from .transforms import refuse_transforms
 
 PARTED = 0.1
 """Relative distance of the scheme's two copies of the state from which it is called unstable."""
@@ -111,13 +114,16 @@ def solve_by_scheme(
     run = _Run(scheme, problem, step_size, num_steps)
     with problem.context():
         if gradient == "backprop":
-            ys = torch.stack(run.forward(problem.y0)[0])
+            outputs, last = run.forward(problem.y0)
+            run.check_copies(last)
+            ys = torch.stack(outputs)
             if ys.requires_grad:
                 vjps = scheme.differentiated(len(run.sizes))
                 ys.register_hook(lambda _: counted.add_vjps(vjps))  # type: ignore[no-untyped-call]  # torch
         else:
             inputs: tuple[Tensor, ...] = ()
             if torch.is_grad_enabled():
+                refuse_transforms("reversible")
                 refuse_dropout(field, "reversible")
                 inputs = differentiable_inputs(field, scheme.first(run.times[0], problem.y0.detach()))
             ys = _Solve.apply(run, problem.y0, *inputs)  # type: ignore[no-untyped-call]  # torch
@@ -135,6 +141,7 @@ class _Run:
         self, scheme: Scheme, problem: Problem, step_size: float | None, num_steps: int | None
     ) -> None:
         self.scheme = scheme
+        self.generators = Generators(problem.y0.device)
         intervals = grid(problem.times, step_size, num_steps)
         nodes = [node for interval in intervals for node in interval[:-1]] + [problem.times[-1]]
         self.sizes = [b - a for a, b in pairwise(nodes)]
@@ -148,17 +155,17 @@ class _Run:
         self.times = torch.tensor(nodes, dtype=clock).to(y0.device, non_blocking=True).unbind()
 
     def forward(self, y0: Tensor) -> tuple[list[Tensor], State]:
-        """Outputs and the last state; checks that the copies stayed together."""
+        """Outputs and the last state."""
         state = self.scheme.start(self.times[0], y0)
         outputs, ends = [y0], set(self.ends)
         for n, h in enumerate(self.sizes):
             state = self.scheme.step(self.times[n], self.times[n + 1], h, state)
             if n + 1 in ends:
                 outputs.append(state[0])
-        self._check_copies(state)
         return outputs, state
 
-    def _check_copies(self, state: State) -> None:
+    def check_copies(self, state: State) -> None:
+        """Refuse a solve whose two copies of the state did not stay together."""
         apart = self.scheme.distance(state, self.sizes[-1])
         if not apart <= PARTED:
             raise SolverError(
@@ -182,6 +189,9 @@ class _Solve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, run: _Run, y0: Tensor, *inputs: Tensor) -> Tensor:
         outputs, last = run.forward(y0)
+        if any(ctx.needs_input_grad):
+            run.generators.refuse_draws(run.scheme.counted.stats.solver, "reversible")
+        run.check_copies(last)
         ctx.run, ctx.n = run, len(last)
         ctx.save_for_backward(y0, *last, *inputs)
         return torch.stack(outputs)
@@ -193,7 +203,9 @@ class _Solve(torch.autograd.Function):
         run: _Run = ctx.run
         y0, *rest = ctx.saved_tensors
         state, inputs = tuple(rest[: ctx.n]), tuple(rest[ctx.n :])
-        scheme, totals = run.scheme, [torch.zeros_like(x) for x in inputs]
+        scheme = run.scheme
+        totals: list[Tensor | None] = [None] * len(inputs)
+        pull = _PullBack(inputs, totals, scheme.counted.stats.solver)
         adjoint = [torch.zeros_like(x) for x in state]
         arriving = dict(zip(run.ends, grad.unbind(0)[1:], strict=True))
         with scheme.counted.recomputing():
@@ -204,26 +216,30 @@ class _Solve(torch.autograd.Function):
                 vjps = scheme.counted.stats.vjps
                 state = scheme.undo(*times, state)
                 scheme.counted.stats.vjps = vjps  # rebuilding differentiates nothing
-                adjoint = _pull_back(partial(scheme.step, *times), state, adjoint, inputs, totals)
+                adjoint = pull.through(partial(scheme.step, *times), state, adjoint, run.times[n])
             run.check_rebuilt(state[0], y0)
-            (first,) = _pull_back(lambda s: scheme.start(run.times[0], s[0]), (y0,), adjoint, inputs, totals)
+            (first,) = pull.through(lambda s: scheme.start(run.times[0], s[0]), (y0,), adjoint, run.times[0])
+        pull.known.refuse_others()
         return (None, first + grad[0], *totals)
 
 
-def _pull_back(
-    function: Callable[[State], State],
-    state: State,
-    adjoint: Sequence[Tensor],
-    inputs: Sequence[Tensor],
-    totals: list[Tensor],
-) -> list[Tensor]:
-    """Pull cotangents back through one function of the state; adds those of the inputs to `totals`."""
-    with torch.enable_grad():
-        leaves = tuple(x.detach().requires_grad_() for x in state)
-        values = function(leaves)
-    pairs = [(v, a) for v, a in zip(values, adjoint, strict=True) if v.requires_grad]
-    outputs, cotangents = [v for v, _ in pairs], [a for _, a in pairs]
-    found = torch.autograd.grad(outputs, (*leaves, *inputs), cotangents, materialize_grads=True)
-    if totals:
-        torch._foreach_add_(totals, found[len(leaves) :])
-    return list(found[: len(leaves)])
+class _PullBack:
+    """Pulls cotangents back through functions of the state; adds those of the inputs to `totals`."""
+
+    def __init__(self, inputs: Sequence[Tensor], totals: list[Tensor | None], solver: str) -> None:
+        self.known = KnownInputs(inputs, solver)
+        self._inputs, self._totals, self._solver = inputs, totals, solver
+
+    def through(
+        self, function: Callable[[State], State], state: State, adjoint: Sequence[Tensor], t: Tensor
+    ) -> list[Tensor]:
+        """The cotangents of the state that `function` is evaluated at."""
+        with torch.enable_grad():
+            leaves = tuple(x.detach().requires_grad_() for x in state)
+            values = function(leaves)
+        pairs = [(v, a) for v, a in zip(values, adjoint, strict=True) if v.requires_grad]
+        outputs, cotangents = [v for v, _ in pairs], [a for _, a in pairs]
+        self.known.look_for_others(outputs, (t, *leaves), t)
+        found = pull_back(outputs, (*leaves, *self._inputs), cotangents, self._solver)
+        accumulate(self._totals, found[len(leaves) :])
+        return [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, found, strict=False)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,36 +13,54 @@ from torch import Tensor, nn
 
 from .accounts import CountedField
 from .errors import SolverError
+from .hidden_inputs import KnownInputs
+from .transforms import refuse_transforms
 
 DRIFT_LIMIT = 0.05
 """Relative miss of the initial state from which the adjoint's gradients are called unreliable."""
 
 
-def guard_backward(y0: Tensor, counted: CountedField, times: Sequence[float]) -> Callable[[Tensor], Tensor]:
-    """Checks that run before and after the adjoint's backward solve.
+@dataclass
+class AdjointSolve:
+    """One solve by torchdiffeq's adjoint.
 
     Args:
-        y0: Initial state.
+        solve: Solves from y0 and returns the trajectory with its graph.
+        inputs: Tensors other than y0 that require gradients.
         counted: The counted field; remembers the last state of the backward solve.
         times: Output times.
-
-    Returns:
-        A function that marks the trajectory.
+        failures: Context in which torchdiffeq's assertions become typed errors.
     """
-    start = y0.detach()
 
-    def mark(ys: Tensor) -> Tensor:
-        end = ys[-1].detach()
+    solve: Callable[[Tensor], Tensor]
+    inputs: Sequence[Tensor]
+    counted: CountedField
+    times: Sequence[float]
+    failures: Callable[[], AbstractContextManager[None]]
 
-        def check() -> None:
-            last, counted.last = counted.last, None
-            if last is not None:
-                _warn_of_drift(last[0], last[1], start, end, times)
+    def run(self, y0: Tensor) -> Tensor:
+        """The trajectory, shape (n_t, *y0.shape); checks run before and after its backward solve.
 
-        marked: Tensor = _Guard.apply(ys, check)  # type: ignore[no-untyped-call]  # torch
-        return marked
+        Raises:
+            SolverOptionError: torch.func is at work, or the field draws random numbers.
+        """
+        refuse_transforms("adjoint")
+        ys: Tensor = _Adjoint.apply(self, y0, *self.inputs)  # type: ignore[no-untyped-call]  # torch
+        return ys
 
-    return mark
+    def pull_back(self, ys: Tensor, y0: Tensor, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients by y0 and the inputs; the graph is kept for another backward pass."""
+        counted = self.counted
+        known = counted.known = KnownInputs(self.inputs, counted.stats.solver)
+        with self.failures():
+            parts = torch.autograd.grad(ys, (y0, *self.inputs), grad, allow_unused=True, retain_graph=True)
+        # without the last value, which holds a graph
+        last = None if counted.last is None else counted.last[:2]
+        counted.last = counted.known = None
+        known.refuse_others()
+        if last is not None:
+            _warn_of_drift(*last, y0.detach(), ys[-1].detach(), self.times)
+        return parts
 
 
 def allow_retained_graphs(field: nn.Module) -> None:
@@ -79,21 +99,23 @@ def _warn_of_drift(t: Tensor, y: Tensor, y0: Tensor, y1: Tensor, times: Sequence
         )
 
 
-class _Guard(torch.autograd.Function):
-    """Identity on the trajectory that refuses second derivatives, which the adjoint would return as zero."""
+class _Adjoint(torch.autograd.Function):
+    """The whole adjoint as one node, so that what fails in its backward solve can be told apart."""
 
     @staticmethod
-    def forward(ctx: Any, ys: Tensor, check: Callable[[], None]) -> Tensor:
-        ctx.check = check
-        return ys.view_as(ys)
+    def forward(ctx: Any, adjoint: AdjointSolve, y0: Tensor, *inputs: Tensor) -> Tensor:
+        with torch.enable_grad():
+            ctx.y0 = y0.detach().requires_grad_()
+            ctx.ys = adjoint.solve(ctx.y0)
+        ctx.adjoint = adjoint
+        ys: Tensor = ctx.ys.detach()
+        return ys
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise SolverError(
                 "the adjoint has no second derivative, but create_graph=True asks for one",
                 "set gradient: backprop",
             )
-        # at the end of the whole pass, whichever inputs it was asked for
-        torch.autograd.Variable._execution_engine.queue_callback(ctx.check)
-        return grad, None
+        return (None, *ctx.adjoint.pull_back(ctx.ys, ctx.y0, grad))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -16,8 +17,9 @@ from .hidden_inputs import differentiable_inputs
 from .initial_step import initial_step
 from .options import MAX_NFE, require_choice, require_not_set, require_positive, spell
 from .problem import Problem, prepare, require_finite
+from .randomness import Generators
 from .solution import Solution, SolveStats
-from .torchdiffeq_adjoint import allow_retained_graphs, guard_backward
+from .torchdiffeq_adjoint import AdjointSolve, allow_retained_graphs
 from .torchdiffeq_calls import Func, StepRecord, call, grid_constructor, typed_failures
 from .torchdiffeq_methods import METHODS, MethodName, check_options
 
@@ -142,6 +144,7 @@ class TorchDiffEq(ODESolver):
         options = dict(self.options)
         kwargs: dict[str, Any] = {"method": self.method, "rtol": self.rtol, "atol": self.atol}
         inputs: tuple[Tensor, ...] = ()
+        generators = Generators(y0.device)
         if adjoint:
             f0 = counted.evaluate_first(t[0].to(y0.dtype), y0.detach())
             inputs = differentiable_inputs(counted.field, f0)
@@ -153,6 +156,9 @@ class TorchDiffEq(ODESolver):
             allow_retained_graphs(counted.field)
         elif self._info.adaptive and self.method != "scipy_solver":
             f0 = counted.evaluate_first(t[0].to(y0.dtype), y0)
+        if options.get("perturb"):
+            # the method's own first evaluation is made just beside t0
+            counted.forget()
         if not self._info.adaptive:
             kept = self.step_size or abs(times[-1] - times[0]) / (self.num_steps or 1)
             options["grid_constructor"] = grid_constructor(kept)
@@ -170,18 +176,15 @@ class TorchDiffEq(ODESolver):
                 del adjoint_options["first_step"]
             # torchdiffeq replaces all options when the norm is given: they must be repeated
             adjoint_options |= {"norm": "seminorm"} if self.seminorm else {}
-        mark = guard_backward(y0, counted, times)
-        ys = call(
-            odeint_adjoint,
-            func,
-            y0,
-            t,
-            options=options,
-            adjoint_params=inputs,
-            adjoint_options=adjoint_options,
-            **kwargs,
-        )
-        return mark(ys)
+
+        def solve(start: Tensor) -> Tensor:
+            more = {"adjoint_params": inputs, "adjoint_options": adjoint_options}
+            return call(odeint_adjoint, func, start, t, options=options, **more, **kwargs)
+
+        failures = partial(typed_failures, self.describe(), counted)
+        ys = AdjointSolve(solve, inputs, counted, times, failures).run(y0)
+        generators.refuse_draws(counted.stats.solver, "adjoint")
+        return ys
 
     def _prepare_adaptive(
         self, options: dict[str, Any], counted: CountedField, problem: Problem, f0: Tensor

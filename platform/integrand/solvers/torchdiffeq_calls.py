@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -96,32 +98,45 @@ def call(solve: Callable[..., Any], func: Func, y0: Tensor, t: Tensor, **kwargs:
     return ys
 
 
-class typed_failures:
-    """Turns torchdiffeq's assertions into errors that say where the solve stood."""
+@contextmanager
+def typed_failures(name: str, counted: CountedField) -> Iterator[None]:
+    """Turns torchdiffeq's assertions, forward or backward, into errors that say where the solve stood.
 
-    def __init__(self, name: str, counted: CountedField) -> None:
-        self.name = name
-        self.counted = counted
+    Args:
+        name: The solver, in a few words.
+        counted: The counted field, which remembers the last evaluation.
+    """
+    try:
+        yield
+    except AssertionError as error:
+        if _raised_by_torchdiffeq(error):
+            raise _typed(error, name, counted) from error
+        raise
 
-    def __enter__(self) -> None:
-        pass
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if not isinstance(error, AssertionError):
-            return
-        last = self.counted.last
-        nfe = self.counted.stats.nfe_forward
-        where = f"at t={float(last[0]):.6g} (NFE {nfe})" if last is not None else f"(NFE {nfe})"
-        name = self.name
-        if "max_num_steps" in str(error):
-            raise SolverError(
-                f"{name} {error} {where}", "raise options.max_num_steps or loosen rtol"
-            ) from error
-        finite = last is None or bool(torch.isfinite(last[2]).all())
-        if not finite or "non-finite" in str(error):
-            raise not_finite(name, where) from error
-        if "underflow" in str(error):
-            raise StepUnderflowError(
-                f"{name}: the step fell below the resolution of t {where}: {error}",
-                "loosen rtol and atol, use a stiff method such as SDIRK3, or regularise the field",
-            ) from error
+def _raised_by_torchdiffeq(error: AssertionError) -> bool:
+    """Whether the assertion is not the field's own."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("torchdiffeq.")
+
+
+def _typed(error: AssertionError, name: str, counted: CountedField) -> SolverError:
+    last, stats = counted.last, counted.stats
+    nfe = stats.nfe_backward if counted.in_backward else stats.nfe_forward
+    where = f"at t={float(last[0]):.6g} (NFE {nfe})" if last is not None else f"(NFE {nfe})"
+    if counted.in_backward:
+        return SolverError(
+            f"{name}: the adjoint's backward solve failed {where}: {error}",
+            "set gradient: backprop or checkpoint; backwards a contracting field expands",
+        )
+    if "max_num_steps" in str(error):
+        return SolverError(f"{name} {error} {where}", "raise options.max_num_steps or loosen rtol")
+    finite = last is None or bool(torch.isfinite(last[2]).all())
+    if not finite or "non-finite" in str(error):
+        return not_finite(name, where)
+    if "underflow" in str(error):
+        return StepUnderflowError(
+            f"{name}: the step fell below the resolution of t {where}: {error}",
+            "loosen rtol and atol, use a stiff method such as SDIRK3, or regularise the field",
+        )
+    return SolverError(f"{name}: torchdiffeq refuses {where}: {error}", "check times, state and options")

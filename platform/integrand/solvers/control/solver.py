@@ -146,6 +146,7 @@ class _KnotSteps:
     ) -> None:
         self.solver, self.counted, self.driven = solver, counted, driven
         self.problem, self.pieces, self.lengths = problem, pieces, lengths
+        self.notes_first, self.slack = not solver.is_adaptive, 0.0
         self.parts: list[Any] = []
         self._fixed: dict[tuple[float, float, int], Any] = {}
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..accounts import CountedField, refuse_dropout
 from ..base import ODESolver
+from ..checkpoint import solve_by_checkpoint
 from ..errors import SolverError, SolverOptionError, StepUnderflowError
 from ..hidden_inputs import differentiable_inputs
 from ..initial_step import initial_step
@@ -18,7 +19,7 @@ from ..options import MAX_NFE, require_choice, require_not_set, require_positive
 from ..problem import Problem, grid, not_finite, prepare, require_finite
 from ..runge_kutta.control import PIController
 from ..solution import Solution, SolveStats
-from ..tape import StepRecord, Tape, solve_by_checkpoint
+from ..tape import StepRecord, Tape
 from .newton import Factored, check_size, jacobian, solve_stage, with_gradient
 
 GAMMA = 0.43586652150845967
@@ -128,12 +129,16 @@ class SDIRK3(ODESolver):
 class _Steps:
     """One solve; an `Integrator`."""
 
+    notes_first = False
+
     def __init__(self, solver: SDIRK3, counted: CountedField, problem: Problem) -> None:
         self.solver, self.counted = solver, counted
         self.output_times = problem.times
         self.sizes: list[float] = []
         self.rejected = 0
         self._clock, self._device = problem.clock, problem.y0.device
+        # the exact Newton step of a repetition moves the end by what Newton's iteration had left
+        self.slack = solver.rtol
 
     def time(self, t: float) -> Tensor:
         """A time as a tensor."""

@@ -62,6 +62,9 @@ class AdaptiveSteps:
         past: Errors that the step control remembers from a solve that this one continues.
     """
 
+    notes_first = False
+    slack = 0.0
+
     def __init__(
         self,
         tableau: Tableau,

@@ -35,6 +35,9 @@ class FixedSteps:
         dense: Keep every step, to be asked for states between their ends.
     """
 
+    notes_first = True
+    slack = 0.0
+
     def __init__(
         self,
         tableau: Tableau,

@@ -66,6 +66,9 @@ class PerSampleSteps:
         watch: Told of every step.
     """
 
+    notes_first = False
+    slack = 0.0
+
     def __init__(
         self,
         tableau: Tableau,

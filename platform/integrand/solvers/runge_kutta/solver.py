@@ -12,14 +12,16 @@ from torch import Tensor, nn
 
 from integrand.solvers.accounts import CountedField, refuse_dropout
 from integrand.solvers.base import ODESolver
+from integrand.solvers.checkpoint import solve_by_checkpoint
 from integrand.solvers.dense import DenseOutput
 from integrand.solvers.errors import SolverOptionError
 from integrand.solvers.hidden_inputs import differentiable_inputs
 from integrand.solvers.options import MAX_NFE, require_choice, require_not_set, require_positive, spell
 from integrand.solvers.own_times import OwnTimes, Rescaled, own_times
 from integrand.solvers.problem import Problem, prepare, require_finite
+from integrand.solvers.randomness import Generators
 from integrand.solvers.solution import Resume, Solution, SolveStats, Status
-from integrand.solvers.tape import Integrator, solve_by_checkpoint
+from integrand.solvers.tape import Integrator
 from integrand.solvers.time_gradients import TimeGradient
 
 from .adaptive import AdaptiveSteps
@@ -401,13 +403,14 @@ class RungeKutta(ODESolver):
         t0 = torch.tensor(problem.times[0], dtype=problem.clock).to(y0.device, non_blocking=True)
         if self.per_sample:
             t0 = t0.expand(len(y0), *[1] * (y0.ndim - 1))
+        generators = Generators(y0.device)
         f0 = counted(t0, y0.detach())
         inputs = differentiable_inputs(counted.field, f0)
         counted.remember(f0.detach())
         if not inputs and not y0.requires_grad:
             return integrator.join(integrator.run(y0, None))
         refuse_dropout(counted.field, "checkpoint")
-        return integrator.join(solve_by_checkpoint(integrator, y0, inputs))
+        return integrator.join(solve_by_checkpoint(integrator, y0, inputs, generators))
 
     def _account(
         self, integrator: FixedSteps | AdaptiveSteps | PerSampleSteps, stats: SolveStats

@@ -55,7 +55,7 @@ class CountedSDE:
                     "raise max_nfe, loosen rtol and atol, or take fixed steps",
                 )
             self.stats.nfe_forward += 1
-        f = self.sde.f(t, y)
+        f = self._searched(self.sde.f(t, y), t, y)
         # the first evaluation tells: checks would cost as much as a small kernel
         return f if self._known_f else self._first_f(f, y)
 
@@ -78,8 +78,15 @@ class CountedSDE:
             self.stats.vjps += 1
         else:
             self.stats.nfe_diffusion += 1
-        g = self.sde.g(t, y)
+        g = self._searched(self.sde.g(t, y), t, y)
         return g if self._known_g else self._first_g(g, y)
+
+    def _searched(self, value: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        """In the backward solve of an adjoint: tensors that would get no gradient are noted."""
+        known = self.surroundings.known
+        if known is not None and torch.is_grad_enabled():
+            known.look_for_others((value,), (t, y), t.detach())
+        return value
 
     def _first_g(self, g: Tensor, y: Tensor) -> Tensor:
         if self.noise_type == "diagonal":

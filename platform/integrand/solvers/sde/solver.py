@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from integrand.errors import SpecError
 
 from ..accounts import refuse_dropout
+from ..checkpoint import solve_by_checkpoint
 from ..errors import SolverOptionError
 from ..options import require_choice, require_positive, spell
 from ..problem import Problem, prepare, require_finite
 from ..solution import Solution, SolveStats
-from ..tape import solve_by_checkpoint
 from .base import SDE, SDESolver
 from .brownian import Brownian
 from .counted import CountedSDE, check_types
@@ -97,7 +97,7 @@ class OneStepSDE(SDESolver):
         y0, counted = problem.y0, steps.counted
         if self.gradient == "checkpoint" and torch.is_grad_enabled():
             refuse_dropout(module, "checkpoint")
-            inputs = steps.inputs(module)
+            inputs = steps.inputs()
             if inputs or y0.requires_grad:
                 return torch.stack(solve_by_checkpoint(steps, y0, inputs))
         ys = torch.stack(steps.run(y0, None))

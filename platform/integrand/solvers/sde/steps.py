@@ -6,10 +6,11 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..hidden_inputs import differentiable_inputs
 from ..problem import Problem, grid
+from ..randomness import Generators
 from ..tape import StepRecord, Tape
 from .brownian import Brownian, seeded_path
 from .counted import CountedSDE
@@ -29,6 +30,9 @@ class FixedSteps:
         step_size: Longest step.
         num_steps: Number of steps, where no step size is given.
     """
+
+    notes_first = True
+    slack = 0.0
 
     def __init__(
         self,
@@ -65,14 +69,14 @@ class FixedSteps:
             brownian = seeded_path(seed, self.nodes, shape, self.y0, first_sample)
         self.brownian = brownian
 
-    def inputs(self, module: nn.Module) -> tuple[Tensor, ...]:
+    def inputs(self) -> tuple[Tensor, ...]:
         """Everything but the state that drift and diffusion depend on; evaluations not made for the solve."""
-        y = self.y0.detach()
-        values = (self.counted.sde.f(self.times[0], y), self.counted.sde.g(self.times[0], y))
+        y, sde = self.y0.detach(), self.counted.sde
+        with Generators(y.device).kept():
+            values = (sde.f(self.times[0], y), sde.g(self.times[0], y))
         self.counted.stats.nfe_forward += 1
         self.counted.stats.nfe_diffusion += 1
-        found = {id(x): x for value in values for x in differentiable_inputs(module, value)}
-        return tuple(found.values())
+        return differentiable_inputs(sde, *values)
 
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
         """Solve; see `Integrator.run`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -11,13 +12,14 @@ from torch import Tensor, nn
 
 from integrand.errors import SpecError
 
-from ..accounts import CountedField, refuse_dropout
+from ..accounts import refuse_dropout
 from ..errors import SolverOptionError
 from ..hidden_inputs import differentiable_inputs
 from ..options import require_choice, require_positive, spell
 from ..problem import Problem, grid, prepare, require_finite
+from ..randomness import Generators
 from ..solution import Solution, SolveStats
-from ..torchdiffeq_adjoint import guard_backward
+from ..torchdiffeq_adjoint import AdjointSolve
 from .base import SDE, SDESolver
 from .brownian import Brownian, seeded_path
 from .counted import CountedSDE, check_types
@@ -158,12 +160,19 @@ class TorchSDE(SDESolver):
             return ys
         refuse_dropout(module, "adjoint")
         t0 = ts[0].to(y.dtype)
+        generators = Generators(y.device)
         values = (counted.f(t0, y.detach()), counted.g(t0, y.detach()))
-        inputs = tuple({id(x): x for v in values for x in differentiable_inputs(module, v)}.values())
+        inputs = differentiable_inputs(counted.sde, *values)
         if self.method == "reversible_heun":
             kwargs["adjoint_method"] = "adjoint_reversible_heun"
-        mark = guard_backward(y, CountedField(module, counted.stats), ts.tolist())
-        return mark(torchsde.sdeint_adjoint(wrapped, y, ts, adjoint_params=inputs, **kwargs))
+
+        def solve(start: Tensor) -> Tensor:
+            solved: Tensor = torchsde.sdeint_adjoint(wrapped, start, ts, adjoint_params=inputs, **kwargs)
+            return solved
+
+        ys = AdjointSolve(solve, inputs, counted.surroundings, ts.tolist(), nullcontext).run(y)
+        generators.refuse_draws(counted.stats.solver, "adjoint")
+        return ys
 
 
 class _Wrapped(nn.Module):
