@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from integrand.errors import SpecError
 
+from .aliasing import FirstEvaluations
 from .clock import needs_float64
 from .errors import MaxNFEError, SolverError, SolverOptionError
 from .hidden_inputs import KnownInputs
@@ -59,6 +60,7 @@ class CountedField:
         self._watch = watch
         self._uneven = uneven
         self._special = True
+        self._first = FirstEvaluations("field")
         self._remembered: Tensor | None = None
         self._device_type = device_type
         self._managed = False
@@ -92,8 +94,9 @@ class CountedField:
             raise self._exhausted("forward solve", t, self.stats.nfe_forward)
         self.stats.nfe_forward += 1
         begun = collectives() if self._uneven else 0
+        first = self._first
         try:
-            f: Tensor = self.field(t, y)
+            f: Tensor = first.evaluate(self.field, t, y) if first.left else self.field(t, y)
         except RuntimeError as error:
             raise needs_float64(t, y, error) from error
         if self._uneven:
@@ -103,7 +106,7 @@ class CountedField:
         if f.shape != y.shape or f.dtype != y.dtype or f is y:
             f = self._conform(f, y)
         else:
-            self._special = self._watch or self._autocast
+            self._special = self._watch or self._autocast or first.left > 0
         if self._watch:
             self.last = (t, y, f)
             if f.requires_grad:
@@ -128,6 +131,7 @@ class CountedField:
         """From now on calls belong to the backward pass."""
         self.last = self._remembered = None
         self.in_backward = self._special = True
+        self._first.forget()
 
     def _recompute(self, t: Tensor, y: Tensor) -> Tensor:
         stats = self.stats

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from integrand.errors import SpecError
 
 from ..accounts import CountedField
+from ..aliasing import FirstEvaluations
 from ..errors import MaxNFEError, SolverOptionError
 from ..solution import SolveStats
 from .base import SDE
@@ -37,6 +38,7 @@ class CountedSDE:
         self.elementwise = sde.noise_type in ("diagonal", "scalar")
         self.limit = math.inf if max_nfe is None else max_nfe
         self._known_f = self._known_g = False
+        self._first_drift, self._first_diffusion = FirstEvaluations("drift"), FirstEvaluations("diffusion")
         self._remembered: Tensor | None = None
 
     def recomputing(self) -> AbstractContextManager[None]:
@@ -55,7 +57,8 @@ class CountedSDE:
                     "raise max_nfe, loosen rtol and atol, or take fixed steps",
                 )
             self.stats.nfe_forward += 1
-        f = self._searched(self.sde.f(t, y), t, y)
+        first = self._first_drift
+        f = self._searched(first.evaluate(self.sde.f, t, y) if first.left else self.sde.f(t, y), t, y)
         # the first evaluation tells: checks would cost as much as a small kernel
         return f if self._known_f else self._first_f(f, y)
 
@@ -78,7 +81,8 @@ class CountedSDE:
             self.stats.vjps += 1
         else:
             self.stats.nfe_diffusion += 1
-        g = self._searched(self.sde.g(t, y), t, y)
+        first = self._first_diffusion
+        g = self._searched(first.evaluate(self.sde.g, t, y) if first.left else self.sde.g(t, y), t, y)
         return g if self._known_g else self._first_g(g, y)
 
     def _searched(self, value: Tensor, t: Tensor, y: Tensor) -> Tensor:

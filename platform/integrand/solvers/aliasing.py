@@ -1,0 +1,75 @@
+"""Fields that work in memory which is not theirs: in the state, or in a value that they returned before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .errors import SolverError
+
+LOOKS = 4
+"""Evaluations that are watched; a field with a ring of up to three buffers is noticed by then."""
+
+
+class FirstEvaluations:
+    """Watches the first evaluations of a function of (t, y).
+
+    Costs a few comparisons of addresses and version counters, and nothing afterwards. Values are held for as
+    long as it watches, because memory that was freed is rightly used again.
+
+    Args:
+        name: What the function is, for the message.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.left = LOOKS
+        self._name = name
+        self._held: list[tuple[Tensor, int, Tensor | None]] = []
+
+    def evaluate(self, function: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor) -> Tensor:
+        """The value of `function`.
+
+        Raises:
+            SolverError: It wrote into y, or into a value that it had returned before.
+        """
+        if torch._C._functorch.is_functorch_wrapped_tensor(y):
+            return function(t, y)
+        if y.is_inference():
+            # inference tensors do not count what is written into them
+            with torch.inference_mode(False):
+                y = y.clone()
+        before = y._version
+        value = function(t, y)
+        if y._version != before:
+            raise SolverError(
+                f"the {self._name} writes into the state it is given", "let it work on a copy: y = y.clone()"
+            )
+        if isinstance(value, Tensor) and value.numel():
+            self._compare(value)
+        self.left -= 1
+        if not self.left:
+            self.forget()
+        return value
+
+    def forget(self) -> None:
+        """Let the values go."""
+        self.left = 0
+        self._held.clear()
+
+    def _compare(self, value: Tensor) -> None:
+        address = value.data_ptr()
+        for held, version, copy in self._held:
+            if held.data_ptr() != address:
+                continue
+            if held._version != version if copy is None else not torch.equal(held, copy):
+                raise SolverError(
+                    f"the {self._name} returns the same memory again, with other values in it",
+                    "return a new tensor at each evaluation, such as buffer.clone()",
+                )
+        # memory of NumPy and inference tensors count no writes
+        uncounted = value.is_inference() or not value.untyped_storage().resizable()
+        held = value.detach()
+        copy = held.clone() if uncounted else None
+        self._held.append((held, 0 if uncounted else held._version, copy))
