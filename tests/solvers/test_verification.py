@@ -10,7 +10,7 @@ from torch import nn
 
 from integrand.cli.main import main
 from integrand.solvers import RK4, Dopri5, TorchDiffEq
-from integrand.solvers.verification import Recorded, recorded_solves, tighter, verify
+from integrand.solvers.verification import Recorded, recorded_solves, refined, verify
 
 
 def test_errors_are_the_true_ones(fields):
@@ -50,7 +50,7 @@ def test_an_inaccurate_adjoint_is_found_out(fields):
 
 def test_tighter_leaves_the_original_alone():
     solver = Dopri5(rtol=1e-3, atol=1e-4)
-    finer = tighter(solver)
+    finer = refined(solver)
     assert (finer.rtol, finer.atol) == (pytest.approx(1e-4), pytest.approx(1e-5))
     assert solver.rtol == 1e-3
 
@@ -103,3 +103,11 @@ def test_command_on_a_checkpoint(tmp_path, monkeypatch, capsys):
     newest = max(tmp_path.rglob("best.ckpt"), key=lambda p: p.stat().st_mtime)
     assert main(["verify-solve", str(newest)]) == 2
     assert "makes no solves" in capsys.readouterr().err
+
+
+def test_coarser_has_half_the_steps_or_ten_times_the_tolerance():
+    assert refined(RK4(num_steps=8), -1).num_steps == 4
+    assert refined(RK4(num_steps=1), -1).num_steps == 1
+    assert refined(RK4(step_size=0.1), -2).step_size == pytest.approx(0.4)
+    other = refined(Dopri5(rtol=1e-4, atol=1e-6), -1)
+    assert (other.rtol, other.atol) == pytest.approx((1e-3, 1e-5))

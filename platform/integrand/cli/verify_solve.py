@@ -62,7 +62,7 @@ def _changed(model: Any, inputs: Any) -> float | None:
     import torch
 
     from ..solvers import ODESolver
-    from ..solvers.verification import tighter
+    from ..solvers.verification import refined
 
     with torch.no_grad():
         before = model(inputs)
@@ -71,7 +71,7 @@ def _changed(model: Any, inputs: Any) -> float | None:
     held = [(m, n, v) for m in model.modules() for n, v in vars(m).items() if isinstance(v, ODESolver)]
     for module, name, solver in held:
         for _ in range(3):
-            solver = tighter(solver)
+            solver = refined(solver)
         setattr(module, name, solver)
     with torch.no_grad():
         after = model(inputs)

@@ -8,6 +8,7 @@ from typing import Any
 
 from .drawing import Picture, finish, new_grid
 from .palette import colour_and_marker
+from .ranges import is_wide, padded
 
 Points = Sequence[tuple[float, float]]
 """Evaluations that were spent, and the score."""
@@ -68,9 +69,8 @@ def _scales(axes: Any, lines: Mapping[str, Points], floor: float | None, budgets
     axes.set_xlim(0.85 * min(x for x, _ in points), 1.2 * max(x for x, _ in points))
     scores = [y for _, y in points] + ([] if floor is None else [floor])
     low, high = min(scores), max(scores)
-    if low > 0 and high > 10 * low:
+    if low > 0 and is_wide(scores):
         axes.set_yscale("log")
         axes.set_ylim(low / 1.3, high * 1.3)
     else:
-        margin = 0.08 * (high - low or 1)
-        axes.set_ylim(low - margin, high + margin)
+        axes.set_ylim(*padded(low, high))

@@ -6,6 +6,7 @@ import math
 
 from .drawing import Picture, finish, new_axes
 from .palette import COLOURS
+from .ranges import STEEP, is_wide
 
 Point = list[float]
 """Step, epoch, seconds since the start, and the value."""
@@ -29,7 +30,7 @@ def loss_figure(series: Series) -> Picture | None:
     values = [
         p[3] for name in ("train/loss", "val/loss", "train/loss_step") for p in _clean(series.get(name, []))
     ]
-    if min(values) > 0 and max(values) / min(values) > 50:
+    if min(values) > 0 and is_wide(values, STEEP):
         axes.set_yscale("log")
     axes.set_xlabel("step")
     axes.set_ylabel("loss")

@@ -171,24 +171,29 @@ def verify(recorded: Recorded, tightenings: int = 2, tolerance: float = 1e-10) -
     )
     solver = recorded.solver
     for _ in range(tightenings):
-        solver = tighter(solver)
+        solver = refined(solver)
         verification.tighter.append(accuracy(solver))
     return verification
 
 
-def tighter(solver: ODESolver) -> ODESolver:
-    """A copy of `solver` with a tenth of its tolerances or twice its steps."""
-    finer = copy.deepcopy(solver)
-    vars(finer).pop("solve", None)
-    values: dict[str, Any] = vars(finer)
+def refined(solver: ODESolver, k: int = 1) -> ODESolver:
+    """A copy of `solver` with 2ᵏ times its steps, or with tolerances divided by 10ᵏ.
+
+    Args:
+        solver: The solver.
+        k: How much finer; negative for coarser, where one step is the least.
+    """
+    other = copy.deepcopy(solver)
+    vars(other).pop("solve", None)
+    values: dict[str, Any] = vars(other)
     if values.get("step_size") is not None:
-        values["step_size"] /= 2
+        values["step_size"] /= 2.0**k
     elif values.get("num_steps") is not None:
-        values["num_steps"] *= 2
+        values["num_steps"] = max(1, int(values["num_steps"] * 2.0**k))
     else:
-        values["rtol"] /= 10
-        values["atol"] /= 10
-    return finer
+        values["rtol"] /= 10.0**k
+        values["atol"] /= 10.0**k
+    return other
 
 
 def _ends(

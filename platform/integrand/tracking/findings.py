@@ -56,6 +56,7 @@ class Findings:
             cost=finding.cost,
             monitor={"name": headline, "mode": mode_of(headline)},
             quantities=own(finding.quantities),
+            **({"solver": finding.settings["solver"]} if "solver" in finding.settings else {}),
         )
         files: dict[str, bytes | Path] = {names.RECORD: record.to_json().encode()}
         files |= {f"{names.FIGURE_DIR}/{p.name}.png": p.png for p in finding.pictures}

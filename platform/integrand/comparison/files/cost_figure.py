@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, Symmetri
 from ...figures.drawing import PRINT_DPI, new_axes
 from ...figures.label_placement import Mark, place_labels, shifted
 from ...figures.palette import colour_and_marker
+from ...figures.ranges import is_wide, limits, padded, span_of
 from ..measures import Cost
 from ..results import Comparison, Part, Row
 from .describe import title
@@ -23,8 +24,6 @@ WIDEST = 120.0
 """Points that a row of groups of equal cost may take."""
 ROOM = 0.22
 """Part of the cost axis that is left on each side for names."""
-LOG_RATIO = 20.0
-"""A cost axis is logarithmic where its largest value is this many times its smallest."""
 
 
 def quality_against_cost(comparison: Comparison, part: Part, cost: Cost) -> Figure:
@@ -117,17 +116,11 @@ def _points(comparison: Comparison, row: Row, cost: Cost) -> list[tuple[float, f
 
 
 def _quality_limits(comparison: Comparison, rows: Sequence[Row]) -> tuple[float, float]:
-    """Room for every seed, and for intervals as far as they leave the seeds apart: with two seeds an interval
-    may be twenty times as wide as everything else.
-    """
-    scale = comparison.metric.scale
-    seeds = [scale * y for row in rows for y in row.group.values(comparison.metric)]
-    span = (max(seeds) - min(seeds)) or 0.02 * abs(max(seeds)) or 1.0
-    ends = [scale * y for row in rows for y in _bar(row)] + seeds
-    low, high = max(min(ends), min(seeds) - span), min(max(ends), max(seeds) + span)
-    margin = 0.06 * (high - low or span)
-    top = min(high + margin, 101.0) if comparison.metric.percent else high + margin
-    return low - margin, top
+    """Room for every seed; see `limits`."""
+    metric = comparison.metric
+    seeds = [metric.scale * y for row in rows for y in row.group.values(metric)]
+    low, high = padded(*limits(seeds, [metric.scale * y for row in rows for y in _bar(row)]))
+    return low, min(high, 101.0) if metric.percent else high
 
 
 def _bar(row: Row) -> list[float]:
@@ -143,7 +136,7 @@ def _scale(axes: Axes, xs: Sequence[float]) -> None:
     """
     low, high = min(xs), max(xs)
     positive = [x for x in xs if x > 0]
-    if positive and high / min(positive) > LOG_RATIO:
+    if is_wide(xs):
         least = min(positive)
         stretch = (high / least) ** ROOM
         if low <= 0:
@@ -158,7 +151,7 @@ def _scale(axes: Axes, xs: Sequence[float]) -> None:
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlim(least / stretch, high * stretch)
     else:
-        span = (high - low) or 0.1 * abs(high) or 1.0
+        span = span_of(low, high, 0.1)
         axes.set_xlim(low - ROOM * span, high + ROOM * span)
     # no cost is negative: what is left of 0 is room for names
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value >= 0 else ""))

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ...figures.drawing import PRINT_DPI, new_axes
 from ...figures.palette import colour_and_marker
+from ...figures.ranges import span_of
 from ..results import Comparison, Curve, Part
 from .describe import title
 
@@ -74,7 +75,7 @@ def _line(axes: Axes, curve: Curve, scale: float, index: int, band: bool) -> Non
 def _limit(axes: Axes, means: list[float]) -> None:
     """Room for the lines; the bands of few seeds may be many times as wide and are cut."""
     low, high = min(means), max(means)
-    span = (high - low) or 0.1 * abs(high) or 1.0
+    span = span_of(low, high, 0.1)
     bottom = low - 0.12 * span
     axes.set_ylim(max(bottom, -0.03 * span) if low >= 0 else bottom, high + 0.12 * span)
 

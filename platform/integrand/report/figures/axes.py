@@ -9,12 +9,12 @@ from typing import Literal
 
 from markupsafe import Markup
 
+from integrand.figures.ranges import is_wide
+
 from .svg import Size, element, join, number, text_width
 
 TICK = 12.5
 """Size of tick labels in SVG units."""
-LOG_RATIO = 20.0
-"""An axis is logarithmic where its largest value is this many times its smallest."""
 ZERO_GAP = 0.12
 """Share of a logarithmic axis between the place of 0 and the smallest positive value."""
 
@@ -97,7 +97,7 @@ def cost_scale(values: Sequence[float], start: float, end: float) -> Scale:
     if not positive:
         return Scale(-0.5, 1.0, start, end)
     low, high = min(positive), max(positive)
-    if high / low > LOG_RATIO:
+    if is_wide(positive):
         pad = (high / low) ** 0.09
         kind: Kind = "log0" if len(positive) < len(values) else "log"
         shift = 0.035 * (end - start) if kind == "log0" else 0.0
@@ -105,12 +105,6 @@ def cost_scale(values: Sequence[float], start: float, end: float) -> Scale:
     low = min(values)
     pad = 0.08 * (high - low) or 0.1 * high
     return Scale(max(low - pad, -pad), high + pad, start, end)
-
-
-def padded(low: float, high: float, share: float = 0.06) -> tuple[float, float]:
-    """The range with some room on either side; a single value gets a range of its own."""
-    span = high - low or 0.02 * abs(high) or 1.0
-    return low - share * span, high + share * span
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from integrand.figures.ranges import STEEP, is_wide, limits, padded
+
 from ..identity import Identity
-from .axes import Frame, Scale, figure, left_margin, padded, responsive
+from .axes import Frame, Scale, figure, left_margin, responsive
 from .svg import Size, element, join, path
 
 WIDE, NARROW, SMALL = Size(860, 400), Size(360, 340, narrow=True), Size(360, 250, narrow=True)
 MANY = 5
 """Lines beyond which bands are drawn paler, since they cover each other."""
-LOG_RATIO = 50.0
-"""A vertical axis is logarithmic where the largest mean is this many times the smallest."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,10 @@ def value_scale(lines: Sequence[Line], bottom: float, top: float) -> Scale:
     means = [v for line in lines for v in line.mean]
     seeds = [v for line in lines for seed in line.seeds for v in seed if v is not None]
     low, high = min(means + seeds), max(means + seeds)
-    if low > 0 and high / low > LOG_RATIO:
+    if low > 0 and is_wide([low, high], STEEP):
         return Scale(low / 1.15, high * 1.15, bottom, top, "log")
-    span = (high - low) or 0.02 * abs(high) or 1.0
     ends = [v for line in lines for edge in (line.low, line.high) for v in edge if v is not None]
-    lowest = max(min([low, *ends]), low - 0.35 * span)
-    highest = min(max([high, *ends]), high + 0.35 * span)
-    bounds = padded(lowest, highest)
+    bounds = padded(*limits([low, high], ends, 0.35))
     # counts and losses do not go below zero
     return Scale(0.0 if low >= 0 > bounds[0] else bounds[0], bounds[1], bottom, top)
 

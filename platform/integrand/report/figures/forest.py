@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from integrand.figures.ranges import padded
+
 from ..identity import Identity
-from .axes import Scale, figure, padded, responsive
+from .axes import Scale, figure, responsive
 from .svg import Size, element, join, marker, number, text_width
 
 ROW = 28.0

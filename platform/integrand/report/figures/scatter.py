@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from integrand.figures.ranges import limits, padded
+
 from ..identity import Identity
-from .axes import Frame, Scale, cost_scale, figure, left_margin, padded, responsive
+from .axes import Frame, Scale, cost_scale, figure, left_margin, responsive
 from .svg import Size, element, join, marker, number, path, text_width
 
 WIDE, NARROW = Size(860, 450), Size(360, 400, narrow=True)
@@ -56,13 +58,9 @@ def scatter(points: Sequence[Point], x_label: str, y_label: str, alt: str, large
 
 
 def quality_range(points: Sequence[Point]) -> tuple[float, float]:
-    """Room for every seed, and for intervals as far as they leave the seeds apart: with two seeds an interval
-    may be twenty times as wide as everything else.
-    """
+    """Room for every seed; see `limits`."""
     seeds = [y for p in points for _, y in p.seeds] + [p.y for p in points]
-    span = (max(seeds) - min(seeds)) or 0.02 * abs(max(seeds)) or 1.0
-    ends = [end for p in points for end in (p.low, p.high) if end is not None] + seeds
-    return padded(max(min(ends), min(seeds) - span), min(max(ends), max(seeds) + span))
+    return padded(*limits(seeds, [end for p in points for end in (p.low, p.high) if end is not None]))
 
 
 def _draw(size: Size, points: Sequence[Point], x_label: str, y_label: str, alt: str, larger: bool) -> Markup:
