@@ -1,4 +1,4 @@
-"""Rewrites what the user typed before LightningCLI parses it: packaged configs and recorded runs."""
+"""Rewrites what the user typed before LightningCLI parses it: defaults and recorded runs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
+from ..config_files import sections
 from ..errors import UsageError
-from . import configs
-
-_FILES = {"--config", "-c", "--model", "--data", "--trainer"}
-"""Options whose value may be a configuration file."""
-
 
 DEFAULT_CLASSES = {"model": "NeuralODE", "data": "FashionMini"}
 """What `integrand fit` trains, and on what, when told nothing."""
@@ -50,20 +44,6 @@ def split(argv: list[str]) -> list[str]:
     return result
 
 
-def resolve_files(argv: list[str]) -> list[str]:
-    """Replace the name of a packaged configuration by its path.
-
-    Raises:
-        UsageError: `--config` names a file that exists neither here nor in the package.
-    """
-    result = list(argv)
-    for i, name in enumerate(argv[:-1]):
-        value = argv[i + 1]
-        if name in {"--config", "-c"} or (name in _FILES and value.endswith((".yaml", ".yml"))):
-            result[i + 1] = str(configs.find(value))
-    return result
-
-
 def with_default_classes(argv: list[str]) -> list[str]:
     """Start from the default family and data set where neither a file nor an option names one.
 
@@ -73,27 +53,11 @@ def with_default_classes(argv: list[str]) -> list[str]:
     keys: set[str] = set()
     for name, value in pairwise(argv):
         if name in {"--config", "-c"}:
-            keys.update(_top_level_keys(Path(value)))
+            keys.update(sections(Path(value)))
         elif name in {"--model", "--data"}:
             keys.add(name.removeprefix("--"))
     missing = {key: default for key, default in DEFAULT_CLASSES.items() if key not in keys}
     return [word for key, default in missing.items() for word in (f"--{key}", default)] + argv
-
-
-def _top_level_keys(config: Path) -> list[str]:
-    """The sections that a configuration file sets.
-
-    Raises:
-        UsageError: The file is not a YAML mapping.
-    """
-    try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = " ".join(str(error).split())
-        raise UsageError(f"{config} is not YAML: {where}", "mend the file") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{config} is not a mapping of sections", "start it with model:, data: or trainer:")
-    return list(content)
 
 
 def expand_run(

@@ -20,13 +20,15 @@ import integrand.datamodules
 import integrand.modules
 from integrand.modules.base import FamilyModule
 
+from ..config_files import BASE
 from ..errors import FullDiskError, IntegrandError, UsageError
 from ..spec import DataSpec
 from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_code
 from ..tracking.processes import slurm
 from ..tracking.processes.exits import FULL, SAVED_CODE
 from ..tracking.processes.lost import is_lost, what_was_lost
-from . import arguments, configs, strategies
+from . import arguments, strategies
+from .composed import compose_recipe, resolve_files
 from .explain import explain, misconfigured
 from .predictions import to_csv
 from .progress import progress_callbacks
@@ -186,7 +188,7 @@ def _quiet() -> None:
 
 def _with_embedded_config(command: str, argv: list[str], scratch: Path) -> list[str]:
     """Start from the configuration inside the checkpoint where `--ckpt_path FILE` comes without one."""
-    given = {"--config", "-c", "--model"}
+    given = {"--config", "-c", "--model", "--recipe"}
     if command == "fit" or given & set(argv) or "--ckpt_path" not in argv[:-1]:
         return argv
     path = argv[argv.index("--ckpt_path") + 1]
@@ -227,14 +229,15 @@ def run(command: str, argv: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="integrand-") as folder:
         scratch = Path(folder)
         argv = _with_embedded_config(command, argv, scratch)
-        argv = forget_replaced_solvers(arguments.resolve_files(argv), scratch)
+        argv = compose_recipe(resolve_files(argv), arguments.DEFAULT_CLASSES["model"], scratch)
+        argv = forget_replaced_solvers(argv, scratch)
         return _run(command, arguments.with_default_classes(argv))
 
 
 def _run(command: str, argv: list[str]) -> int:
     """Run a command whose files are all found; see `run`."""
     parser_kwargs: dict[str, Any] = {"allow_abbrev": False, "prog": "integrand"}
-    parser_kwargs |= {c: {"default_config_files": [str(configs.BASE)]} for c in _COMMANDS}
+    parser_kwargs |= {c: {"default_config_files": [str(BASE)]} for c in _COMMANDS}
     try:
         IntegrandCLI(
             FamilyModule,

@@ -11,14 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from integrand.config_files import PACKAGED, include
 from integrand.datamodules.registry import builtin_cards
 from integrand.errors import UsageError
+from integrand.recipes import Experiment
 from integrand.tracking.provenance.source import source_digest
 from integrand.tracking.store import names
 
-from .spec import PACKAGED, BudgetSpec, SuiteSpec, find_config
+from .spec import BudgetSpec, SuiteSpec
 
 # code that cannot change what a run computes; of the command line only training.py can
 _BYSTANDERS = {"benchmarks", "cli", "comparison", "report", "suites"}
@@ -31,7 +31,7 @@ class Cell:
     Args:
         key: Digest that identifies the run: equal keys mean the same computation.
         experiment: Short name of the experiment with what sets its variant apart.
-        config: Its configuration file.
+        source: The recipe and the model, or the whole configuration.
         seed: Its seed.
         overrides: Dotted option → value.
         args: Further words of its command line.
@@ -40,7 +40,7 @@ class Cell:
 
     key: str
     experiment: str
-    config: Path
+    source: Experiment
     seed: int
     overrides: Mapping[str, Any]
     args: tuple[str, ...]
@@ -72,7 +72,7 @@ class Cell:
         logger = "--trainer.logger"
         all_tags = {names.CELL: self.experiment, **(tags or {})}
         return (
-            *(sys.executable, "-m", "integrand", "fit", "--config", str(self.config)),
+            *(sys.executable, "-m", "integrand", "fit", *self.source.arguments()),
             *("--seed_everything", str(self.seed)),
             *(f"{logger}.experiment", suite, f"{logger}.suite", suite, f"{logger}.run_key", self.key),
             *((f"{logger}.run_name", self.name) if self.name else ()),
@@ -95,50 +95,20 @@ def expand(spec: SuiteSpec) -> list[Cell]:
     """
     short = _run_names(spec.experiments)
     common = {k for k in spec.variants[0] if all(v.get(k) == spec.variants[0][k] for v in spec.variants)}
-    args = [_include(word, Path.cwd(), ()) for word in spec.args]
+    args = [include(word, Path.cwd()) for word in spec.args]
     cells = []
     for seed in spec.seeds:
-        for file in spec.experiments:
-            config = resolved_config(file)
+        for experiment in spec.experiments:
+            config = experiment.content()
             for variant in spec.variants:
                 content = {"config": config, "overrides": dict(variant), "args": args, "seed": seed}
                 data = _data_name(config, variant)
                 content |= {"data": data, "data_digests": _data_digests(data), "code": code_digest()}
                 own = " ".join(_told(k, v) for k, v in variant.items() if k not in common)
-                label = f"{_short_name(file)} {own}".strip()
-                name = " ".join(filter(None, (f"s{seed}", short[file], own)))
-                cells.append(Cell(_digest(content), label, file, seed, variant, spec.args, name))
+                label = f"{experiment.name} {own}".strip()
+                name = " ".join(filter(None, (f"s{seed}", short[experiment], own)))
+                cells.append(Cell(_digest(content), label, experiment, seed, variant, spec.args, name))
     return cells
-
-
-def resolved_config(file: Path, above: tuple[Path, ...] = ()) -> Any:
-    """The content of a configuration file with the files that it names in place of their names.
-
-    Comments and layout are gone, so they do not change a key.
-
-    Raises:
-        UsageError: A file is not YAML, or includes itself.
-    """
-    if file in above:
-        raise UsageError(f"{file} includes itself", "break the circle")
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(
-            f"{file} cannot be read as YAML: {' '.join(str(error).split())}", "correct it"
-        ) from error
-    return _include(content, file.parent, (*above, file))
-
-
-def _include(value: Any, base: Path, above: tuple[Path, ...]) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _include(v, base, above) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_include(v, base, above) for v in value]
-    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
-        file = find_config(value, base)
-        return value if file is None else resolved_config(file, above)
-    return value
 
 
 @cache
@@ -172,19 +142,10 @@ def _data_digests(data: str) -> dict[str, str]:
     return dict(card.digests) if card else {}
 
 
-def _run_names(experiments: Sequence[Path]) -> dict[Path, str]:
-    """File stems where they tell the experiments apart, short names elsewhere."""
-    stems = [file.stem for file in experiments]
-    unique = len(set(stems)) == len(stems)
-    return {file: file.stem if unique else _short_name(file) for file in experiments}
-
-
-def _short_name(file: Path) -> str:
-    """`fashion_mini/neural_ode` for a packaged experiment; folder and stem for any other file."""
-    packaged = (PACKAGED / "experiment").resolve()
-    if file.is_relative_to(packaged):
-        return file.relative_to(packaged).with_suffix("").as_posix()
-    return f"{file.parent.name}/{file.stem}"
+def _run_names(experiments: Sequence[Experiment]) -> dict[Experiment, str]:
+    """Models alone where they tell the experiments apart, whole names elsewhere."""
+    unique = len({e.short for e in experiments}) == len(experiments)
+    return {e: e.short if unique else e.name for e in experiments}
 
 
 def _told(option: str, value: Any) -> str:

@@ -1,22 +1,19 @@
-"""A suite file: which experiments, with which overrides, over which seeds."""
+"""A suite file: which recipes with which models, with which overrides, over which seeds."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from integrand.config_files import SUFFIXES, find, look_up, moved, packaged, read
 from integrand.errors import UsageError
+from integrand.recipes import Experiment, find_model
+from integrand.suggest import did_you_mean
 
-PACKAGED = Path(__file__).resolve().parent.parent / "configs"
-"""The configurations that ship with the package."""
-
-_KEYS = ("name", "experiments", "seeds", "overrides", "args", "budget", "sweep")
+_KEYS = ("name", "recipe", "models", "experiments", "seeds", "overrides", "args", "budget", "sweep")
 # the suite sets these itself; a cell that had others would never be found again
 _RESERVED = ("seed_everything", "trainer.logger", "test_after_fit", "ckpt_path")
 
@@ -54,7 +51,7 @@ class SuiteSpec:
 
     Args:
         name: Name of the suite and of its MLflow experiment.
-        experiments: Configuration files of the experiments.
+        experiments: What is trained: recipes with models, and configurations that are whole by themselves.
         seeds: One run each.
         variants: Sets of overrides, dotted option → value; every experiment runs with each of them.
         args: Further words for the command line of every run.
@@ -63,7 +60,7 @@ class SuiteSpec:
     """
 
     name: str
-    experiments: tuple[Path, ...]
+    experiments: tuple[Experiment, ...]
     seeds: tuple[int, ...]
     variants: tuple[Mapping[str, Any], ...] = ({},)
     args: tuple[str, ...] = ()
@@ -80,28 +77,14 @@ def read_suite(name: str) -> SuiteSpec:
     Raises:
         UsageError: There is no such file, or it does not describe a suite.
     """
-    path = _find_suite(name)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path} is not YAML: {' '.join(str(error).split())}", "see docs/suites.md"
-        ) from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{path} is not a suite", f"a suite has the keys {', '.join(_KEYS)}")
-    for key in values:
-        if key not in _KEYS:
-            close = difflib.get_close_matches(str(key), _KEYS, n=1)
-            raise UsageError(
-                f"{path}: a suite has no key {key!r}",
-                f"did you mean {close[0]}?" if close else f"its keys are {', '.join(_KEYS)}",
-            )
+    path = find(name, "suite")
+    values = _keys(path)
     suite_name = values.get("name", path.stem)
     if not isinstance(suite_name, str) or not re.fullmatch(r"[\w.-]+", suite_name):
         raise UsageError(f"{path}: {suite_name!r} cannot name a suite", "use letters, digits, - _ and .")
     return SuiteSpec(
         suite_name,
-        _experiments(values.get("experiments"), path),
+        _experiments(values, path),
         _seeds(values.get("seeds", [0]), path),
         _variants(values.get("overrides"), path),
         _args(values.get("args", []), path),
@@ -110,54 +93,73 @@ def read_suite(name: str) -> SuiteSpec:
     )
 
 
-def find_config(name: str, base: Path) -> Path | None:
-    """The configuration file that `name` means: a path from `base` or from here, or a packaged file."""
-    short = name.removeprefix("configs/")
-    for candidate in (
-        PACKAGED / short,
-        base / name,
-        Path(name).expanduser(),
-        PACKAGED / "experiment" / short,
-    ):
-        if candidate.is_file():
-            return candidate.resolve()
-    return None
-
-
-def _find_suite(name: str) -> Path:
-    path = Path(name).expanduser()
-    short = name.removeprefix("configs/")
-    for candidate in (
-        path,
-        PACKAGED / short,
-        PACKAGED / "suite" / short,
-        PACKAGED / "suite" / f"{short}.yaml",
-    ):
-        if candidate.is_file():
-            return candidate
-    known = sorted(p.stem for p in (PACKAGED / "suite").glob("*.yaml"))
-    close = difflib.get_close_matches(path.stem, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"packaged suites: {', '.join(known) or 'none'}"
-    raise UsageError(f"there is no suite file {name}", hint)
-
-
-def _experiments(values: Any, path: Path) -> tuple[Path, ...]:
-    if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
-        raise UsageError(f"{path}: experiments is not a list of files", "experiments: [experiment/x/y.yaml]")
-    found = []
-    for value in values:
-        file = find_config(value, path.parent)
-        if file is None:
-            known = sorted(p.relative_to(PACKAGED).as_posix() for p in PACKAGED.rglob("*.yaml"))
-            close = difflib.get_close_matches(value, known, n=1)
+def _keys(path: Path) -> dict[str, Any]:
+    """The content of a suite file, whose keys are all known."""
+    values = read(path, inline=False)
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} is not a suite", f"a suite has the keys {', '.join(_KEYS)}")
+    for key in map(str, values):
+        if key not in _KEYS:
             raise UsageError(
-                f"{path}: there is no experiment {value}",
-                f"did you mean {close[0]}?" if close else "paths start from the packaged configs/",
+                f"{path}: a suite has no key {key!r}{did_you_mean(key, _KEYS)}",
+                f"its keys are {', '.join(_KEYS)}",
             )
-        found.append(file)
+    return values
+
+
+def _experiments(values: Mapping[str, Any], path: Path) -> tuple[Experiment, ...]:
+    """The whole configurations, then every recipe with every model."""
+    whole = _names(values, "experiments", path)
+    found = [Experiment(_find(name, "", path)) for name in whole]
+    recipes, models = _names(values, "recipe", path), _names(values, "models", path)
+    if bool(recipes) != bool(models):
+        given, missing = ("recipe", "models") if recipes else ("models", "recipe")
+        raise UsageError(f"{path}: {given} without {missing}", "recipe: digits, models: [resnet, neural_ode]")
+    for recipe in recipes:
+        file = _find(recipe, "recipe", path)
+        found += [Experiment(file, _model(model, path)) for model in models]
+    if not found:
+        raise UsageError(f"{path} has nothing to train", "recipe: digits, models: [resnet, neural_ode]")
     if len(set(found)) < len(found):
         raise UsageError(f"{path}: an experiment is listed twice", "list each one once")
     return tuple(found)
+
+
+def _names(values: Mapping[str, Any], key: str, path: Path) -> list[str]:
+    """The names under a key: one, a list, or none."""
+    given = values.get(key, [])
+    names = [given] if isinstance(given, str) else given
+    if (
+        not isinstance(names, list)
+        or not all(isinstance(n, str) for n in names)
+        or (key in values and not names)
+    ):
+        raise UsageError(f"{path}: {key} is not a list of names", f"{key}: [first, second]")
+    return names
+
+
+def _find(name: str, folder: str, path: Path) -> Path:
+    """The file of a recipe or of a whole configuration; the folder of the suite comes first."""
+    if not look_up(name, folder, path.parent) and (today := moved(name)):
+        keys = {"recipe": "recipe: {}", "model": "models: [{}]", "data": "overrides: {{data: {}}}"}
+        keys["config"] = "experiments: [{}]"
+        words = ", ".join(keys[option].format(value) for option, value in today.items())
+        raise UsageError(
+            f"{path}: experiments are recipes with models now, and {name} is gone", f"use {words}"
+        )
+    return find(name, folder, path.parent).resolve()
+
+
+def _model(name: str, path: Path) -> str:
+    """A model by file, packaged name or dotted class path; a suite is checked before anything runs."""
+    model = find_model(name, path.parent)
+    if not model.endswith(SUFFIXES) and "." not in model:
+        known = packaged("model")
+        raise UsageError(
+            f"{path}: there is no model {name!r}{did_you_mean(name, known)}",
+            "name a file of configs/model, one of your own, or a class by its path, my_package.Net",
+        )
+    return model
 
 
 def _seeds(values: Any, path: Path) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from integrand.errors import UsageError
 from integrand.tracking.store import names, notes, runs
 
 from . import study as studies
-from .cells import Cell, code_digest, expand, resolved_config
+from .cells import Cell, code_digest, expand
 from .journal import Journal
 from .launcher import Launcher, Outcome, Task
 from .parents import ParentRuns
@@ -271,7 +271,7 @@ class Sweep:
     def _base_digest(self) -> str:
         """What all trials share; the key of the base cell would change with the code."""
         content = [
-            resolved_config(self.base.config),
+            self.base.source.content(),
             dict(self.base.overrides),
             self.base.args,
             self.base.seed,
