@@ -52,7 +52,7 @@ def test_linked_folders_are_real_files(unpacked):
         "datamodules/embedded/LICENSE.fashion-mnist",
         "configs/base.yaml",
         "configs/suite/quickstart.yaml",
-        "configs/experiment/fashion_mini/resnet.yaml",
+        "configs/recipe/fashion_mini.yaml",
         "report/templates/report.html.j2",
         "report/assets/page.css",
         "report/assets/page.js",
@@ -72,7 +72,7 @@ def test_the_wheel_finds_its_own_configs_and_data(unpacked, tmp_path):
         f"assert integrand.__file__.startswith({str(unpacked)!r}), integrand.__file__; "
         "sys.exit(main(sys.argv[1:]))"
     )
-    options = ["fit", "--config", "experiment/fashion_mini/no_block.yaml", "--data.train_limit", "128"]
+    options = ["fit", "--recipe", "fashion_mini", "--model", "no_block", "--data.train_limit", "128"]
     result = subprocess.run(
         [sys.executable, "-c", script, *options, "--trainer.max_epochs", "1"],
         cwd=tmp_path,

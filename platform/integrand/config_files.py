@@ -128,7 +128,8 @@ def read(file: Path, above: tuple[Path, ...] = (), inline: bool = True) -> Any:
 def include(value: Any, base: Path, above: tuple[Path, ...] = ()) -> Any:
     """A value in which the name of a configuration file is replaced by what the file holds."""
     if isinstance(value, dict):
-        return {str(k): include(v, base, above) for k, v in value.items()}
+        # the models of a group are named, not included
+        return {str(k): v if k == "models" else include(v, base, above) for k, v in value.items()}
     if isinstance(value, list):
         return [include(v, base, above) for v in value]
     if isinstance(value, str) and value.endswith(SUFFIXES):

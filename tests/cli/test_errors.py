@@ -36,8 +36,21 @@ INTEGRAND = str(Path(sysconfig.get_path("scripts")) / "integrand")
         ("fit --model.optimizer SGD --model.optimizer.lrr 3", "SGD takes no option 'lrr', did you mean lr?"),
         ("fit --data.batchsize 3", "data: FashionMini takes no option 'batchsize', did you mean batch_size?"),
         (
-            "fit --config experiment/fashion_mini/neural_od.yaml",
-            "did you mean experiment/fashion_mini/neural_ode",
+            "fit --config published/cifar10/resnet_21.yaml",
+            "did you mean published/cifar10/resnet_20.yaml",
+        ),
+        (
+            "fit --recipe dgits --model resnet",
+            "there is no recipe 'dgits' here or in the package → did you mean digits?",
+        ),
+        (
+            "fit --recipe model/resnet.yaml",
+            "is no recipe: it describes the class ResNet → give it with --model",
+        ),
+        ("fit --recipe digits --model diffusion_vp", "model: DiffusionModel takes no option 'channels'"),
+        (
+            "fit --config configs/experiment/fashion_mini/resnet.yaml",
+            "resnet.yaml is gone → use --recipe fashion_mini --model resnet",
         ),
         ("fit --foo 1", "unknown option --foo"),
         ("fit --model.spec 1", "--model.spec cannot be set: the data set publishes its spec"),

@@ -236,7 +236,7 @@ time.sleep(300)
 def test_what_cannot_work_is_one_line(ray_cluster, tmp_path, changed, options, says):
     cluster = ray_cluster
     words = [f"--{name}={value:g}" for name, value in options.items()]
-    (tmp_path / "s.yaml").write_text("name: s\nexperiments: [experiment/digits/resnet.yaml]\n")
+    (tmp_path / "s.yaml").write_text("name: s\nrecipe: digits\nmodels: [resnet]\n")
     done = subprocess.run(
         [sys.executable, "-m", "integrand", "suite", "run", "s.yaml", "--launcher", "ray", *words],
         cwd=tmp_path,
@@ -254,7 +254,8 @@ def test_a_suite_of_fits_on_two_nodes(ray_cluster, tmp_path, wait_until):
     """A cell's worker is killed in mid-training; its run goes on, and finished cells are skipped."""
     suite = {
         "name": "spread",
-        "experiments": ["experiment/digits/neural_ode.yaml"],
+        "recipe": "digits",
+        "models": ["neural_ode"],
         "overrides": {
             "data.train_limit": 512,  # 8 steps of 64 an epoch
             "model.channels": 4,

@@ -81,7 +81,7 @@ def place(slurm, tmp_path):
 def fit(epochs, **changes):
     options = TINY | {"trainer.max_epochs": epochs} | changes
     words = " ".join(f"--{name}={value}" for name, value in options.items())
-    return f"{sys.executable} -m integrand fit --config experiment/digits/neural_ode.yaml {words}"
+    return f"{sys.executable} -m integrand fit --recipe digits --model neural_ode {words}"
 
 
 def test_two_nodes_are_one_run_and_go_on_in_it_when_their_time_is_up(place, slurm, wait_until):
@@ -156,7 +156,8 @@ def test_a_suite_of_fits_on_slurm(place, slurm, wait_until):
     """A cell is killed and tried again, another's time is up and it is queued again; both in their runs."""
     suite = {
         "name": "array",
-        "experiments": ["experiment/digits/neural_ode.yaml"],
+        "recipe": "digits",
+        "models": ["neural_ode"],
         "overrides": TINY | {"trainer.max_epochs": 12},
         "seeds": [0, 1],
     }

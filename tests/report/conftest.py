@@ -30,7 +30,7 @@ PROVENANCE = {
         "/somewhere/integrand",
         "fit",
         "--config",
-        "/somewhere/lib/integrand/configs/experiment/fashion_mini/resnet.yaml",
+        "/somewhere/lib/integrand/configs/published/cifar10/resnet_20.yaml",
         "--seed_everything",
         "0",
         "--trainer.logger.run_key",

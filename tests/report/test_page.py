@@ -170,7 +170,7 @@ def test_commands_can_be_typed(make_record):
     run = make_record("resnet", 0)
     assert (
         run_command(run)
-        == "integrand fit --config configs/experiment/fashion_mini/resnet.yaml --seed_everything 0"
+        == "integrand fit --config configs/published/cifar10/resnet_20.yaml --seed_everything 0"
     )
     steps = reproduction([run], ["--experiment", "small"], "small")
     assert [line for step in steps for line in step.lines] == [

@@ -7,8 +7,8 @@ import pytest
 
 from integrand.errors import UsageError
 from integrand.suites import cells as cells_module
-from integrand.suites.cells import by_key, code_digest, expand, resolved_config
-from integrand.suites.spec import PACKAGED, read_suite
+from integrand.suites.cells import by_key, code_digest, expand
+from integrand.suites.spec import read_suite
 
 
 def keys(path):
@@ -29,7 +29,7 @@ def test_command(suite_file):
     pairs = dict(zip(command[4:-6:2], command[5:-6:2], strict=True))
     assert json.loads(pairs.pop("--trainer.logger.tags")) == {"cell": cell.experiment}
     assert pairs == {
-        "--config": str(cell.config),
+        "--config": str(cell.source.config),
         "--seed_everything": "0",
         "--trainer.logger.experiment": "s",
         "--trainer.logger.suite": "s",
@@ -136,17 +136,27 @@ def test_equal_variants_are_refused(suite_file):
         by_key(expand(read_suite(str(suite_file(overrides=overrides)))))
 
 
-def test_circular_includes_are_refused(tmp_path):
-    (tmp_path / "x.yaml").write_text("a: y.yaml\n")
-    (tmp_path / "y.yaml").write_text("a: x.yaml\n")
-    with pytest.raises(UsageError, match="includes itself"):
-        resolved_config((tmp_path / "x.yaml").resolve())
-
-
-def test_packaged_experiments_are_named_below_experiment():
+def test_cells_are_named_by_recipe_and_model():
     cell = expand(read_suite("quickstart"))[0]
     assert cell.experiment == "fashion_mini/no_block"
-    assert cell.config == (PACKAGED / "experiment" / "fashion_mini" / "no_block.yaml").resolve()
+    assert cell.name == "s0 no_block"
+
+
+def test_a_key_changes_with_the_recipe_and_the_model_of_the_cell_alone(suite_file, tmp_path):
+    (tmp_path / "r.yaml").write_text("data: {class_path: Digits}\n")
+    for name in ("m", "n"):
+        (tmp_path / f"{name}.yaml").write_text("class_path: their.Net\n")
+
+    def keys():
+        path = suite_file(recipe="r.yaml", models=["m.yaml", "n.yaml"], seeds=[0])
+        return [c.key for c in expand(read_suite(str(path)))]
+
+    before = keys()
+    (tmp_path / "m.yaml").write_text("class_path: their.Net\ninit_args: {depth: 2}\n")
+    model = keys()
+    assert [a == b for a, b in zip(before, model, strict=True)] == [True, True, False, True]
+    (tmp_path / "r.yaml").write_text("data: {class_path: Digits}\ntrainer: {max_epochs: 2}\n")
+    assert [a == b for a, b in zip(model, keys(), strict=True)] == [True, True, False, False]
 
 
 def test_a_class_in_an_override_is_told_by_its_name(suite_file):

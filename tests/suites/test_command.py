@@ -40,7 +40,7 @@ def test_status(suite_file, capsys):
     [
         (["rum", "x"], "did you mean run"),
         (["run"], "SUITE"),
-        (["run", "nowhere"], "no suite file nowhere"),
+        (["run", "nowhere"], "there is no suite 'nowhere'"),
         (["run", "quickstart", "--jobs", "0"], "--jobs 0"),
         (["run", "quickstart", "--retries", "-1"], "--retries -1"),
         (["run", "quickstart", "--max-seconds", "soon"], "seconds 'soon' is not a positive number"),

@@ -16,7 +16,8 @@ import yaml
 EPOCHS, STEPS = 8, 4
 SUITE = {
     "name": "resumed",
-    "experiments": ["experiment/digits/neural_ode.yaml"],
+    "recipe": "digits",
+    "models": ["neural_ode"],
     "overrides": {
         "data.train_limit": 256,  # 4 steps of 64 an epoch
         "model.channels": 4,

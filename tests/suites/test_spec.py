@@ -2,10 +2,11 @@
 
 import pytest
 
+from integrand.config_files import PACKAGED
 from integrand.errors import UsageError
 from integrand.suites.cells import expand
 from integrand.suites.search import read_search
-from integrand.suites.spec import PACKAGED, BudgetSpec, read_suite
+from integrand.suites.spec import BudgetSpec, read_suite
 
 SUITES = sorted((PACKAGED / "suite").glob("*.yaml"))
 
@@ -13,7 +14,7 @@ SUITES = sorted((PACKAGED / "suite").glob("*.yaml"))
 def test_the_quickstart_is_five_families_by_three_seeds():
     spec = read_suite("quickstart")
     assert spec.name == "quickstart"
-    assert [p.stem for p in spec.experiments] == [
+    assert [e.short for e in spec.experiments] == [
         "no_block",
         "resnet",
         "neural_ode",
@@ -39,6 +40,31 @@ def test_packaged_suites_by_any_name(name, tmp_path, monkeypatch):
     assert read_suite(name).name == "quickstart"
 
 
+def test_a_matrix_of_recipes_and_models(suite_file, tmp_path):
+    (tmp_path / "net.yaml").write_text("class_path: their.Net\n")
+    path = suite_file(
+        recipe=["digits", "fashion-mini"], models=["resnet", "net.yaml", "their.Other"], seeds=[0]
+    )
+    assert [c.label for c in expand(read_suite(str(path)))] == [
+        *(f"{tmp_path.name}/{e} seed 0" for e in ("a", "b")),
+        *(f"{r}/{m} seed 0" for r in ("digits", "fashion_mini") for m in ("resnet", "net", "Other")),
+    ]
+
+
+def test_a_cell_has_the_configuration_of_its_recipe_with_its_model(suite_file):
+    path = suite_file(recipe="digits", models=["resnet"], experiments=["a.yaml"], seeds=[0])
+    _, cell = expand(read_suite(str(path)))
+    assert cell.source.content()["model"]["init_args"]["channels"] == 8
+    recipe, model = (str((PACKAGED / f).resolve()) for f in ("recipe/digits.yaml", "model/resnet.yaml"))
+    assert cell.command("s")[4:8] == ("--recipe", recipe, "--model", model)
+
+
+def test_a_suite_of_nothing(tmp_path):
+    (tmp_path / "s.yaml").write_text("seeds: 3")
+    with pytest.raises(UsageError, match="has nothing to train"):
+        read_suite(str(tmp_path / "s.yaml"))
+
+
 def test_seeds_as_a_number(suite_file):
     assert read_suite(str(suite_file(seeds=3))).seeds == (0, 1, 2)
 
@@ -61,12 +87,28 @@ def test_name_defaults_to_the_file(suite_file):
     [
         ({"seed": [0]}, "did you mean seeds"),
         ({"name": "a b/c"}, "cannot name a suite"),
-        ({"experiments": []}, "not a list of files"),
-        ({"experiments": ["a.yaml", "nope.yaml"]}, "there is no experiment nope.yaml"),
+        ({"experiments": []}, "experiments is not a list of names"),
+        ({"experiments": ["a.yaml", "nope.yaml"]}, "there is no configuration 'nope.yaml'"),
         (
-            {"experiments": ["experiment/fashion_mini/neural_od.yaml"]},
-            "did you mean experiment/fashion_mini/neural_ode",
+            {"experiments": ["published/cifar10/resnet_21.yaml"]},
+            "did you mean published/cifar10/resnet_20.yaml",
         ),
+        (
+            {"experiments": ["experiment/digits/resnet.yaml"]},
+            r"is gone → use recipe: digits, models: \[resnet\]$",
+        ),
+        (
+            {"experiments": ["experiment/circles/cnf.yaml"]},
+            r"use recipe: points, models: \[cnf\], overrides: {data: Circles}$",
+        ),
+        ({"experiments": ["cifar10/resnet_20"]}, r"use experiments: \[published/cifar10/resnet_20.yaml\]$"),
+        ({"recipe": "digits"}, "recipe without models"),
+        ({"models": ["resnet"]}, "models without recipe"),
+        ({"recipe": "digits", "models": {"resnet": 1}}, "models is not a list of names"),
+        ({"recipe": "digits", "models": ["resnett"]}, "there is no model 'resnett', did you mean resnet"),
+        ({"recipe": "digits", "models": ["nope.yaml"]}, "there is no model 'nope.yaml'"),
+        ({"recipe": "digitz", "models": ["resnet"]}, "there is no recipe 'digitz'.*did you mean digits"),
+        ({"recipe": "digits", "models": ["resnet", "ResNet"]}, "listed twice"),
         ({"experiments": ["a.yaml", "a.yaml"]}, "listed twice"),
         ({"seeds": [0, 0]}, "seeds"),
         ({"seeds": [-1]}, "seeds"),

@@ -248,7 +248,8 @@ def test_run_and_sweep_are_not_confused(suite_file, tmp_path, monkeypatch):
 
 REAL = {
     "name": "searched",
-    "experiments": ["experiment/digits/resnet.yaml"],
+    "recipe": "digits",
+    "models": ["resnet"],
     "overrides": {"data.train_limit": 256, "trainer.log_every_n_steps": 1, "trainer.max_epochs": 8},
     "sweep": {
         "n_trials": 2,

@@ -1,0 +1,73 @@
+"""Every recipe with every model that it is for: arguments are accepted, and sizes are equal where they should be."""
+
+import pytest
+import yaml
+
+from integrand.config_files import PACKAGED, packaged
+from integrand.modules import families
+from integrand.suites.spec import read_suite
+
+OURS = [f for f in families() if f.__module__.startswith("integrand.")]
+MODELS = packaged("model")
+CLASSES = {m: yaml.safe_load((PACKAGED / "model" / f"{m}.yaml").read_text())["class_path"] for m in MODELS}
+CLASSIFIERS = [e.short for e in read_suite("digits-all").experiments]
+PLANE = [m for m in MODELS if m not in CLASSIFIERS and m not in ("diffusion_dit", "diffusion_conditional")]
+# digits and fashion_mini set nothing that fashion_mnist does not, but for the models named here
+MATRIX = [
+    *(("fashion_mnist", m) for m in CLASSIFIERS),
+    *(("digits", m) for m in ("taynode", "augmented_neural_ode", "deep_equilibrium")),
+    ("fashion_mini", "resnet"),
+    *(("points", m) for m in PLANE),
+    *(("digits_generation", f"diffusion_{m}") for m in ("vp", "v", "edm", "conditional")),
+    ("fashion_mini_generation", "diffusion_vp"),
+    *(("fashion_mnist_generation", f"diffusion_{m}") for m in ("vp", "edm", "dit")),
+]
+DATA = {"points": "two-moons"}
+
+
+@pytest.mark.parametrize(("recipe", "model"), MATRIX)
+def test_the_arguments_of_a_recipe_are_accepted(build, recipe, model):
+    config = build(recipe, model)
+    assert type(config.model).__name__ == CLASSES[model]
+    assert config.model.spec.name == DATA.get(recipe, recipe.removesuffix("_generation").replace("_", "-"))
+
+
+@pytest.mark.parametrize("model", CLASSIFIERS)
+def test_equal_size_on_fashion_mnist(build, model):
+    net = build("fashion_mnist", model).model
+    count = sum(p.numel() for p in net.parameters() if p.requires_grad)
+    assert count == pytest.approx(90_000, rel=0.05), (
+        f"set channels of {model} in configs/recipe/fashion_mnist.yaml"
+    )
+
+
+@pytest.mark.parametrize("family", OURS, ids=lambda f: f.family)
+def test_every_family_is_a_model(family):
+    assert family.__name__ in CLASSES.values(), f"add configs/model/{family.family.replace('-', '_')}.yaml"
+
+
+def test_every_classifier_is_in_the_suite_of_all():
+    own = {f.__name__ for f in OURS if f.task == "image-classification"}
+    assert {CLASSES[m] for m in CLASSIFIERS} == own
+    assert {m for m in MODELS if CLASSES[m] in own} == set(CLASSIFIERS)
+
+
+def test_the_schedule_ends_with_the_training(build):
+    """A cosine that ends early or never would be a slip."""
+    for recipe in packaged("recipe"):
+        content = yaml.safe_load((PACKAGED / "recipe" / f"{recipe}.yaml").read_text())
+        for part in (content, *content.get("groups", [])):
+            schedule = part.get("model", {}).get("init_args", {}).get("lr_scheduler", {}).get("init_args", {})
+            assert schedule.get("T_max") == part.get("trainer", {}).get("max_epochs"), recipe
+
+
+@pytest.mark.parametrize("folder", ["recipe", "model"])
+def test_the_first_line_is_a_command_that_uses_the_file(folder):
+    for name in packaged(folder):
+        first = (PACKAGED / folder / f"{name}.yaml").read_text().splitlines()[0]
+        words = first.split()
+        assert words[:4] == ["#", "integrand", "fit", "--recipe"]
+        assert words[4] in packaged("recipe")
+        assert words[5] == "--model"
+        assert words[6] in MODELS
+        assert name == words[4 if folder == "recipe" else 6]
