@@ -7,7 +7,7 @@ import pytest
 
 from integrand.errors import UsageError
 from integrand.suites import cells as cells_module
-from integrand.suites.cells import by_key, code_digest, expand
+from integrand.suites.cells import by_key, expand
 from integrand.suites.spec import read_suite
 
 
@@ -89,36 +89,8 @@ def test_a_key_changes_with_a_file_among_the_arguments(suite_file, tmp_path, mon
 
 def test_a_key_changes_with_the_code(suite_file, monkeypatch):
     before = keys(suite_file())
-    monkeypatch.setattr(cells_module, "code_digest", lambda: "other")
+    monkeypatch.setattr(cells_module, "cell_code", lambda *said: "other")
     assert not set(before.values()) & set(keys(suite_file()).values())
-
-
-def test_code_digest_covers_what_trains_and_only_that(tmp_path, monkeypatch):
-    """Families are behind a link, which os.walk follows only if told to."""
-    package = tmp_path / "package"
-    for name in ("solvers/s.py", "cli/training.py", "cli/compare.py", "comparison/c.py", "configs/base.yaml"):
-        (package / name).parent.mkdir(parents=True, exist_ok=True)
-        (package / name).write_text("1")
-    (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / "m.py").write_text("1")
-    (package / "modules").symlink_to(tmp_path / "modules")
-    monkeypatch.setattr(cells_module, "PACKAGED", package / "configs")
-
-    def digest():
-        code_digest.cache_clear()
-        return code_digest()
-
-    try:
-        digests = [digest()]
-        for name in ("solvers/s.py", "cli/training.py", "modules/m.py", "configs/base.yaml"):
-            (package / name).write_text("2")
-            digests.append(digest())
-        assert len(set(digests)) == 5
-        for name in ("cli/compare.py", "comparison/c.py"):
-            (package / name).write_text("2")
-        assert digest() == digests[-1]
-    finally:
-        code_digest.cache_clear()
 
 
 def test_overrides_as_a_list_multiply_and_name_what_differs(suite_file, tmp_path):

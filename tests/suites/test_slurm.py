@@ -11,7 +11,7 @@ import pytest
 
 from integrand.errors import IntegrandError, UsageError
 from integrand.suites import engines, slurm_queue, slurm_task
-from integrand.suites.cells import code_digest
+from integrand.suites.code import code_digest
 from integrand.suites.journal import Journal
 from integrand.suites.launcher import Outcome
 from integrand.suites.slurm import SlurmLauncher

@@ -11,17 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from integrand.config_files import PACKAGED, include
+from integrand.config_files import include
 from integrand.datamodules.registry import builtin_cards
 from integrand.errors import UsageError
 from integrand.recipes import Experiment
-from integrand.tracking.provenance.source import source_digest
 from integrand.tracking.store import names
 
+from .code import cell_code, code_digest
 from .spec import BudgetSpec, SuiteSpec
-
-# code that cannot change what a run computes; of the command line only training.py can
-_BYSTANDERS = {"benchmarks", "cli", "comparison", "report", "suites"}
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,8 @@ def expand(spec: SuiteSpec) -> list[Cell]:
             for variant in spec.variants:
                 content = {"config": config, "overrides": dict(variant), "args": args, "seed": seed}
                 data = _data_name(config, variant)
-                content |= {"data": data, "data_digests": _data_digests(data), "code": code_digest()}
+                content |= {"data": data, "data_digests": _data_digests(data)}
+                content["code"] = _code(config, variant, args)
                 own = " ".join(_told(k, v) for k, v in variant.items() if k not in common)
                 label = f"{experiment.name} {own}".strip()
                 name = " ".join(filter(None, (f"s{seed}", short[experiment], own)))
@@ -111,20 +109,16 @@ def expand(spec: SuiteSpec) -> list[Cell]:
     return cells
 
 
-@cache
-def code_digest() -> str:
-    """Digest of the package's source that runs train with, and of the configuration that all runs start from.
-
-    Families of other packages are not in it.
-    """
-    root = PACKAGED.parent
-    return source_digest(root, _BYSTANDERS, [root / "cli" / "training.py", PACKAGED / "base.yaml"])
-
-
 def _digest(content: Mapping[str, Any]) -> str:
     """64 bits are enough to tell a suite's cells apart and short enough for file names."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _code(config: Any, variant: Mapping[str, Any], args: Sequence[Any]) -> str:
+    """Digest of the code that the cell can execute; of all code where the command line chooses for it."""
+    whole = isinstance(config, dict) and {"model", "data"} <= set(config)
+    return cell_code(config, dict(variant), list(args)) if whole else code_digest()
 
 
 def _data_name(config: Any, variant: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from integrand.errors import UsageError
 
 from .attempts import GRACE_SECONDS, with_last_error
-from .cells import code_digest
+from .code import code_digest
 from .launcher import Observer, Outcome, Task
 from .ray_task import Board, run_cell
 from .stopping import StopRequest

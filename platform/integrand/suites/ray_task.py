@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .attempts import Attempts, cell_environment
-from .cells import code_digest
+from .code import code_digest
 from .launcher import Outcome, Task
 
 SEND_SECONDS = 0.5

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from . import slurm_queue
-from .cells import code_digest
+from .code import code_digest
 from .launcher import Observer, Outcome, Task
 from .slurm_queue import Job
 from .slurm_script import Batch, SlurmOptions, batches

@@ -16,7 +16,7 @@ from typing import IO
 from integrand.tracking.processes import slurm
 
 from .attempts import Attempts, cell_environment, with_last_error
-from .cells import code_digest
+from .code import code_digest
 from .launcher import Outcome, Task
 from .slurm_script import Batch
 

@@ -16,7 +16,8 @@ from integrand.errors import UsageError
 from integrand.tracking.store import names, notes, runs
 
 from . import study as studies
-from .cells import Cell, code_digest, expand
+from .cells import Cell, expand
+from .code import code_digest
 from .journal import Journal
 from .launcher import Launcher, Outcome, Task
 from .parents import ParentRuns
