@@ -19,6 +19,9 @@ BASE = PACKAGED / "base.yaml"
 
 SUFFIXES = (".yaml", ".yml")
 
+CONFIG = ("--config", "-c")
+_FOLDERS = {"--recipe": "recipe", "--model": "model", "--data": "data", "--trainer": "trainer"}
+
 # where densities in the plane had a folder each
 _POINTS = {
     "two_moons": "TwoMoons",
@@ -83,6 +86,27 @@ def find(name: str, folder: str = "", base: Path | None = None) -> Path:
         f"there is no {folder or 'configuration'} {name!r} here or in the package",
         f"did you mean {near}?" if near else f"packaged ones: {some}, …",
     )
+
+
+def resolve_files(argv: list[str]) -> list[str]:
+    """Arguments with the names of configuration files replaced by their paths.
+
+    After `--model`, `--data` and `--trainer` a bare name means a packaged file where it is written like one:
+    `neural_ode` or `neural-ode`; `NeuralODE` is a class.
+
+    Raises:
+        UsageError: A file is named that exists neither here nor in the package.
+    """
+    result = list(argv)
+    for i, option in enumerate(argv[:-1]):
+        value = argv[i + 1]
+        folder = _FOLDERS.get(option, "")
+        if option in CONFIG or option == "--recipe" or (folder and value.endswith(SUFFIXES)):
+            result[i + 1] = str(find(value, folder))
+        elif folder and value == value.lower() and "." not in value:
+            file = look_up(value, folder)
+            result[i + 1] = value if file is None else str(file)
+    return result
 
 
 def moved(name: str) -> dict[str, str]:

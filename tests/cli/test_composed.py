@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from integrand.cli.composed import compose_recipe, resolve_files
+from integrand.cli.composed import compose_recipe
 from integrand.cli.main import main
-from integrand.config_files import PACKAGED
+from integrand.config_files import PACKAGED, resolve_files
 from integrand.errors import UsageError
 
 

@@ -37,7 +37,7 @@ INTEGRAND = str(Path(sysconfig.get_path("scripts")) / "integrand")
         ("fit --data.batchsize 3", "data: FashionMini takes no option 'batchsize', did you mean batch_size?"),
         (
             "fit --config published/cifar10/resnet_21.yaml",
-            "did you mean published/cifar10/resnet_20.yaml",
+            "did you mean published/cifar10/resnet_",
         ),
         (
             "fit --recipe dgits --model resnet",
@@ -53,6 +53,7 @@ INTEGRAND = str(Path(sysconfig.get_path("scripts")) / "integrand")
             "resnet.yaml is gone → use --recipe fashion_mini --model resnet",
         ),
         ("fit --foo 1", "unknown option --foo"),
+        ("fit --recip digits", "unknown option --recip, did you mean recipe?"),
         ("fit --model.spec 1", "--model.spec cannot be set: the data set publishes its spec"),
         ("fit --trainer.callbacks+=EarlyStoping", "no class 'EarlyStoping', did you mean EarlyStopping?"),
         (

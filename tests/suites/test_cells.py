@@ -87,6 +87,15 @@ def test_a_key_changes_with_a_file_among_the_arguments(suite_file, tmp_path, mon
     assert not set(before.values()) & set(keys(suite_file(args=["--trainer", "gpu.yaml"])).values())
 
 
+def test_a_bare_name_is_the_file_that_it_means(suite_file):
+    """Else a change of the packaged file would change no key."""
+    named = [keys(suite_file(overrides={"data": name})) for name in ("digits", "configs/data/digits.yaml")]
+    assert named[0] == named[1]
+    assert not set(named[0].values()) & set(keys(suite_file(overrides={"data": "mnist"})).values())
+    named = [keys(suite_file(args=["--trainer", name])) for name in ("gpu", "trainer/gpu.yaml")]
+    assert named[0] == named[1]
+
+
 def test_a_key_changes_with_the_code(suite_file, monkeypatch):
     before = keys(suite_file())
     monkeypatch.setattr(cells_module, "cell_code", lambda *said: "other")

@@ -91,7 +91,7 @@ def test_name_defaults_to_the_file(suite_file):
         ({"experiments": ["a.yaml", "nope.yaml"]}, "there is no configuration 'nope.yaml'"),
         (
             {"experiments": ["published/cifar10/resnet_21.yaml"]},
-            "did you mean published/cifar10/resnet_20.yaml",
+            "did you mean published/cifar10/resnet_",
         ),
         (
             {"experiments": ["experiment/digits/resnet.yaml"]},

@@ -9,33 +9,9 @@ from typing import Any
 
 import yaml
 
-from ..config_files import SUFFIXES, find, look_up, sections
+from ..config_files import CONFIG, SUFFIXES, sections
 from ..errors import UsageError
 from ..recipes import compose, configuration, find_model, is_open, with_model
-
-CONFIG = ("--config", "-c")
-_FOLDERS = {"--recipe": "recipe", "--model": "model", "--data": "data", "--trainer": "trainer"}
-
-
-def resolve_files(argv: list[str]) -> list[str]:
-    """Replace the names of configuration files by their paths.
-
-    After `--model`, `--data` and `--trainer` a bare name means a packaged file where it is written like one:
-    `neural_ode` or `neural-ode`; `NeuralODE` is a class.
-
-    Raises:
-        UsageError: A file is named that exists neither here nor in the package.
-    """
-    result = list(argv)
-    for i, option in enumerate(argv[:-1]):
-        value = argv[i + 1]
-        folder = _FOLDERS.get(option, "")
-        if option in CONFIG or option == "--recipe" or (folder and value.endswith(SUFFIXES)):
-            result[i + 1] = str(find(value, folder))
-        elif folder and value == value.lower() and "." not in value:
-            file = look_up(value, folder)
-            result[i + 1] = value if file is None else str(file)
-    return result
 
 
 def compose_recipe(argv: list[str], default_model: str, scratch: Path) -> list[str]:

@@ -20,7 +20,7 @@ import integrand.datamodules
 import integrand.modules
 from integrand.modules.base import FamilyModule
 
-from ..config_files import BASE
+from ..config_files import BASE, resolve_files
 from ..errors import FullDiskError, IntegrandError, UsageError
 from ..spec import DataSpec
 from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_code
@@ -28,7 +28,7 @@ from ..tracking.processes import slurm
 from ..tracking.processes.exits import FULL, SAVED_CODE
 from ..tracking.processes.lost import is_lost, what_was_lost
 from . import arguments, strategies
-from .composed import compose_recipe, resolve_files
+from .composed import compose_recipe
 from .explain import explain, misconfigured
 from .predictions import to_csv
 from .progress import progress_callbacks
@@ -38,6 +38,7 @@ from .replaced import forget_replaced_solvers
 log = logging.getLogger(__name__)
 
 _COMMANDS = ("fit", "validate", "test", "predict")
+_EPILOG = "Beside these: --recipe NAME, data, optimiser and budget from configs/recipe, with --model NAME."
 
 
 class Parser(LightningArgumentParser):
@@ -54,6 +55,7 @@ class Parser(LightningArgumentParser):
         parser = getattr(ex, "subcommand_parser", None) or self
         command = parser.prog.split()[-1] if parser is not self else self.prog.split()[-1]
         options = [o.lstrip("-") for a in _all_actions(parser) for o in a.option_strings]
+        options.append("recipe")  # put together with the model before anything is parsed
         raise explain(message, options, command) from ex
 
 
@@ -237,7 +239,7 @@ def run(command: str, argv: list[str]) -> int:
 def _run(command: str, argv: list[str]) -> int:
     """Run a command whose files are all found; see `run`."""
     parser_kwargs: dict[str, Any] = {"allow_abbrev": False, "prog": "integrand"}
-    parser_kwargs |= {c: {"default_config_files": [str(BASE)]} for c in _COMMANDS}
+    parser_kwargs |= {c: {"default_config_files": [str(BASE)], "epilog": _EPILOG} for c in _COMMANDS}
     try:
         IntegrandCLI(
             FamilyModule,

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from integrand.config_files import include
+from integrand.config_files import include, resolve_files
 from integrand.datamodules.registry import builtin_cards
 from integrand.errors import UsageError
 from integrand.recipes import Experiment
@@ -92,16 +92,17 @@ def expand(spec: SuiteSpec) -> list[Cell]:
     """
     short = _run_names(spec.experiments)
     common = {k for k in spec.variants[0] if all(v.get(k) == spec.variants[0][k] for v in spec.variants)}
-    args = [include(word, Path.cwd()) for word in spec.args]
+    args = [include(word, Path.cwd()) for word in resolve_files(list(spec.args))]
     cells = []
     for seed in spec.seeds:
         for experiment in spec.experiments:
             config = experiment.content()
             for variant in spec.variants:
-                content = {"config": config, "overrides": dict(variant), "args": args, "seed": seed}
-                data = _data_name(config, variant)
+                overrides = _with_files(variant)
+                content = {"config": config, "overrides": overrides, "args": args, "seed": seed}
+                data = _data_name(config, overrides)
                 content |= {"data": data, "data_digests": _data_digests(data)}
-                content["code"] = _code(config, variant, args)
+                content["code"] = _code(config, overrides, args)
                 own = " ".join(_told(k, v) for k, v in variant.items() if k not in common)
                 label = f"{experiment.name} {own}".strip()
                 name = " ".join(filter(None, (f"s{seed}", short[experiment], own)))
@@ -115,10 +116,19 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _with_files(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides with the content of the configuration files that they name."""
+    found = {}
+    for option, value in overrides.items():
+        word = resolve_files([f"--{option}", value])[1] if isinstance(value, str) else value
+        found[option] = include(word, Path.cwd())
+    return found
+
+
 def _code(config: Any, variant: Mapping[str, Any], args: Sequence[Any]) -> str:
     """Digest of the code that the cell can execute; of all code where the command line chooses for it."""
     whole = isinstance(config, dict) and {"model", "data"} <= set(config)
-    return cell_code(config, dict(variant), list(args)) if whole else code_digest()
+    return cell_code(config, variant, args) if whole else code_digest()
 
 
 def _data_name(config: Any, variant: Mapping[str, Any]) -> str:

@@ -2,9 +2,9 @@
 
 Of the package count the rooms in which numbers are made; those that start runs, and that carry, show or
 compare what was computed, do not. Solvers, diffusion, families and data sets are chosen by class: of them a
-cell depends on the classes that it names and on whatever these import; on all, where it names a class of another
-package, which may build on any. All other files count for every cell. Comments, docstrings and layout never
-count, nor does the code of other packages.
+cell depends on the classes that it names and on whatever these import; on all, where it names a class of
+another package, which may build on any. All other files count for every cell. Comments, docstrings and layout
+never count, nor does the code of other packages.
 """
 
 from __future__ import annotations
