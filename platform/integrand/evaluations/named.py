@@ -11,13 +11,12 @@ from typing import Any, Generic, TypeVar
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
+from ..config_files import PACKAGED
 from ..errors import IntegrandError, UsageError
 from ..registry import import_class, subclasses
 from ..suggest import did_you_mean
 
 T = TypeVar("T")
-
-PACKAGED = Path(__file__).resolve().parents[1] / "configs"
 
 
 class Named(Generic[T]):
