@@ -21,7 +21,7 @@ from .errors import (
     StepUnderflowError,
 )
 from .functional import cdeint, odeint, sdeint
-from .implicit import SDIRK3
+from .implicit import SDIRK3, ImplicitSolver, KenCarp4, Kvaerno5, Rodas5P, SplitField
 from .reversible import Reversible
 from .runge_kutta import (
     RK4,
@@ -81,6 +81,9 @@ __all__ = [
     "Fehlberg45",
     "Heun",
     "ImplicitMidpoint",
+    "ImplicitSolver",
+    "KenCarp4",
+    "Kvaerno5",
     "Leapfrog",
     "MaxNFEError",
     "Midpoint",
@@ -90,6 +93,7 @@ __all__ = [
     "ODESolver",
     "Ralston",
     "Reversible",
+    "Rodas5P",
     "RungeKutta",
     "SDESolver",
     "Scheme",
@@ -99,6 +103,7 @@ __all__ = [
     "SolveStats",
     "SolverError",
     "SolverOptionError",
+    "SplitField",
     "Status",
     "StepUnderflowError",
     "StratonovichHeun",

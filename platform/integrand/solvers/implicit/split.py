@@ -1,0 +1,101 @@
+"""Fields split into a stiff part and another, and how they are counted."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from ..accounts import CountedField
+from ..solution import SolveStats
+
+
+class SplitField(nn.Module):
+    """A field ẏ = f(t, y) + g(t, y) whose stiff part g is stepped implicitly, and f explicitly.
+
+    Called as a whole it is the sum, so that any other solver takes it too.
+    """
+
+    @abstractmethod
+    def explicit(self, t: Tensor, y: Tensor) -> Tensor:
+        """f(t, y), the part that need not be stiff; shape of y."""
+
+    @abstractmethod
+    def implicit(self, t: Tensor, y: Tensor) -> Tensor:
+        """g(t, y), the stiff part; shape of y."""
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """f(t, y) + g(t, y)."""
+        return self.explicit(t, y) + self.implicit(t, y)
+
+
+class Part(nn.Module):
+    """One part of a split field as a field.
+
+    Args:
+        whole: The split field.
+        name: `explicit` or `implicit`.
+    """
+
+    def __init__(self, whole: SplitField, name: str) -> None:
+        super().__init__()
+        self.whole, self.name = whole, name
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """The part's value."""
+        part: Tensor = getattr(self.whole, self.name)(t, y)
+        return part
+
+
+class Counted(Protocol):
+    """A counted field, whole or in parts."""
+
+    stats: SolveStats
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        """Evaluate."""
+
+    def start_backward(self) -> None:
+        """From now on calls belong to the backward pass."""
+
+    def add_vjps(self, number: int) -> None:
+        """Account for vector-Jacobian products."""
+
+    def recomputing(self) -> AbstractContextManager[None]:
+        """The surroundings of a recomputation."""
+
+
+class CountedParts:
+    """Two counted parts as one field; an evaluation of either counts one.
+
+    Args:
+        parts: They share one account.
+    """
+
+    def __init__(self, *parts: CountedField) -> None:
+        self.parts, self.stats = parts, parts[0].stats
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        """The sum of the parts."""
+        first, second = self.parts
+        return first(t, y) + second(t, y)
+
+    def start_backward(self) -> None:
+        """See `CountedField`."""
+        for part in self.parts:
+            part.start_backward()
+
+    def add_vjps(self, number: int) -> None:
+        """See `CountedField`."""
+        self.parts[0].add_vjps(number)
+
+    @contextmanager
+    def recomputing(self) -> Iterator[None]:
+        """See `CountedField`."""
+        with ExitStack() as stack:
+            for part in self.parts:
+                stack.enter_context(part.recomputing())
+            yield
