@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TypeVar
 
@@ -13,15 +14,17 @@ from .errors import UsageError
 T = TypeVar("T")
 
 
+@cache
 def import_package(name: str) -> None:
-    """Import a package with all its submodules, so that every class in it is defined."""
+    """Import a package with all its submodules, so that every class in it is defined; once in a process."""
     package = importlib.import_module(name)
     for info in pkgutil.walk_packages(package.__path__, prefix=f"{name}."):
         importlib.import_module(info.name)
 
 
+@cache
 def import_entry_points(group: str) -> None:
-    """Import what other packages registered under the entry-point group.
+    """Import what other packages registered under the entry-point group; once in a process.
 
     Raises:
         UsageError: An entry point cannot be imported; the message names its distribution.
