@@ -1,6 +1,8 @@
 """What every test gets: one thread, no telemetry, no network, and stores that lie in its own folder."""
 
+import contextlib
 import os
+import sqlite3
 
 # before torch is imported: two test processes with two threads each are slower than with one
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,6 +19,20 @@ def _isolated(monkeypatch, tmp_path, request):
     monkeypatch.delenv("INTEGRAND_RUNS", raising=False)
     if not request.node.get_closest_marker("network"):
         monkeypatch.setenv("INTEGRAND_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory):
+    """A store with nothing in it. MLflow takes seconds to create its tables; a copy does not."""
+    from integrand.tracking.store.opening import open_store
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    client = open_store(f"sqlite:///{path}")
+    client.search_experiments()
+    # fold the write-ahead log into the file before it is copied
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
 
 
 REQUIRED = "INTEGRAND_REQUIRE_CLUSTER"

@@ -1,11 +1,16 @@
 """One recorded run, made through the real program, that many tests look at."""
 
+import contextlib
 import os
+import shutil
+import signal
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+
+from integrand.suites.warm import PROGRAM, WarmServer
 
 SMALL = [
     *("--data", "Digits", "--data.train_limit", "256", "--model.channels", "4"),
@@ -14,22 +19,50 @@ SMALL = [
 ]
 
 
-class Program:
-    """`integrand` as a user runs it, in a folder of its own."""
+NOTHING = Path(os.devnull)
 
-    def __init__(self, folder):
+
+class Program:
+    """`integrand` as a user runs it, in a folder of its own.
+
+    It is forked from a process that has imported everything, which `test_warm` shows to be the same program;
+    `cold` runs it from its first instruction on.
+
+    Args:
+        folder: Its working directory.
+        server: What forks it.
+    """
+
+    def __init__(self, folder, server):
         self.folder = Path(folder)
+        self.server = server
 
     def __call__(self, *arguments, env=None, timeout=300):
+        command = [*PROGRAM, *arguments]
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, NOTHING.open() as nothing:
+            streams = (nothing.fileno(), out.fileno(), err.fileno())
+            process = self.server.start(command, self._environment(env), streams, self.folder)
+            try:
+                code = process.wait(timeout)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            said = [file.read().decode() for file in (out, err) if file.seek(0) == 0]
+        return subprocess.CompletedProcess(command, code, *said)
+
+    def cold(self, *arguments, env=None, timeout=300):
         return subprocess.run(
-            [sys.executable, "-m", "integrand", *arguments],
+            [*PROGRAM, *arguments],
             cwd=self.folder,
-            env={**os.environ, "INTEGRAND_OFFLINE": "1", **(env or {})},
+            env=self._environment(env),
             capture_output=True,
             text=True,
             check=False,
             timeout=timeout,
         )
+
+    def _environment(self, more):
+        return {**os.environ, "INTEGRAND_OFFLINE": "1", **(more or {})}
 
     @property
     def client(self):
@@ -52,16 +85,26 @@ def small():
     return SMALL
 
 
+@pytest.fixture(scope="session")
+def warm_server():
+    """One for all tests of a worker; a process of its own, so it does not matter what has run here before."""
+    server = WarmServer(os.environ)
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def program(tmp_path):
-    return Program(tmp_path)
+def program(tmp_path, fresh_database, warm_server):
+    """The program in a folder with an empty store."""
+    shutil.copy(fresh_database, tmp_path / "mlflow.db")
+    return Program(tmp_path, warm_server)
 
 
 @pytest.fixture(scope="session")
-def fitted(tmp_path_factory):
-    """A run of `integrand fit` with a test at its end."""
-    program = Program(tmp_path_factory.mktemp("fitted"))
-    result = program("fit", *SMALL, "--test_after_fit", "true")
+def fitted(tmp_path_factory, warm_server):
+    """A run of `integrand fit` with a test at its end, as the first thing that ever happens in a folder."""
+    program = Program(tmp_path_factory.mktemp("fitted"), warm_server)
+    result = program.cold("fit", *SMALL, "--test_after_fit", "true")
     assert result.returncode == 0, result.stderr
     (run,) = program.runs()
     return program, run, result

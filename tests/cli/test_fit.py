@@ -86,6 +86,7 @@ def test_record_rebuilds_the_run_without_the_store(fitted):
 
 
 def test_fit_with_the_recorded_config_repeats_it_bit_for_bit(fitted, program):
+    """The first was a process of its own, the second is forked from one that has imported everything."""
     first_program, first, _ = fitted
     config = first_program.artifacts(first) / "config/fit.yaml"
     result = program("fit", "--config", str(config))
@@ -94,6 +95,12 @@ def test_fit_with_the_recorded_config_repeats_it_bit_for_bit(fitted, program):
     assert second.info.run_id != first.info.run_id
     for key in ("train/loss_step", "train/loss", "val/loss", "solver/nfe_forward"):
         assert history(program, second, key) == history(first_program, first, key), key
+    weights, wanted = (
+        torch.load(p.artifacts(r) / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for p, r in ((program, second), (first_program, first))
+    )
+    assert set(weights) == set(wanted)
+    assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
 
 
 def test_a_run_prints_one_line_per_epoch_into_a_pipe(fitted):

@@ -32,22 +32,6 @@ def tiny():
     return _load_tiny()
 
 
-@pytest.fixture(scope="session")
-def fresh_database(tmp_path_factory):
-    """Creating the tables takes seconds; a copy does not."""
-    from integrand.tracking.store.opening import open_store
-
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    client = open_store(f"sqlite:///{path}")
-    client.search_experiments()
-    # fold the write-ahead log into the file before it is copied
-    import sqlite3
-
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return path
-
-
 @pytest.fixture
 def workdir(tmp_path, monkeypatch, fresh_database):
     """An empty working directory with an empty store."""

@@ -28,6 +28,11 @@ def add_run_options(parser: Parser) -> None:
     parser.add_argument(
         "--retries", type=int, default=1, metavar="N", help="new tries of a failed cell, default: 1"
     )
+    parser.add_argument(
+        "--no-warm",
+        action="store_true",
+        help="local: import everything anew for every cell instead of forking one process that has",
+    )
     parser.add_argument("--launcher", choices=NAMES, default="local", help="engine that runs the cells")
     cluster = parser.add_argument_group("what a cell gets on a cluster")
     cluster.add_argument("--cpus", type=int, metavar="N", help="slurm, ray: processor cores, default: 1")
@@ -76,6 +81,10 @@ def check_options(args: Any) -> None:
             raise UsageError(
                 f"{option} means nothing to --launcher {args.launcher}", f"add --launcher {engine}"
             )
+    if args.no_warm and args.launcher != "local":
+        raise UsageError(
+            f"--no-warm means nothing to --launcher {args.launcher}", "its cells always start anew: drop it"
+        )
     if args.cpus is not None and args.launcher == "local":
         raise UsageError("--cpus means nothing to --launcher local", "cells share the cores: see --jobs")
 
@@ -115,7 +124,7 @@ def make_launcher(args: Any, folder: Path, most: int, leave: bool) -> tuple[Laun
 
     jobs = args.jobs or resources.default_jobs(len(resources.devices()), resources.cores())
     jobs = int(min(jobs, most))
-    return LocalLauncher(jobs, args.retries), jobs
+    return LocalLauncher(jobs, args.retries, warm=not args.no_warm), jobs
 
 
 def store_note(engine: str) -> str:

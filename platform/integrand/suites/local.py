@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Sized
@@ -17,6 +16,7 @@ from .attempts import NO_RETRY
 from .launcher import Observer, Outcome, Task, last_error
 from .resources import cores, devices, slot_environment
 from .stopping import StopRequest
+from .warm import Process, Starter
 
 POLL_SECONDS = 0.05
 
@@ -28,7 +28,7 @@ class _Child:
     task: Task
     attempt: int
     slot: int
-    process: subprocess.Popen[bytes]
+    process: Process
     log: IO[bytes]
     start: float = field(default_factory=time.monotonic)
     told: float | None = None
@@ -41,6 +41,9 @@ class LocalLauncher:
     Each child leads a process group of its own, so that Ctrl-C in the terminal reaches only this process.
     It then ends its children in order: SIGTERM, and SIGKILL after `grace` seconds or at a second Ctrl-C.
 
+    Where no CUDA device is shared out, commands of `integrand` are forked from one process in which
+    everything is imported; see `warm`.
+
     Args:
         jobs: Processes at a time.
         retries: How often a task that failed or was killed is started again, after all others. One that says
@@ -50,6 +53,7 @@ class LocalLauncher:
         num_cores: Cores to share out; None finds them.
         grace: Seconds that children have to end after SIGTERM.
         environment: What children inherit; None takes this process's environment.
+        warm: Whether children may be forked; else each is a process from its first instruction on.
     """
 
     adopts = False
@@ -62,6 +66,7 @@ class LocalLauncher:
         num_cores: int | None = None,
         grace: float = 30.0,
         environment: Mapping[str, str] | None = None,
+        warm: bool = True,
     ) -> None:
         self.jobs = jobs
         self.retries = retries
@@ -69,6 +74,7 @@ class LocalLauncher:
         self.num_cores = cores() if num_cores is None else num_cores
         self.grace = grace
         self.environment = dict(os.environ if environment is None else environment)
+        self.warm = warm and not self.device_names
         self._stop_request = StopRequest()
 
     @property
@@ -89,13 +95,15 @@ class LocalLauncher:
             outcomes.append(outcome)
             observer.ended(outcome)
 
-        with self._stop_request.watched():
+        # one task gains nothing: its server would import what it imports
+        several = not isinstance(tasks, Sized) or len(tasks) > 1
+        with self._stop_request.watched(), Starter(self.warm and several) as starter:
             try:
                 while True:
                     while free and not self._stop_request.count and (following := waiting.take()) is not None:
                         task, attempt = following
                         try:
-                            child = self._start(task, attempt, free[0], threads)
+                            child = self._start(starter, task, attempt, free[0], threads)
                         except OSError as error:
                             end(Outcome(task, "failed", 0.0, attempt, None, f"cannot be started: {error}"))
                             continue
@@ -127,7 +135,7 @@ class LocalLauncher:
                     _kill(child)
         return outcomes
 
-    def _start(self, task: Task, attempt: int, slot: int, threads: int) -> _Child:
+    def _start(self, starter: Starter, task: Task, attempt: int, slot: int, threads: int) -> _Child:
         device = self.device_names[slot % len(self.device_names)] if self.device_names else None
         task.log.parent.mkdir(parents=True, exist_ok=True)
         log = task.log.open("ab" if attempt > 1 else "wb")
@@ -135,14 +143,8 @@ class LocalLauncher:
             if attempt > 1:
                 log.write(f"=== attempt {attempt} ===\n".encode())
                 log.flush()
-            process = subprocess.Popen(
-                task.command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=slot_environment(self.environment, threads, device),
-                start_new_session=True,
-            )
+            environment = slot_environment(self.environment, threads, device)
+            process = starter.start(task.command, environment, log.fileno())
         except OSError:
             log.close()
             raise
