@@ -16,11 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from .warm_server import HEADER_BYTES
-
 PROGRAM = (sys.executable, "-m", "integrand")
 """How a command begins that a server can run."""
 
+HEADER_BYTES = 8
+"""Length of the number, big-endian, that says how long the JSON after it is."""
+STREAMS = 3
+"""Standard input, output and error go with every request for a process."""
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ class WarmServer:
         self._processes: dict[int, WarmProcess] = {}
         with theirs:
             self._server = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__}.warm_server", str(theirs.fileno())],
+                [sys.executable, "-m", "integrand.cli.warm_server", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

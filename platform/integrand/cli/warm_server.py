@@ -1,6 +1,6 @@
 """Holds every import and forks one `integrand` process per request: a child begins where imports have ended.
 
-`python -m integrand.suites.warm_server FD`, started by `warm.WarmServer`. Nothing is computed here and no
+`python -m integrand.cli.warm_server FD`, started by `suites.warm.WarmServer`. Nothing is computed here and no
 store is opened, so that a child inherits no threads, no connections and no drawn random numbers: it differs
 from a process of its own only in who did the imports. The environment is that of the children, because
 libraries size their thread pools while they are imported.
@@ -24,10 +24,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-HEADER_BYTES = 8
-"""Length of the number, big-endian, that says how long the JSON after it is."""
-STREAMS = 3
-"""Standard input, output and error go with every request for a process."""
+from ..suites.warm import HEADER_BYTES, STREAMS
+
 TITLE = "integrand"
 """A child's name in `ps`; its command line is this server's."""
 
@@ -50,9 +48,10 @@ def preload() -> None:
     from integrand.tracking.store.opening import quiet_mlflow
 
     quiet_mlflow()
-    import integrand.cli.training
     import integrand.datamodules
     import integrand.modules
+
+    from . import training  # noqa: F401
 
     integrand.modules.load_all()
     integrand.datamodules.load_all()
