@@ -11,6 +11,7 @@ from .card import DataCard, PackagedFile, Source
 from .registry import builtin_cards, cards, find_card, load_all, load_class
 
 if TYPE_CHECKING:
+    from .base import DataModule
     from .densities.base import DensityDataModule
     from .densities.checkerboard import Checkerboard
     from .densities.circles import Circles
@@ -26,17 +27,29 @@ if TYPE_CHECKING:
     from .images.fashion_mini import FashionMini
     from .images.fashion_mnist import FashionMNIST
     from .images.mnist import MNIST
+    from .vectors.base import VectorDataModule
+    from .vectors.breast_cancer import BreastCancer
+    from .vectors.concentric_annuli import ConcentricAnnuli
+    from .vectors.crossing_map import CrossingMap
+    from .vectors.diabetes import Diabetes
+    from .vectors.two_spirals import TwoSpirals
+    from .vectors.wine import Wine
 
 __all__ = [
     "CIFAR10",
     "CIFAR100",
     "MNIST",
     "Augmentation",
+    "BreastCancer",
     "Checkerboard",
     "Circles",
+    "ConcentricAnnuli",
+    "CrossingMap",
     "Cutout",
     "DataCard",
+    "DataModule",
     "DensityDataModule",
+    "Diabetes",
     "Digits",
     "EightGaussians",
     "FashionMNIST",
@@ -49,6 +62,9 @@ __all__ = [
     "Source",
     "SwissRoll",
     "TwoMoons",
+    "TwoSpirals",
+    "VectorDataModule",
+    "Wine",
     "cards",
     "find_card",
     "load_all",
@@ -61,8 +77,10 @@ _SHARED = {
     "Cutout": ".images.augment",
     "HorizontalFlip": ".images.augment",
     "RandomCrop": ".images.augment",
+    "DataModule": ".base",
     "DensityDataModule": ".densities.base",
     "ImageDataModule": ".images.base",
+    "VectorDataModule": ".vectors.base",
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
 Via = Literal["pip", "npm", "apt", "https"]
 Encoding = Literal["idx", "cifar"]
@@ -107,7 +107,7 @@ class DataCard:
     module: str
     title: str
     group: str
-    spec: DataSpec
+    spec: Spec
     counts: Mapping[str, int]
     licence: str
     reference: str
@@ -127,11 +127,6 @@ class DataCard:
     generated: bool = False
 
     @property
-    def task(self) -> str:
-        """What is to be learned, as the spec says."""
-        return self.spec.task
-
-    @property
     def file_name(self) -> str:
         """Name of the set's file in the cache and in a local folder."""
         return f"{self.name}.npz"
@@ -147,7 +142,8 @@ class DataCard:
             "class": self.class_name,
             "title": self.title,
             "group": self.group,
-            "task": self.task,
+            "input": self.spec.kind,
+            "question": self.spec.question.kind,
             "properties": {
                 "input_shape": list(self.spec.input_shape),
                 "num_classes": self.spec.num_classes,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .base import FamilyModule
+    from .family import FamilyModule
 
 __all__ = ["families", "load_all"]
 
@@ -26,7 +26,7 @@ def families() -> list[type[FamilyModule]]:
     """Every registered family, ordered by group and name."""
     from integrand.registry import subclasses
 
-    from .base import FamilyModule
+    from .family import FamilyModule
 
     load_all()
     # lazy_instance makes subclasses of its own; only the class that names the family itself is one

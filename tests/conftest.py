@@ -35,6 +35,23 @@ def fresh_database(tmp_path_factory):
     return path
 
 
+@pytest.fixture
+def accounts(monkeypatch):
+    """The accounts of all passes that a family on a bench has made since the test began: `accounts(module)`."""
+    from integrand.modules.bench import BenchFamily
+
+    kept = {}
+    original = BenchFamily.evaluate
+
+    def evaluate(module, x):
+        said, solves = original(module, x)
+        kept.setdefault(module, []).extend(solves)
+        return said, solves
+
+    monkeypatch.setattr(BenchFamily, "evaluate", evaluate)
+    return lambda module: kept.setdefault(module, [])
+
+
 REQUIRED = "INTEGRAND_REQUIRE_CLUSTER"
 """Where this is set, a cluster test that is skipped has failed: `make test-cluster` installs what it needs."""
 

@@ -9,7 +9,6 @@ import os
 from abc import abstractmethod
 from typing import ClassVar
 
-import lightning.pytorch as L
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -17,8 +16,9 @@ from torch import Tensor
 from torch.utils.data import SequentialSampler
 
 from integrand.errors import UsageError
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
+from ..base import DataModule
 from ..card import DataCard
 from ..images.loading import generator, identity
 from ..loader import EpochLoader
@@ -26,7 +26,7 @@ from ..sharding import even_batch_size, sharded
 from .stream import EpochOrder, Points, PointStream, points
 
 
-class DensityDataModule(L.LightningDataModule):
+class DensityDataModule(DataModule):
     """An endless stream of points for training, and fixed sets of points for validation and test.
 
     A batch is a tensor of points, float32 of shape (B, 2). A training point follows from seed, epoch and
@@ -101,7 +101,7 @@ class DensityDataModule(L.LightningDataModule):
         return None if values is None else torch.from_numpy(values).to(x)
 
     @property
-    def spec(self) -> DataSpec:
+    def spec(self) -> Spec:
         """What a model takes from the data."""
         return self.card.spec
 

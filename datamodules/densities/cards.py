@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from integrand.spec import DataSpec
+from integrand.spec import Density, VectorSpec
 
 from ..card import DataCard
 
@@ -17,7 +17,7 @@ def _card(name: str, class_name: str, title: str, note: str = "") -> DataCard:
         module=f"{_HERE}.{name.replace('-', '_')}",
         title=title,
         group="densities",
-        spec=DataSpec(name, "density", (2,)),
+        spec=VectorSpec(name, Density(), 2),
         # points per split as the datamodule draws them by default; the training stream never repeats
         counts={"train": 25_600, "test": 4_000},
         licence="drawn by a formula",

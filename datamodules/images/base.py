@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-import lightning.pytorch as L
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -17,11 +16,12 @@ from torch import Tensor
 from torch.utils.data import SequentialSampler
 
 from integrand.errors import SpecError, UsageError
-from integrand.spec import DataSpec
+from integrand.spec import ImageSpec
 
 from ..acquire import progress
 from ..acquire.fetch import ensure
 from ..acquire.lookup import Place, load
+from ..base import DataModule
 from ..card import DataCard
 from ..loader import EpochLoader
 from ..sharding import even_batch_size, sharded
@@ -32,7 +32,7 @@ from .split import stratified
 Scaling = Literal["standard", "unit", "symmetric"]
 
 
-class ImageDataModule(L.LightningDataModule):
+class ImageDataModule(DataModule):
     """Labelled images, kept whole as one uint8 tensor and made into batches where they lie.
 
     A batch is `(x, y)`: x float32 of shape (B, channels, height, width), y int64 of shape (B,). A part of the
@@ -102,8 +102,9 @@ class ImageDataModule(L.LightningDataModule):
         self._splits: dict[str, tuple[Tensor, Tensor]] = {}
 
     @property
-    def spec(self) -> DataSpec:
+    def spec(self) -> ImageSpec:
         """What a model takes from the data."""
+        assert isinstance(self.card.spec, ImageSpec)
         return replace(self.card.spec, bin_widths=tuple(self._scaling()[0]))
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
 from ..card import DataCard, PackagedFile, Source
 
@@ -30,8 +30,8 @@ _CIFAR_LICENCE = "no formal licence from the authors: fetch it, do not redistrib
 _CIFAR_MIRRORS = ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/")
 
 
-def _spec(name: str, shape: tuple[int, int, int], classes: tuple[str, ...]) -> DataSpec:
-    return DataSpec(name, "image-classification", shape, len(classes), class_names=classes)
+def _spec(name: str, shape: tuple[int, int, int], classes: tuple[str, ...]) -> ImageSpec:
+    return ImageSpec(name, Classes(len(classes), classes), shape)
 
 
 def _idx_download(digests: tuple[str, str, str, str], megabytes: float, *mirrors: str) -> Source:

@@ -10,12 +10,10 @@ from torch import Tensor, nn
 
 from integrand.errors import UsageError
 from integrand.solvers import ODESolver
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
-from ..classification.ode import DEFAULT_SOLVER, ODEDynamics
+from ..bench import BenchFamily, Stage
+from .ode import DEFAULT_SOLVER, ODEDynamics
 
 EPSILON = 1e-8
 
@@ -76,7 +74,7 @@ class MomentsLift(nn.Module):
         return torch.cat([y, y.chunk(2, dim=1)[1] ** 2], dim=1)
 
 
-class AdamNeuralODE(ImageClassifier):
+class AdamNeuralODE(BenchFamily):
     """Neural ODE with two moments: the velocity is momentum over its running size; the head reads h.
 
     Args:
@@ -87,7 +85,7 @@ class AdamNeuralODE(ImageClassifier):
         solver: What integrates the field.
         t1: End of the interval [0, t1].
         time_dependent: Whether the field sees t as a further channel.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "adam-neural-ode"
@@ -99,7 +97,7 @@ class AdamNeuralODE(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         beta1_init: float = 0.0474,
         beta2_init: float = 0.0474,
@@ -113,4 +111,4 @@ class AdamNeuralODE(ImageClassifier):
             field = AdamField(stage.field(width, time_dependent=time_dependent), beta1_init, beta2_init)
             return ODEDynamics(field, solver, t1, width, MomentsLift(stage.momentum(width)))
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

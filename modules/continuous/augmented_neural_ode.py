@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from integrand.solvers import ODESolver
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
-from ..classification.ode import DEFAULT_SOLVER, Augment, ODEDynamics
+from ..bench import BenchFamily, Stage
+from .ode import DEFAULT_SOLVER, Augment, ODEDynamics
 
 
-class AugmentedNeuralODE(ImageClassifier):
+class AugmentedNeuralODE(BenchFamily):
     """Neural ODE on [h; 0]: p further channels that start at zero give trajectories room to cross.
 
     With `augment: 0` it is the neural ODE. The head reads all channels, the augmented ones included.
@@ -25,7 +23,7 @@ class AugmentedNeuralODE(ImageClassifier):
         solver: What integrates the field.
         t1: End of the interval [0, t1].
         time_dependent: Whether the field sees t as a further channel.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "augmented-neural-ode"
@@ -37,7 +35,7 @@ class AugmentedNeuralODE(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         augment: int = 8,
         solver: ODESolver = DEFAULT_SOLVER,
@@ -52,4 +50,4 @@ class AugmentedNeuralODE(ImageClassifier):
             field = stage.field(width, time_dependent=time_dependent)
             return ODEDynamics(field, solver, t1, width, lift)
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

@@ -9,11 +9,9 @@ from torch import Tensor, nn
 from integrand.errors import UsageError
 from integrand.solvers import Solution
 from integrand.solvers.fractional import CaputoPECE
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import Dynamics, ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
+from ..bench import BenchFamily, Dynamics, Stage
 
 
 class FractionalDynamics(Dynamics):
@@ -52,7 +50,7 @@ class FractionalDynamics(Dynamics):
         return self.scheme.solve(self.field, h, times)
 
 
-class FractionalNeuralODE(ImageClassifier):
+class FractionalNeuralODE(BenchFamily):
     """Neural ODE with a derivative of order α: the field's whole past moves the state.
 
     The weight of the past fades like a power of time. With `alpha: 1` it is the neural ODE.
@@ -64,7 +62,7 @@ class FractionalNeuralODE(ImageClassifier):
         num_steps: Number of steps; each costs two evaluations.
         t1: End of the interval [0, t1].
         time_dependent: Whether the field sees t as a further channel.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "fractional-neural-ode"
@@ -75,7 +73,7 @@ class FractionalNeuralODE(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         alpha: float = 0.8,
         num_steps: int = 16,
@@ -89,7 +87,7 @@ class FractionalNeuralODE(ImageClassifier):
             field = stage.field(stage.channels, time_dependent=time_dependent)
             return FractionalDynamics(field, scheme, t1, stage.channels)
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)
         self._scheme = scheme
 
     def describe_solver(self) -> tuple[str, str]:

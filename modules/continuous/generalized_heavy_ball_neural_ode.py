@@ -10,13 +10,11 @@ from torch import Tensor, nn
 
 from integrand.errors import UsageError
 from integrand.solvers import ODESolver
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
-from ..classification.ode import DEFAULT_SOLVER, ODEDynamics
+from ..bench import BenchFamily, Stage
 from .heavy_ball_neural_ode import HeavyBallField
+from .ode import DEFAULT_SOLVER, ODEDynamics
 
 Activation = Literal["tanh", "hardtanh", "identity"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -78,7 +76,7 @@ class GeneralizedHeavyBallField(HeavyBallField):
         return torch.cat([self.sigma(m), force if xi is None else force - xi * h], dim=1)
 
 
-class GeneralizedHeavyBallNeuralODE(ImageClassifier):
+class GeneralizedHeavyBallNeuralODE(BenchFamily):
     """Heavy-ball neural ODE with bounded velocity and a restoring force, so that h cannot blow up.
 
     Args:
@@ -92,7 +90,7 @@ class GeneralizedHeavyBallNeuralODE(ImageClassifier):
         solver: What integrates the field.
         t1: End of the interval [0, t1].
         time_dependent: Whether the field sees t as a further channel.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "generalized-heavy-ball-neural-ode"
@@ -104,7 +102,7 @@ class GeneralizedHeavyBallNeuralODE(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         gamma_init: float = 0.0474,
         xi_init: float = 1.5,
@@ -121,4 +119,4 @@ class GeneralizedHeavyBallNeuralODE(ImageClassifier):
             field = GeneralizedHeavyBallField(f, gamma_init, xi_init, activation, learn_xi)
             return ODEDynamics(field, solver, t1, width, stage.momentum(width))
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

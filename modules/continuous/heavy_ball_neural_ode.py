@@ -10,12 +10,10 @@ from torch import Tensor, nn
 
 from integrand.errors import UsageError
 from integrand.solvers import ODESolver
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
-from ..classification.ode import DEFAULT_SOLVER, ODEDynamics
+from ..bench import BenchFamily, Stage
+from .ode import DEFAULT_SOLVER, ODEDynamics
 
 
 class HeavyBallField(nn.Module):
@@ -51,7 +49,7 @@ class HeavyBallField(nn.Module):
         return torch.cat([m, self.f(t, h) - self.gamma * m], dim=1)
 
 
-class HeavyBallNeuralODE(ImageClassifier):
+class HeavyBallNeuralODE(BenchFamily):
     """Neural ODE with momentum: a damped second-order equation, of which the head reads the position h.
 
     Args:
@@ -61,7 +59,7 @@ class HeavyBallNeuralODE(ImageClassifier):
         solver: What integrates the field.
         t1: End of the interval [0, t1].
         time_dependent: Whether the field sees t as a further channel.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "heavy-ball-neural-ode"
@@ -73,7 +71,7 @@ class HeavyBallNeuralODE(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         gamma_init: float = 0.0474,
         solver: ODESolver = DEFAULT_SOLVER,
@@ -86,4 +84,4 @@ class HeavyBallNeuralODE(ImageClassifier):
             field = HeavyBallField(stage.field(width, time_dependent=time_dependent), gamma_init)
             return ODEDynamics(field, solver, t1, width, stage.momentum(width))
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

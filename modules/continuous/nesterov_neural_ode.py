@@ -9,12 +9,10 @@ from torch import Tensor, nn
 
 from integrand.errors import UsageError
 from integrand.solvers import ODESolver, Solution
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import Dynamics, ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
-from ..classification.ode import DEFAULT_SOLVER
+from ..bench import BenchFamily, Dynamics, Stage
+from .ode import DEFAULT_SOLVER
 
 
 def scale(t: Tensor) -> Tensor:
@@ -111,11 +109,11 @@ class NesterovDynamics(Dynamics):
         t0 = torch.tensor(self.t0, dtype=h.dtype, device=h.device)
         solution = self.solver.solve(self.field, to_momentum(t0, self.lift(h)), times)
         k = scale(solution.ts).to(solution.ys.dtype)
-        solution.ys = solution.ys[:, :, : self.out_channels] * k.view(-1, 1, 1, 1, 1)
+        solution.ys = solution.ys[:, :, : self.out_channels] * k.view(-1, *[1] * h.ndim)
         return solution
 
 
-class NesterovNeuralODE(ImageClassifier):
+class NesterovNeuralODE(BenchFamily):
     """Neural ODE from the continuous limit of Nesterov's accelerated gradient: damping that fades like 3/t.
 
     The state is carried as x and m throughout and converted at both ends, from the equations; the authors'
@@ -130,7 +128,7 @@ class NesterovNeuralODE(ImageClassifier):
         t0: Start of the interval, above 0.
         length: Length of the interval [t0, t0 + length].
         time_dependent: Whether the field sees t as a further channel.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "nesterov-neural-ode"
@@ -142,7 +140,7 @@ class NesterovNeuralODE(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         folded: bool = True,
         solver: ODESolver = DEFAULT_SOLVER,
@@ -156,4 +154,4 @@ class NesterovNeuralODE(ImageClassifier):
             field = NesterovField(stage.field(width, time_dependent=time_dependent), folded)
             return NesterovDynamics(field, solver, t0, length, width, stage.momentum(width))
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

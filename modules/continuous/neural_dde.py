@@ -10,11 +10,9 @@ from torch import Tensor, nn
 from integrand.errors import UsageError
 from integrand.solvers import Solution
 from integrand.solvers.delay import MethodOfSteps
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import Dynamics, ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
+from ..bench import BenchFamily, Dynamics, Stage
 
 
 class DelayField(nn.Module):
@@ -71,7 +69,7 @@ class DelayDynamics(Dynamics):
         return self.scheme.solve(self.field, h, times)
 
 
-class NeuralDDE(ImageClassifier):
+class NeuralDDE(BenchFamily):
     """Neural ODE whose field also sees the state τ ago; before the start that is h(0).
 
     Trajectories may cross, because the state at one time no longer determines the future. With `delay: 0` it
@@ -84,7 +82,7 @@ class NeuralDDE(ImageClassifier):
         num_steps: Number of steps, more where the delay asks for shorter ones; each costs four evaluations.
         t1: End of the interval [0, t1].
         time_dependent: Whether the field sees t as a further channel.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "neural-dde"
@@ -95,7 +93,7 @@ class NeuralDDE(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         delay: float = 0.5,
         num_steps: int = 8,
@@ -110,7 +108,7 @@ class NeuralDDE(ImageClassifier):
             f = stage.field(2 * width, out_channels=width, time_dependent=time_dependent)
             return DelayDynamics(DelayField(f), scheme, t1, width)
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)
         self._scheme = scheme
 
     def describe_solver(self) -> tuple[str, str]:

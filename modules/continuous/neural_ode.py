@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from integrand.solvers import ODESolver
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
-from ..classification.ode import DEFAULT_SOLVER, ODEDynamics
+from ..bench import BenchFamily, Stage
+from .ode import DEFAULT_SOLVER, ODEDynamics
 
 
-class NeuralODE(ImageClassifier):
+class NeuralODE(BenchFamily):
     """Image classifier whose hidden state follows a learned ODE.
 
     Args:
@@ -22,7 +20,7 @@ class NeuralODE(ImageClassifier):
         solver: What integrates the field.
         t1: End of the interval [0, t1].
         time_dependent: Whether the field sees t as a further channel.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "neural-ode"
@@ -34,7 +32,7 @@ class NeuralODE(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         solver: ODESolver = DEFAULT_SOLVER,
         t1: float = 1.0,
@@ -45,4 +43,4 @@ class NeuralODE(ImageClassifier):
             field = stage.field(stage.channels, time_dependent=time_dependent)
             return ODEDynamics(field, solver, t1, stage.channels)
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

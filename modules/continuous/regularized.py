@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from integrand.errors import UsageError
 from integrand.solvers import ODESolver, Solution, SolveStats
 
-from ..classification import Dynamics
-from ..classification.ode import ODEDynamics
-from ..classification.stages import stages_of
+from ..bench import Dynamics
+from ..bench.stages import stages_of
+from .ode import ODEDynamics
 
 
 def simpson(intervals: int, length: float) -> list[float]:

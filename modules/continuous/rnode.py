@@ -8,12 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from integrand.solvers import ODESolver, SolveStats
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
-from ..classification.ode import DEFAULT_SOLVER
+from ..bench import BenchFamily, Stage
+from .ode import DEFAULT_SOLVER
 from .regularized import RegularizedDynamics, count_differentiation, take_terms
 
 
@@ -70,7 +68,7 @@ class KineticJacobianDynamics(RegularizedDynamics):
         return values
 
 
-class RNODE(ImageClassifier):
+class RNODE(BenchFamily):
     """Neural ODE pressed towards straight paths at constant speed, which solvers cross in few steps.
 
     Adds λ_K ∫‖f‖² dt + λ_J ∫‖εᵀ∂f/∂h‖² dt to the training loss, both divided by the dimension of the state,
@@ -87,7 +85,7 @@ class RNODE(ImageClassifier):
         solver: What integrates the field.
         t1: End of the interval [0, t1].
         time_dependent: Whether the field sees t as a further channel.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "rnode"
@@ -99,7 +97,7 @@ class RNODE(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         kinetic: float = 0.01,
         jacobian: float = 0.01,
@@ -115,7 +113,7 @@ class RNODE(ImageClassifier):
             field = stage.field(stage.channels, time_dependent=time_dependent)
             return KineticJacobianDynamics(field, solver, t1, stage.channels, weights, intervals)
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)
 
     def penalty(self) -> dict[str, Tensor]:
         """The two terms of the last training solve."""

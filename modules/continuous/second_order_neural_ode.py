@@ -8,12 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from integrand.solvers import ODESolver
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
-from ..classification.ode import DEFAULT_SOLVER, ODEDynamics
+from ..bench import BenchFamily, Stage
+from .ode import DEFAULT_SOLVER, ODEDynamics
 
 
 class SecondOrderField(nn.Module):
@@ -32,7 +30,7 @@ class SecondOrderField(nn.Module):
         return torch.cat([y.chunk(2, dim=1)[1], self.f(t, y)], dim=1)
 
 
-class SecondOrderNeuralODE(ImageClassifier):
+class SecondOrderNeuralODE(BenchFamily):
     """Neural ODE of second order: f accelerates and sees position and velocity; the head reads the position.
 
     It is the augmented neural ODE with as many augmented channels as channels, whose first half of the field
@@ -44,7 +42,7 @@ class SecondOrderNeuralODE(ImageClassifier):
         solver: What integrates the field.
         t1: End of the interval [0, t1].
         time_dependent: Whether the field sees t as a further channel.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "second-order-neural-ode"
@@ -56,7 +54,7 @@ class SecondOrderNeuralODE(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         solver: ODESolver = DEFAULT_SOLVER,
         t1: float = 1.0,
@@ -68,4 +66,4 @@ class SecondOrderNeuralODE(ImageClassifier):
             f = stage.field(2 * width, out_channels=width, time_dependent=time_dependent)
             return ODEDynamics(SecondOrderField(f), solver, t1, width, stage.momentum(width))
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

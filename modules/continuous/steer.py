@@ -9,12 +9,10 @@ from torch import Tensor, nn
 
 from integrand.errors import UsageError
 from integrand.solvers import ODESolver, Solution
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
-from ..classification.ode import DEFAULT_SOLVER, ODEDynamics
+from ..bench import BenchFamily, Stage
+from .ode import DEFAULT_SOLVER, ODEDynamics
 
 
 class RandomEndDynamics(ODEDynamics):
@@ -48,7 +46,7 @@ class RandomEndDynamics(ODEDynamics):
         return self.solver.solve(self.field, h, times)
 
 
-class STEER(ImageClassifier):
+class STEER(BenchFamily):
     """Neural ODE trained with a random end time, so that trajectories have to settle and do not stiffen.
 
     With `b: 0`, and in evaluation always, it is the neural ODE.
@@ -60,7 +58,7 @@ class STEER(ImageClassifier):
         solver: What integrates the field.
         t1: Mean end of the interval, and its end in evaluation.
         time_dependent: Whether the field sees t as a further channel.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "steer"
@@ -73,7 +71,7 @@ class STEER(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         b: float = 0.25,
         solver: ODESolver = DEFAULT_SOLVER,
@@ -85,4 +83,4 @@ class STEER(ImageClassifier):
             field = stage.field(stage.channels, time_dependent=time_dependent)
             return RandomEndDynamics(field, solver, t1, stage.channels, b)
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

@@ -10,12 +10,10 @@ from torch import Tensor
 
 from integrand.errors import UsageError
 from integrand.solvers import ODESolver, SolveStats
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
-from ..classification.ode import DEFAULT_SOLVER
+from ..bench import BenchFamily, Stage
+from .ode import DEFAULT_SOLVER
 from .regularized import RegularizedDynamics, count_differentiation, take_terms
 
 ORDERS = (2, 3, 4)
@@ -81,7 +79,7 @@ class TaylorDynamics(RegularizedDynamics):
         return {"taylor": values}
 
 
-class TayNODE(ImageClassifier):
+class TayNODE(BenchFamily):
     """Neural ODE whose solutions are pressed to be polynomials of degree below K, easy for a solver.
 
     Adds λ ∫‖d^K h/dt^K‖² dt to the training loss, divided by the dimension of the state. The derivatives come
@@ -98,7 +96,7 @@ class TayNODE(ImageClassifier):
         solver: What integrates the field.
         t1: End of the interval [0, t1].
         time_dependent: Whether the field sees t as a further channel.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "taynode"
@@ -110,7 +108,7 @@ class TayNODE(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         order: int = 3,
         taylor: float = 0.01,
@@ -131,7 +129,7 @@ class TayNODE(ImageClassifier):
                 intervals=intervals,
             )
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)
 
     def penalty(self) -> dict[str, Tensor]:
         """The term of the last training solve."""

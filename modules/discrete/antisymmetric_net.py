@@ -8,11 +8,9 @@ import torch
 from torch import nn
 
 from integrand.errors import UsageError
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
+from ..bench import BenchFamily, Stage
 from .layers import Activation, AntisymmetricLayer
 from .stepping import Evaluator, State, SteppedDynamics
 
@@ -26,6 +24,7 @@ class AntisymmetricDynamics(SteppedDynamics):
         h: Step size.
         gamma: Damping γ, 0 or more.
         activation: σ.
+        axes: Axes of a state behind its channels.
 
     Raises:
         UsageError: gamma is negative.
@@ -35,11 +34,15 @@ class AntisymmetricDynamics(SteppedDynamics):
     composition = "linear"
     first_order = True
 
-    def __init__(self, channels: int, blocks: int, h: float, gamma: float, activation: Activation) -> None:
+    def __init__(
+        self, channels: int, blocks: int, h: float, gamma: float, activation: Activation, axes: int = 2
+    ) -> None:
         super().__init__(channels, blocks, h)
         if not gamma >= 0:
             raise UsageError(f"gamma must be 0 or more, got {gamma}", "set model.gamma, the damping")
-        self.fields = nn.ModuleList(AntisymmetricLayer(channels, activation, gamma) for _ in range(blocks))
+        self.fields = nn.ModuleList(
+            AntisymmetricLayer(channels, activation, gamma, axes) for _ in range(blocks)
+        )
 
     def residuals(self) -> list[nn.Module]:
         """The layer of every step."""
@@ -51,7 +54,7 @@ class AntisymmetricDynamics(SteppedDynamics):
         return (torch.add(y, f(self.fields[n], y), alpha=self.h),)
 
 
-class AntisymmetricNet(ImageClassifier):
+class AntisymmetricNet(BenchFamily):
     """Antisymmetric network: forward Euler, kept stable by a small damping of the antisymmetric layers.
 
     Args:
@@ -61,7 +64,7 @@ class AntisymmetricNet(ImageClassifier):
         h: Step size.
         gamma: Damping γ, 0 or more; Euler's method on an undamped layer grows.
         activation: Activation σ, `relu` or `tanh`.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "antisymmetric-net"
@@ -72,7 +75,7 @@ class AntisymmetricNet(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         blocks: int = 8,
         h: float = 0.5,
@@ -81,6 +84,7 @@ class AntisymmetricNet(ImageClassifier):
         **kwargs: Any,
     ) -> None:
         def make(stage: Stage) -> AntisymmetricDynamics:
-            return AntisymmetricDynamics(stage.channels, stage.blocks(blocks), h, gamma, activation)
+            n = stage.blocks(blocks)
+            return AntisymmetricDynamics(stage.channels, n, h, gamma, activation, stage.axes)
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

@@ -13,11 +13,9 @@ from integrand.solvers import Solution, SolveStats, Status
 from integrand.solvers.options import spell
 from integrand.solvers.problem import prepare
 from integrand.solvers.processes import collectives, refuse_collectives
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import Dynamics, ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
+from ..bench import BenchFamily, Dynamics, Stage
 from .equilibrium_blocks import MonotoneBlock, ResidualBlock
 from .fixed_point import FixedPoint, Map, anderson, broyden
 from .stepping import Evaluator, require_variant
@@ -61,8 +59,6 @@ class EquilibriumDynamics(Dynamics):
         self.block = block
         self.repeats = isinstance(block, ResidualBlock)
         self.root_finder, self.tol, self.max_iter = root_finder, tol, max_iter
-        self.backward_failures = 0
-        """Samples whose gradient used up max_iter since the last reading."""
 
     def residuals(self) -> list[nn.Module]:
         """The field of the block."""
@@ -157,11 +153,11 @@ class _Implicit(torch.autograd.Function):
             return torch.add(gradient, product)
 
         found = net.find(pull_back, gradient)
-        net.backward_failures += int((~found.converged).sum())
+        f.stats.failures += int((~found.converged).sum())
         return None, None, None, *torch.autograd.grad(value, [x, *ctx.parameters], found.z)
 
 
-class DeepEquilibrium(ImageClassifier):
+class DeepEquilibrium(BenchFamily):
     """Deep equilibrium network: the state at which a block no longer changes it.
 
     Args:
@@ -174,7 +170,7 @@ class DeepEquilibrium(ImageClassifier):
         root_finder: `anderson` or `broyden`, for the forward and the backward search.
         tol: Relative residual at which a sample is done.
         max_iter: Most iterations of each search; samples that need more count as failures of the solve.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
 
     Raises:
         UsageError: There is no such block, or an option belongs to the other one.
@@ -188,7 +184,7 @@ class DeepEquilibrium(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         block: Block = "monotone",
         margin: float | None = None,
@@ -206,19 +202,13 @@ class DeepEquilibrium(ImageClassifier):
 
         def make(stage: Stage) -> EquilibriumDynamics:
             made = (
-                MonotoneBlock(stage.channels, 1.0 if margin is None else margin)
+                MonotoneBlock(stage.channels, 1.0 if margin is None else margin, stage.axes)
                 if block == "monotone"
                 else ResidualBlock(stage.channels, 1.0 if h is None else h, stage.field)
             )
             return EquilibriumDynamics(stage.channels, made, root_finder, tol, max_iter)
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
-
-    def on_after_backward(self) -> None:
-        """Count the samples whose gradient used up max_iter; the forward pass has counted its own."""
-        for dynamics in self._dynamics:
-            self.solve_failures += dynamics.backward_failures
-            dynamics.backward_failures = 0
+        super().__init__(spec, make, channels=channels, **kwargs)
 
     def describe_solver(self) -> tuple[str, str]:
         """Root finder and gradient mode in a few words."""

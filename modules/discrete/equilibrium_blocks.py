@@ -8,62 +8,43 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from integrand.errors import UsageError
 
-from ..classification.fields import PreActivationField
-from ..classification.layout import FieldMaker
+from ..bench import FieldMaker, linear
+from ..bench.linear import antisymmetric_part, initial_kernel, linear_map, norm_bound
 from .fixed_point import Map
-from .layers import initial_kernel
 
 Evaluate = Callable[[nn.Module, Tensor], Tensor]
 """Calls a residual function, one evaluation each: `evaluate(f, z)`."""
 
 
-def norm_bound(kernel: Tensor) -> Tensor:
-    """Upper bound of the spectral norm of a zero-padded convolution, a 0-d tensor.
-
-    The convolution is the kernel as a matrix, (out, in · side²), applied to patches whose squared norms add
-    up to at most side² ‖y‖².
-
-    Args:
-        kernel: Shape (out, in, side, side).
-    """
-    matrix = kernel.flatten(1).to(torch.promote_types(kernel.dtype, torch.float32))
-    largest = torch.linalg.eigvalsh(matrix @ matrix.mT)[-1]
-    # the eigenvalue of a zero kernel may come out below zero
-    bound: Tensor = kernel.shape[-1] * largest.clamp(min=torch.finfo(matrix.dtype).tiny).sqrt()
-    return bound.to(kernel.dtype)
-
-
 def limited(kernel: Tensor, largest: float) -> Tensor:
-    """The kernel, scaled down so that the norm of its convolution is at most `largest`."""
+    """The kernel, scaled down so that the norm of its map is at most `largest`."""
     return kernel * (largest / norm_bound(kernel)).clamp(max=1)
 
 
 class MonotoneField(nn.Module):
     """(W − I) z with W = (1 − m) I − AᵀA + B − Bᵀ, ‖A‖ ≤ 1 and ‖B − Bᵀ‖ ≤ m/2; `inject` is U x + b.
 
-    A, B and U are 3×3 convolutions; the transposes are those of the zero-padded convolutions.
+    A, B and U are 3×3 convolutions, whose transposes are those of the zero-padded convolutions, or matrices.
 
     Args:
         channels: Channels of the state.
         margin: m.
+        axes: Axes of a state behind its channels.
     """
 
-    def __init__(self, channels: int, margin: float) -> None:
+    def __init__(self, channels: int, margin: float, axes: int = 2) -> None:
         super().__init__()
-        self.a, self.b = initial_kernel(channels), initial_kernel(channels)
-        self.inject = nn.Conv2d(channels, channels, 3, padding=1)
+        self.a, self.b = initial_kernel(channels, axes), initial_kernel(channels, axes)
+        self.inject = linear_map(channels, channels, axes)
         self.margin = margin
         self._held: tuple[Tensor, Tensor] | None = None
 
     def kernels(self) -> tuple[Tensor, Tensor]:
         """The kernels of A and of B − Bᵀ, within their bounds."""
-        # the transpose of a convolution is the one with its kernel mirrored in space and its channels swapped
-        antisymmetric = self.b - self.b.transpose(0, 1).flip(2, 3)
-        return limited(self.a, 1.0), limited(antisymmetric, self.margin / 2)
+        return limited(self.a, 1.0), limited(antisymmetric_part(self.b), self.margin / 2)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -75,10 +56,10 @@ class MonotoneField(nn.Module):
             self._held = None
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
-        """Evaluate at the state z of shape (batch, channels, height, width); t is not used."""
+        """Evaluate at the state z of shape (batch, channels, …); t is not used."""
         a, antisymmetric = self._held or self.kernels()
-        symmetric = F.conv_transpose2d(F.conv2d(z, a, padding=1), a, padding=1)
-        value: Tensor = F.conv2d(z, antisymmetric, padding=1) - symmetric
+        symmetric = linear.apply_transposed(a, linear.apply(a, z))
+        value: Tensor = linear.apply(antisymmetric, z) - symmetric
         return torch.sub(value, z, alpha=self.margin)
 
 
@@ -97,6 +78,7 @@ class MonotoneBlock(nn.Module):
     Args:
         channels: Channels of the hidden state.
         margin: m, above 0 and at most 1.
+        axes: Axes of a state behind its channels.
 
     Raises:
         UsageError: m is out of its range.
@@ -105,14 +87,14 @@ class MonotoneBlock(nn.Module):
     length = 1.0
     """Length of the time interval that the block stands for; nothing depends on it here."""
 
-    def __init__(self, channels: int, margin: float) -> None:
+    def __init__(self, channels: int, margin: float, axes: int = 2) -> None:
         super().__init__()
         if not (0 < margin <= 1 and math.isfinite(margin)):
             raise UsageError(
                 f"margin must lie above 0 and be at most 1, got {margin}",
                 "set model.margin to 1; below it memory is longer and searches take more iterations",
             )
-        self.field: nn.Module = MonotoneField(channels, margin)
+        self.field: nn.Module = MonotoneField(channels, margin, axes)
         self.step = 2 / (1 + 2 * margin)
 
     @contextmanager
@@ -139,7 +121,7 @@ class ResidualBlock(nn.Module):
         UsageError: h is not positive.
     """
 
-    def __init__(self, channels: int, h: float, field: FieldMaker = PreActivationField) -> None:
+    def __init__(self, channels: int, h: float, field: FieldMaker) -> None:
         super().__init__()
         if not h > 0:
             raise UsageError(f"h must be positive, got {h}", "set model.h, the step size")

@@ -8,29 +8,31 @@ import torch
 from torch import Tensor, nn
 
 from integrand.errors import UsageError
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.net import check_channels, group_norm
+from ..bench import BenchFamily, Stage
+from ..bench.linear import linear_map
+from ..bench.norm import group_norm
 from .stepping import Evaluator, State, SteppedDynamics, require_variant
 
 DropPath = Literal["none", "local", "global", "mixed"]
 
 
-class ConvUnit(nn.Module):
-    """One layer of a fractal, conv(ReLU(norm(z))).
+class Unit(nn.Module):
+    """One layer of a fractal, conv(ReLU(norm(z))), with a matrix in place of the convolution on vectors.
 
     Args:
         channels: Channels of the state.
+        axes: Axes of a state behind its channels.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, axes: int = 2) -> None:
         super().__init__()
         self.norm = group_norm(channels)
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = linear_map(channels, channels, axes)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        """Evaluate at the state y of shape (batch, channels, height, width); t is not used."""
+        """Evaluate at the state y of shape (batch, channels, …); t is not used."""
         value: Tensor = self.conv(torch.relu(self.norm(y)))
         return value
 
@@ -51,6 +53,7 @@ class FractalDynamics(SteppedDynamics):
         drop_path: How subnetworks are drawn in training.
         drop_rate: Probability that a join drops an input.
         global_ratio: Share of batches that `mixed` gives to one column.
+        axes: Axes of a state behind its channels.
 
     Raises:
         UsageError: A number is out of its range, or there is no such drop-path.
@@ -66,6 +69,7 @@ class FractalDynamics(SteppedDynamics):
         drop_path: DropPath,
         drop_rate: float,
         global_ratio: float,
+        axes: int = 2,
     ) -> None:
         super().__init__(channels, blocks)
         require_variant("drop_path", drop_path, DropPath)
@@ -78,7 +82,7 @@ class FractalDynamics(SteppedDynamics):
         self.drop_path, self.drop_rate, self.global_ratio = drop_path, drop_rate, global_ratio
         self.units = nn.ModuleDict(
             {
-                f"block{n}_column{c}_unit{i}": ConvUnit(channels)
+                f"block{n}_column{c}_unit{i}": Unit(channels, axes)
                 for n in range(blocks)
                 for c in range(columns)
                 for i in range(2**c)
@@ -140,7 +144,7 @@ class FractalDynamics(SteppedDynamics):
         return int(self.rows // 2**column)
 
 
-class FractalNet(ImageClassifier):
+class FractalNet(BenchFamily):
     """FractalNet: self-similar columns of convolutions joined by means, without residual connections.
 
     Args:
@@ -151,7 +155,7 @@ class FractalNet(ImageClassifier):
         drop_path: `none`, `local` (joins drop inputs), `global` (one column), or `mixed`, for each batch.
         drop_rate: Probability that a join drops an input.
         global_ratio: Share of batches that `mixed` gives to one column.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "fractalnet"
@@ -161,10 +165,11 @@ class FractalNet(ImageClassifier):
     reference = "Larsson et al. 2017, FractalNet: Ultra-Deep Neural Networks without Residuals"
     stochastic = True
     skips_parameters = True
+    staged = False  # its blocks change no resolution, and the paper has none that do
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         blocks: int = 2,
         columns: int = 3,
@@ -173,7 +178,8 @@ class FractalNet(ImageClassifier):
         global_ratio: float = 0.5,
         **kwargs: Any,
     ) -> None:
-        dynamics = FractalDynamics(
-            check_channels(channels), blocks, columns, drop_path, drop_rate, global_ratio
-        )
-        super().__init__(spec, dynamics, channels=channels, **kwargs)
+        def make(stage: Stage) -> FractalDynamics:
+            n = stage.blocks(blocks)
+            return FractalDynamics(stage.channels, n, columns, drop_path, drop_rate, global_ratio, stage.axes)
+
+        super().__init__(spec, make, channels=channels, **kwargs)

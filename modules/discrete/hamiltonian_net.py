@@ -7,10 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.layout import Stage
+from ..bench import BenchFamily, Stage
 from .layers import Activation, SymmetricLayer
 from .reversible import Coupling
 from .revnet import HalvesDynamics
@@ -28,6 +27,7 @@ class HamiltonianDynamics(HalvesDynamics):
         activation: σ.
         norm: Whether the layers normalise K y; the map is then reversible, but no longer symplectic.
         reversible_backward: See `ReversibleDynamics`.
+        axes: Axes of a state behind its channels.
     """
 
     scheme = "verlet"
@@ -40,11 +40,12 @@ class HamiltonianDynamics(HalvesDynamics):
         activation: Activation,
         norm: bool,
         reversible_backward: bool,
+        axes: int = 2,
     ) -> None:
         super().__init__(channels, blocks, h, reversible_backward)
-        self.of_z = nn.ModuleList(SymmetricLayer(self.width, activation, norm) for _ in range(blocks))
-        self.of_y = nn.ModuleList(SymmetricLayer(self.width, activation, norm) for _ in range(blocks))
-        self.check_reversible()
+        self.of_z = nn.ModuleList(SymmetricLayer(self.width, activation, norm, axes) for _ in range(blocks))
+        self.of_y = nn.ModuleList(SymmetricLayer(self.width, activation, norm, axes) for _ in range(blocks))
+        self.check_reversible(axes)
 
     def residuals(self) -> list[nn.Module]:
         """The layers of Z and those of Y."""
@@ -55,7 +56,7 @@ class HamiltonianDynamics(HalvesDynamics):
         return Coupling(0, self.of_z[n], scale=self.h), Coupling(1, self.of_y[n], scale=-self.h)
 
 
-class HamiltonianNet(ImageClassifier):
+class HamiltonianNet(BenchFamily):
     """Hamiltonian network: symplectic steps on the two halves of the channels.
 
     Args:
@@ -66,7 +67,7 @@ class HamiltonianNet(ImageClassifier):
         activation: Activation σ, `relu` or `tanh`.
         norm: Whether the layers normalise K y; the map is then reversible, but no longer symplectic.
         reversible_backward: Whether the backward pass recomputes the activations from the output.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "hamiltonian-net"
@@ -78,7 +79,7 @@ class HamiltonianNet(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         blocks: int = 4,
         h: float = 1.0,
@@ -89,6 +90,8 @@ class HamiltonianNet(ImageClassifier):
     ) -> None:
         def make(stage: Stage) -> HamiltonianDynamics:
             n = stage.blocks(blocks)
-            return HamiltonianDynamics(stage.channels, n, h, activation, norm, reversible_backward)
+            return HamiltonianDynamics(
+                stage.channels, n, h, activation, norm, reversible_backward, stage.axes
+            )
 
         super().__init__(spec, make, channels=channels, **kwargs)

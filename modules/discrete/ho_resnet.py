@@ -8,12 +8,9 @@ from torch import Tensor, nn
 
 from integrand.solvers.runge_kutta import RK4, RK38, Heun, Midpoint, Tableau
 from integrand.solvers.runge_kutta.step import add_stages
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.fields import PreActivationField
-from ..classification.layout import FieldMaker, Stage
-from ..classification.net import check_channels
+from ..bench import BenchFamily, FieldMaker, Stage
 from .stepping import Evaluator, State, SteppedDynamics, require_variant
 
 Method = Literal["midpoint", "heun", "rk3", "heun3", "rk4", "rk38"]
@@ -57,7 +54,7 @@ class HigherOrderDynamics(SteppedDynamics):
         h: float,
         tied_stages: bool,
         tied: bool,
-        field: FieldMaker = PreActivationField,
+        field: FieldMaker,
     ) -> None:
         super().__init__(channels, blocks, h)
         require_variant("method", method, Method)
@@ -82,7 +79,7 @@ class HigherOrderDynamics(SteppedDynamics):
         return (add_stages(x, stages, self.tableau.step_row, self.h),)
 
 
-class HOResNet(ImageClassifier):
+class HOResNet(BenchFamily):
     """Higher-order residual network: each block is a Runge–Kutta step whose stages have their own weights.
 
     Args:
@@ -93,7 +90,7 @@ class HOResNet(ImageClassifier):
         h: Step size.
         tied_stages: Whether the stages of a block share their weights.
         tied: Whether all blocks share their weights.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "ho-resnet"
@@ -104,7 +101,7 @@ class HOResNet(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         blocks: int = 1,
         method: Method = "rk4",
@@ -117,4 +114,4 @@ class HOResNet(ImageClassifier):
             n = stage.blocks(blocks)
             return HigherOrderDynamics(stage.channels, n, method, h, tied_stages, tied, stage.field)
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

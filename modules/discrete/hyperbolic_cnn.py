@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification.layout import Stage
-from ..classification.net import check_channels
+from ..bench import Stage
 from .hamiltonian_net import HamiltonianDynamics
 from .layers import Activation
 from .leapfrog_net import LeapfrogDynamics
@@ -32,7 +31,7 @@ class HyperbolicCNN(SmoothInTime):
         norm: Whether the layers normalise K y.
         smoothness: Weight α of (α/2h) Σ‖θ_{j+1} − θ_j‖² in the training loss; 0 takes it out.
         reversible_backward: Whether the backward pass recomputes the activations from the output.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "hyperbolic-cnn"
@@ -44,7 +43,7 @@ class HyperbolicCNN(SmoothInTime):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         blocks: int = 8,
         form: Form = "leapfrog",
@@ -60,6 +59,6 @@ class HyperbolicCNN(SmoothInTime):
 
         def make(stage: Stage) -> LeapfrogDynamics | HamiltonianDynamics:
             n = stage.blocks(blocks)
-            return kind(stage.channels, n, h, activation, norm, reversible_backward)
+            return kind(stage.channels, n, h, activation, norm, reversible_backward, stage.axes)
 
-        super().__init__(spec, make, channels=check_channels(channels), smoothness=smoothness, **kwargs)
+        super().__init__(spec, make, channels=channels, smoothness=smoothness, **kwargs)

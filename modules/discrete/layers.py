@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ..classification.net import group_norm
+from ..bench import linear
+from ..bench.linear import antisymmetric_part, initial_kernel
+from ..bench.norm import group_norm
 from .stepping import require_variant
 
 Activation = Literal["relu", "tanh"]
@@ -25,15 +25,8 @@ def make_activation(name: Activation) -> nn.Module:
     return nn.ReLU() if name == "relu" else nn.Tanh()
 
 
-def initial_kernel(channels: int) -> nn.Parameter:
-    """A 3×3 kernel from channels to channels, with the start of `nn.Conv2d`."""
-    kernel = torch.empty(channels, channels, 3, 3)
-    nn.init.kaiming_uniform_(kernel, a=math.sqrt(5))
-    return nn.Parameter(kernel)
-
-
 class SymmetricLayer(nn.Module):
-    """f(y) = Kᵀ σ(N(K y) + b) with a convolution K and the transposed convolution of the same kernel.
+    """f(y) = Kᵀ σ(N(K y) + b) with one linear map K: a convolution of feature maps, a matrix of vectors.
 
     Without N the Jacobian Kᵀ diag(σ′) K is symmetric, and positive semidefinite as σ does not fall: f is the
     gradient of a convex function (Ruthotto & Haber 2020, Deep Neural Networks Motivated by
@@ -43,26 +36,29 @@ class SymmetricLayer(nn.Module):
         channels: Channels of the state and of K y.
         activation: σ, `relu` or `tanh`.
         norm: Whether N is group normalisation; the identity otherwise.
+        axes: Axes of a state behind its channels.
     """
 
-    def __init__(self, channels: int, activation: Activation = "relu", norm: bool = False) -> None:
+    def __init__(
+        self, channels: int, activation: Activation = "relu", norm: bool = False, axes: int = 2
+    ) -> None:
         super().__init__()
-        self.kernel = initial_kernel(channels)
+        self.kernel = initial_kernel(channels, axes)
         self.norm = group_norm(channels) if norm else nn.Identity()
         # the bias of the norm is b where there is a norm
-        self.bias = None if norm else nn.Parameter(torch.zeros(channels, 1, 1))
+        self.bias = None if norm else nn.Parameter(torch.zeros(channels, *[1] * axes))
         self.activation = make_activation(activation)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        """Evaluate at the state y of shape (batch, channels, height, width); t is not used."""
-        z: Tensor = self.norm(F.conv2d(y, self.kernel, padding=1))
+        """Evaluate at the state y of shape (batch, channels, …); t is not used."""
+        z: Tensor = self.norm(linear.apply(self.kernel, y))
         if self.bias is not None:
             z = z + self.bias
-        return F.conv_transpose2d(self.activation(z), self.kernel, padding=1)
+        return linear.apply_transposed(self.kernel, self.activation(z))
 
 
 class AntisymmetricLayer(nn.Module):
-    """f(y) = σ((K − Kᵀ − γ I) y + b) with a convolution K and its transpose.
+    """f(y) = σ((K − Kᵀ − γ I) y + b) with one linear map K: a convolution, or a matrix of vectors.
 
     The eigenvalues of K − Kᵀ are imaginary, so that for γ = 0 the linear part neither grows nor decays
     (Haber & Ruthotto 2017, Stable Architectures for Deep Neural Networks).
@@ -71,20 +67,21 @@ class AntisymmetricLayer(nn.Module):
         channels: Channels of the state.
         activation: σ, `relu` or `tanh`.
         gamma: Damping γ.
+        axes: Axes of a state behind its channels.
     """
 
-    def __init__(self, channels: int, activation: Activation = "relu", gamma: float = 0.0) -> None:
+    def __init__(
+        self, channels: int, activation: Activation = "relu", gamma: float = 0.0, axes: int = 2
+    ) -> None:
         super().__init__()
-        self.kernel = initial_kernel(channels)
+        self.kernel = initial_kernel(channels, axes)
         self.bias = nn.Parameter(torch.zeros(channels))
         self.gamma = gamma
         self.activation = make_activation(activation)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        """Evaluate at the state y of shape (batch, channels, height, width); t is not used."""
-        # the transpose of a convolution is the one with its kernel mirrored in space and its channels swapped
-        antisymmetric = self.kernel - self.kernel.transpose(0, 1).flip(2, 3)
-        z = F.conv2d(y, antisymmetric, self.bias, padding=1)
+        """Evaluate at the state y of shape (batch, channels, …); t is not used."""
+        z = linear.apply(antisymmetric_part(self.kernel), y, self.bias)
         if self.gamma:
             z = torch.sub(z, y, alpha=self.gamma)
         value: Tensor = self.activation(z)

@@ -7,11 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
+from ..bench import BenchFamily, Stage
 from .layers import Activation, SymmetricLayer
 from .midpoint_net import TwoStepDynamics
 from .reversible import Coupling
@@ -29,6 +27,7 @@ class LeapfrogDynamics(TwoStepDynamics):
         activation: σ.
         norm: Whether the layers normalise K y.
         reversible_backward: See `ReversibleDynamics`.
+        axes: Axes of a state behind its channels.
     """
 
     scheme = "leapfrog"
@@ -41,10 +40,11 @@ class LeapfrogDynamics(TwoStepDynamics):
         activation: Activation,
         norm: bool,
         reversible_backward: bool,
+        axes: int = 2,
     ) -> None:
         super().__init__(channels, blocks, h, reversible_backward)
-        self.fields = nn.ModuleList(SymmetricLayer(channels, activation, norm) for _ in range(blocks))
-        self.check_reversible()
+        self.fields = nn.ModuleList(SymmetricLayer(channels, activation, norm, axes) for _ in range(blocks))
+        self.check_reversible(axes)
 
     def residuals(self) -> list[nn.Module]:
         """The layer of every step."""
@@ -55,7 +55,7 @@ class LeapfrogDynamics(TwoStepDynamics):
         return (Coupling(n % 2, self.fields[n], keep=-1.0, mix=2.0, scale=-(self.h**2)),)
 
 
-class LeapfrogNet(ImageClassifier):
+class LeapfrogNet(BenchFamily):
     """Leapfrog network: a second-order equation with symmetric layers, started at rest.
 
     Args:
@@ -65,7 +65,7 @@ class LeapfrogNet(ImageClassifier):
         h: Step size.
         activation: Activation σ, `relu` or `tanh`.
         reversible_backward: Whether the backward pass recomputes the activations from the output.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "leapfrog-net"
@@ -77,7 +77,7 @@ class LeapfrogNet(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         blocks: int = 8,
         h: float = 0.5,
@@ -87,6 +87,6 @@ class LeapfrogNet(ImageClassifier):
     ) -> None:
         def make(stage: Stage) -> LeapfrogDynamics:
             n = stage.blocks(blocks)
-            return LeapfrogDynamics(stage.channels, n, h, activation, False, reversible_backward)
+            return LeapfrogDynamics(stage.channels, n, h, activation, False, reversible_backward, stage.axes)
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

@@ -8,12 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from integrand.errors import UsageError
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.fields import PreActivationField
-from ..classification.layout import FieldMaker, Stage
-from ..classification.net import check_channels
+from ..bench import BenchFamily, FieldMaker, Stage
 from .stepping import Evaluator, State, SteppedDynamics
 
 
@@ -46,7 +43,7 @@ class LinearMultistepDynamics(SteppedDynamics):
         k_low: float,
         k_high: float,
         h: float,
-        field: FieldMaker = PreActivationField,
+        field: FieldMaker,
     ) -> None:
         super().__init__(channels, blocks, h)
         if not -1 < k_low <= k_high < 1:
@@ -74,7 +71,7 @@ class LinearMultistepDynamics(SteppedDynamics):
         return new, u
 
 
-class LMResNet(ImageClassifier):
+class LMResNet(BenchFamily):
     """Linear multi-step residual network: each block also looks back at the state before the last.
 
     Args:
@@ -85,7 +82,7 @@ class LMResNet(ImageClassifier):
             the residual network.
         k_high: Upper end.
         h: Step size in front of the residual function.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "lm-resnet"
@@ -96,7 +93,7 @@ class LMResNet(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         blocks: int = 4,
         k_low: float = -0.1,
@@ -108,4 +105,4 @@ class LMResNet(ImageClassifier):
             n = stage.blocks(blocks)
             return LinearMultistepDynamics(stage.channels, n, k_low, k_high, h, stage.field)
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

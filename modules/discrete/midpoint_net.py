@@ -7,11 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
+from ..bench import BenchFamily, Stage
 from .layers import Activation, AntisymmetricLayer
 from .reversible import Coupling, ReversibleDynamics
 from .stepping import State
@@ -41,16 +39,25 @@ class MidpointDynamics(TwoStepDynamics):
         h: Step size.
         activation: σ.
         reversible_backward: See `ReversibleDynamics`.
+        axes: Axes of a state behind its channels.
     """
 
     scheme = "explicit midpoint, two-step"
 
     def __init__(
-        self, channels: int, blocks: int, h: float, activation: Activation, reversible_backward: bool
+        self,
+        channels: int,
+        blocks: int,
+        h: float,
+        activation: Activation,
+        reversible_backward: bool,
+        axes: int = 2,
     ) -> None:
         super().__init__(channels, blocks, h, reversible_backward)
-        self.fields = nn.ModuleList(AntisymmetricLayer(channels, activation) for _ in range(blocks))
-        self.check_reversible()
+        self.fields = nn.ModuleList(
+            AntisymmetricLayer(channels, activation, axes=axes) for _ in range(blocks)
+        )
+        self.check_reversible(axes)
 
     def residuals(self) -> list[nn.Module]:
         """The layer of every step."""
@@ -61,7 +68,7 @@ class MidpointDynamics(TwoStepDynamics):
         return (Coupling(n % 2, self.fields[n], scale=2 * self.h if n else self.h),)
 
 
-class MidpointNet(ImageClassifier):
+class MidpointNet(BenchFamily):
     """Midpoint network: the two-step midpoint rule on layers with imaginary spectrum.
 
     Args:
@@ -71,7 +78,7 @@ class MidpointNet(ImageClassifier):
         h: Step size.
         activation: Activation σ, `relu` or `tanh`.
         reversible_backward: Whether the backward pass recomputes the activations from the output.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "midpoint-net"
@@ -83,7 +90,7 @@ class MidpointNet(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         blocks: int = 8,
         h: float = 0.5,
@@ -93,6 +100,6 @@ class MidpointNet(ImageClassifier):
     ) -> None:
         def make(stage: Stage) -> MidpointDynamics:
             n = stage.blocks(blocks)
-            return MidpointDynamics(stage.channels, n, h, activation, reversible_backward)
+            return MidpointDynamics(stage.channels, n, h, activation, reversible_backward, stage.axes)
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

@@ -9,12 +9,10 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from integrand.errors import UsageError
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.fields import PreActivationField
-from ..classification.layout import FieldMaker, Stage
-from ..classification.net import check_channels
+from ..bench import BenchFamily, FieldMaker, Stage
+from ..bench.linear import linear_map
 from .reversible import Coupling, ReversibleDynamics
 from .stepping import State, require_variant
 
@@ -37,6 +35,7 @@ class MomentumDynamics(ReversibleDynamics):
         velocity: Where v₀ comes from: `zero`, or `learned` from x₀ by a 3×3 convolution.
         reversible_backward: See `ReversibleDynamics`.
         field: Makes the residual functions.
+        axes: Axes of a state behind its channels.
 
     Raises:
         UsageError: gamma is outside its domain, or so small that the inverse would lose the state.
@@ -51,7 +50,8 @@ class MomentumDynamics(ReversibleDynamics):
         gamma: float,
         velocity: Velocity,
         reversible_backward: bool,
-        field: FieldMaker = PreActivationField,
+        field: FieldMaker,
+        axes: int = 2,
     ) -> None:
         super().__init__(channels, blocks, reversible_backward=reversible_backward)
         if not 0 <= gamma < 1:
@@ -69,8 +69,8 @@ class MomentumDynamics(ReversibleDynamics):
                 "or set model.reversible_backward to false",
             )
         self.fields = nn.ModuleList(field(channels) for _ in range(blocks))
-        self.velocity = nn.Conv2d(channels, channels, 3, padding=1) if velocity == "learned" else None
-        self.check_reversible()
+        self.velocity = linear_map(channels, channels, axes) if velocity == "learned" else None
+        self.check_reversible(axes)
 
     def residuals(self) -> list[nn.Module]:
         """The residual function of every block."""
@@ -92,7 +92,7 @@ class MomentumDynamics(ReversibleDynamics):
         return state[0]
 
 
-class MomentumResNet(ImageClassifier):
+class MomentumResNet(BenchFamily):
     """Momentum residual network: a residual network with inertia, which makes it invertible.
 
     Args:
@@ -102,7 +102,7 @@ class MomentumResNet(ImageClassifier):
         gamma: Momentum γ, 0 ≤ γ < 1; 0 is the residual network.
         velocity: Where the first velocity comes from: `zero`, or `learned` from the hidden state.
         reversible_backward: Whether the backward pass recomputes the activations from the output.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "momentum-resnet"
@@ -114,7 +114,7 @@ class MomentumResNet(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         blocks: int = 4,
         gamma: float = 0.9,
@@ -124,6 +124,8 @@ class MomentumResNet(ImageClassifier):
     ) -> None:
         def make(stage: Stage) -> MomentumDynamics:
             n = stage.blocks(blocks)
-            return MomentumDynamics(stage.channels, n, gamma, velocity, reversible_backward, stage.field)
+            return MomentumDynamics(
+                stage.channels, n, gamma, velocity, reversible_backward, stage.field, stage.axes
+            )
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

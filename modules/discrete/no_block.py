@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from integrand.solvers import Solution, SolveStats
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import Dynamics, ImageClassifier
-from ..classification.net import check_channels
+from ..bench import BenchFamily, Dynamics
 
 
 class IdentityDynamics(Dynamics):
@@ -37,7 +36,7 @@ class IdentityDynamics(Dynamics):
         )
 
 
-class NoBlock(ImageClassifier):
+class NoBlock(BenchFamily):
     """Control arm: the shared stem and head without any block, to show what the block is worth.
 
     On MNIST the ODE-Net of Chen et al. 2018 stays under 0.6 % error with its ODE block removed (torchdiffeq
@@ -46,7 +45,7 @@ class NoBlock(ImageClassifier):
     Args:
         spec: What the data set publishes; the command line fills it in.
         channels: Channels of the hidden state.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "no-block"
@@ -54,6 +53,7 @@ class NoBlock(ImageClassifier):
     group = "control"
     equation = "ḣ = 0"
     reference = "torchdiffeq issue 32"
+    staged = False  # the blocks of the layout would be what it is to show the worth of
 
-    def __init__(self, spec: DataSpec, channels: int = 32, **kwargs: Any) -> None:
-        super().__init__(spec, IdentityDynamics(check_channels(channels)), channels=channels, **kwargs)
+    def __init__(self, spec: Spec, channels: int = 32, **kwargs: Any) -> None:
+        super().__init__(spec, lambda s: IdentityDynamics(s.channels), channels=channels, **kwargs)

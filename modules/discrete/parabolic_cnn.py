@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification.layout import Stage
-from ..classification.net import check_channels
+from ..bench import Stage
 from .layers import Activation, SymmetricLayer
 from .smoothness import SmoothInTime
 from .stepping import Evaluator, State, SteppedDynamics
@@ -27,15 +26,18 @@ class ParabolicDynamics(SteppedDynamics):
         h: Step size.
         activation: σ.
         norm: Whether N is group normalisation; the identity otherwise.
+        axes: Axes of a state behind its channels.
     """
 
     scheme = "euler"
     composition = "linear"
     first_order = True
 
-    def __init__(self, channels: int, blocks: int, h: float, activation: Activation, norm: bool) -> None:
+    def __init__(
+        self, channels: int, blocks: int, h: float, activation: Activation, norm: bool, axes: int = 2
+    ) -> None:
         super().__init__(channels, blocks, h)
-        self.fields = nn.ModuleList(SymmetricLayer(channels, activation, norm) for _ in range(blocks))
+        self.fields = nn.ModuleList(SymmetricLayer(channels, activation, norm, axes) for _ in range(blocks))
 
     def residuals(self) -> list[nn.Module]:
         """The layer of every step."""
@@ -58,7 +60,7 @@ class ParabolicCNN(SmoothInTime):
         activation: Activation σ, `relu` or `tanh`.
         norm: Whether the layers normalise K y; without it a step with h ≤ 2/‖K‖² is non-expansive.
         smoothness: Weight α of (α/2h) Σ‖θ_{j+1} − θ_j‖² in the training loss; 0 takes it out.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "parabolic-cnn"
@@ -69,7 +71,7 @@ class ParabolicCNN(SmoothInTime):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         blocks: int = 8,
         h: float = 0.5,
@@ -79,6 +81,7 @@ class ParabolicCNN(SmoothInTime):
         **kwargs: Any,
     ) -> None:
         def make(stage: Stage) -> ParabolicDynamics:
-            return ParabolicDynamics(stage.channels, stage.blocks(blocks), h, activation, norm)
+            n = stage.blocks(blocks)
+            return ParabolicDynamics(stage.channels, n, h, activation, norm, stage.axes)
 
-        super().__init__(spec, make, channels=check_channels(channels), smoothness=smoothness, **kwargs)
+        super().__init__(spec, make, channels=channels, smoothness=smoothness, **kwargs)

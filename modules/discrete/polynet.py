@@ -7,12 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.fields import PreActivationField
-from ..classification.layout import FieldMaker, Stage
-from ..classification.net import check_channels
+from ..bench import BenchFamily, FieldMaker, Stage
 from .stepping import Evaluator, State, SteppedDynamics, require_variant
 
 Variant = Literal["poly-2", "poly-3", "mpoly-2", "mpoly-3", "2-way", "3-way"]
@@ -47,7 +44,7 @@ class PolyNetDynamics(SteppedDynamics):
         blocks: int,
         variant: Variant,
         h: float,
-        field: FieldMaker = PreActivationField,
+        field: FieldMaker,
     ) -> None:
         super().__init__(channels, blocks, h)
         require_variant("variant", variant, Variant)
@@ -80,7 +77,7 @@ def _members(block: nn.Module) -> list[nn.Module]:
     return list(block.children())
 
 
-class PolyNet(ImageClassifier):
+class PolyNet(BenchFamily):
     """PolyNet: blocks that apply a polynomial of their residual function, as backward Euler does.
 
     Args:
@@ -90,7 +87,7 @@ class PolyNet(ImageClassifier):
         variant: `poly-2`, `poly-3` (one residual function), `mpoly-2`, `mpoly-3` (one for each order), or
             `2-way`, `3-way` (side by side).
         h: Step size in front of the residual function.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "polynet"
@@ -101,7 +98,7 @@ class PolyNet(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         blocks: int = 4,
         variant: Variant = "poly-2",
@@ -111,4 +108,4 @@ class PolyNet(ImageClassifier):
         def make(stage: Stage) -> PolyNetDynamics:
             return PolyNetDynamics(stage.channels, stage.blocks(blocks), variant, h, stage.field)
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

@@ -8,12 +8,9 @@ from torch import Tensor, nn
 
 from integrand.errors import UsageError
 from integrand.solvers import EulerScheme, Solution
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import Dynamics, ImageClassifier
-from ..classification.fields import PreActivationField
-from ..classification.layout import FieldMaker, Stage
-from ..classification.net import check_channels
+from ..bench import BenchFamily, Dynamics, FieldMaker, Stage
 
 
 class ResidualDynamics(Dynamics):
@@ -33,9 +30,7 @@ class ResidualDynamics(Dynamics):
     composition = "linear"
     first_order = True
 
-    def __init__(
-        self, channels: int, blocks: int, h: float, tied: bool, field: FieldMaker = PreActivationField
-    ) -> None:
+    def __init__(self, channels: int, blocks: int, h: float, tied: bool, field: FieldMaker) -> None:
         super().__init__()
         if blocks < 1:
             raise UsageError(f"blocks must be at least 1, got {blocks}", "set model.blocks, or use NoBlock")
@@ -58,7 +53,7 @@ class ResidualDynamics(Dynamics):
         return (self.every_block if num_times > 2 else self.last_only).solve(fields, h)
 
 
-class ResNet(ImageClassifier):
+class ResNet(BenchFamily):
     """Pre-activation residual network, read as forward Euler with step h.
 
     Args:
@@ -67,7 +62,7 @@ class ResNet(ImageClassifier):
         blocks: Number of residual blocks.
         h: Step size in front of the residual function.
         tied: Whether all blocks share their weights.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "resnet"
@@ -78,7 +73,7 @@ class ResNet(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         blocks: int = 4,
         h: float = 1.0,
@@ -88,4 +83,4 @@ class ResNet(ImageClassifier):
         def make(stage: Stage) -> ResidualDynamics:
             return ResidualDynamics(stage.channels, stage.blocks(blocks), h, tied, stage.field)
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)

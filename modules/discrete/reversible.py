@@ -9,6 +9,7 @@ for each evaluation of the forward pass, and two maps are stored, whatever the f
 from __future__ import annotations
 
 import copy
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,8 +99,11 @@ class ReversibleDynamics(SteppedDynamics):
     def couplings(self, n: int) -> Sequence[Coupling]:
         """The couplings of step n, in order."""
 
-    def check_reversible(self) -> None:
+    def check_reversible(self, axes: int) -> None:
         """Refuse what cannot be undone; constructors call it once their residual functions are there.
+
+        Args:
+            axes: Axes of a state behind its channels.
 
         Raises:
             UsageError: A coupling forgets its map, or a residual function changes the shape of the state or
@@ -115,7 +119,7 @@ class ReversibleDynamics(SteppedDynamics):
                         "set model.reversible_backward to false",
                     )
         for field in self.residuals():
-            if reason := why_not_reversible(field, self.width):
+            if reason := why_not_reversible(field, self.width, axes):
                 raise UsageError(
                     f"the residual function {type(field).__name__} of a reversible net {reason}",
                     "take the layer out of it, or set model.reversible_backward to false",
@@ -203,7 +207,7 @@ def _undo(c: Coupling, pair: Pair, grads: list[Tensor], sums: dict[Tensor, Tenso
     return c.undo(pair, value)
 
 
-def why_not_reversible(field: nn.Module, width: int) -> str:
+def why_not_reversible(field: nn.Module, width: int, axes: int = 2) -> str:
     """Why `field` has no place in a net whose activations are recomputed; empty where it has.
 
     One small evaluation tells: the shape has to stay, and nothing may be drawn at random.
@@ -211,12 +215,14 @@ def why_not_reversible(field: nn.Module, width: int) -> str:
     Args:
         field: Residual function, called as `field(t, y)`.
         width: Channels of the maps that it reads.
+        axes: Axes of a map behind its channels.
     """
     parameter = next(field.parameters(), torch.empty(0))
     if parameter.is_meta:
         return ""
     probe = copy.deepcopy(field).train()
-    y = torch.linspace(-1, 1, 32 * width).reshape(2, width, 4, 4).to(parameter)
+    shape_in = (2, width, *[4] * axes)
+    y = torch.linspace(-1, 1, math.prod(shape_in)).reshape(shape_in).to(parameter)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         drawn = torch.get_rng_state()
         try:

@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.fields import PreActivationField
-from ..classification.layout import FieldMaker, Stage
+from ..bench import BenchFamily, FieldMaker, Stage
 from .reversible import Coupling, ReversibleDynamics
 from .stepping import State, require_even
 
@@ -52,6 +50,7 @@ class RevNetDynamics(HalvesDynamics):
         blocks: Number of blocks, 1 or more.
         reversible_backward: See `ReversibleDynamics`.
         field: Makes the residual functions.
+        axes: Axes of a state behind its channels.
     """
 
     scheme = "revnet"
@@ -61,12 +60,13 @@ class RevNetDynamics(HalvesDynamics):
         channels: int,
         blocks: int,
         reversible_backward: bool,
-        field: FieldMaker = PreActivationField,
+        field: FieldMaker,
+        axes: int = 2,
     ) -> None:
         super().__init__(channels, blocks, reversible_backward=reversible_backward)
         self.f = nn.ModuleList(field(self.width) for _ in range(blocks))
         self.g = nn.ModuleList(field(self.width) for _ in range(blocks))
-        self.check_reversible()
+        self.check_reversible(axes)
 
     def residuals(self) -> list[nn.Module]:
         """F and G of every block."""
@@ -77,7 +77,7 @@ class RevNetDynamics(HalvesDynamics):
         return Coupling(0, self.f[n]), Coupling(1, self.g[n])
 
 
-class RevNet(ImageClassifier):
+class RevNet(BenchFamily):
     """Reversible residual network: two halves of the channels take turns in changing each other.
 
     Args:
@@ -85,7 +85,7 @@ class RevNet(ImageClassifier):
         channels: Channels of the hidden state, even; each residual function sees half of them.
         blocks: Number of blocks, of two residual functions each.
         reversible_backward: Whether the backward pass recomputes the activations from the output.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
     """
 
     family = "revnet"
@@ -97,13 +97,14 @@ class RevNet(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         blocks: int = 4,
         reversible_backward: bool = True,
         **kwargs: Any,
     ) -> None:
         def make(stage: Stage) -> RevNetDynamics:
-            return RevNetDynamics(stage.channels, stage.blocks(blocks), reversible_backward, stage.field)
+            n = stage.blocks(blocks)
+            return RevNetDynamics(stage.channels, n, reversible_backward, stage.field, stage.axes)
 
         super().__init__(spec, make, channels=channels, **kwargs)

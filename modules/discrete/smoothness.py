@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from integrand.errors import UsageError
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import ImageClassifier
-from ..classification.layout import DynamicsMaker
-from ..classification.stages import stages_of
+from ..bench import BenchFamily, DynamicsMaker
+from ..bench.stages import stages_of
 from .stepping import SteppedDynamics
 
 
@@ -32,7 +31,7 @@ def roughness(layers: Sequence[nn.Module], h: float) -> Tensor:
     return total / (2 * h)
 
 
-class SmoothInTime(ImageClassifier):
+class SmoothInTime(BenchFamily):
     """Base of nets whose training loss keeps the weights of neighbouring steps together.
 
     Ruthotto & Haber 2020, Deep Neural Networks Motivated by Partial Differential Equations; with h = 1 the
@@ -43,14 +42,14 @@ class SmoothInTime(ImageClassifier):
         make: Makes the steps; `residuals()` holds one layer of each kind per step, kind after kind.
         channels: Channels of the hidden state.
         smoothness: Weight α of the term, 0 or more.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
 
     Raises:
         UsageError: smoothness is negative.
     """
 
     def __init__(
-        self, spec: DataSpec, make: DynamicsMaker, channels: int, smoothness: float, **kwargs: Any
+        self, spec: Spec, make: DynamicsMaker, channels: int, smoothness: float, **kwargs: Any
     ) -> None:
         super().__init__(spec, make, channels=channels, **kwargs)
         if not smoothness >= 0:

@@ -14,7 +14,7 @@ from integrand.solvers import Solution, SolveStats
 from integrand.solvers.accounts import CountedField
 from integrand.solvers.problem import Problem, prepare
 
-from ..classification import Dynamics
+from ..bench import Dynamics
 
 State = tuple[Tensor, ...]
 """What a step moves: one feature map, or two for schemes with memory or with halves."""

@@ -13,11 +13,14 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
+from integrand.datamodules.base import data_of
 from integrand.errors import SpecError, UsageError
+from integrand.outcome import Outcome
 from integrand.solvers import SolveStats
-from integrand.spec import DataSpec
+from integrand.spec import ImageSpec, Spec, VectorSpec
 
-from ..base import FamilyModule
+from ..bench.net import check_inputs
+from ..family import FamilyModule
 from .averaging import averaged
 from .backbones import Backbone, TimeNet, default_backbone
 from .evaluation import Evaluation, PointEvaluation
@@ -29,8 +32,8 @@ from .seeded import noise_rows, seed_of
 class GenerativeModule(FamilyModule):
     """A model of a distribution that can be sampled; subclasses say how it is trained and sampled.
 
-    It takes points (task `density`), and images of a classification set, whose labels it ignores unless the
-    family is conditional. Evaluation and sampling use the averaged weights.
+    It takes vectors and images; labels are left out unless the family is conditional. Evaluation and sampling
+    use the averaged weights.
 
     Args:
         spec: What the data set publishes; the command line fills it in.
@@ -44,13 +47,13 @@ class GenerativeModule(FamilyModule):
     """
 
     group = "generative"
-    task = "density"
-    also: ClassVar[tuple[str, ...]] = ("image-classification",)
+    models = "distribution"
+    takes: ClassVar[tuple[type[Spec], ...]] = (ImageSpec, VectorSpec)
     stochastic = True
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         backbone: Backbone | None = None,
         ema: float | None = 0.999,
         evaluation: Evaluation | None = None,
@@ -59,8 +62,6 @@ class GenerativeModule(FamilyModule):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__(spec, optimizer, lr_scheduler)
-        if spec.task == "image-classification":
-            self.task = "image-generation"  # type: ignore[misc]  # a class may do several, a run does one
         if sample_batch < 1:
             raise UsageError(f"sample_batch must be at least 1, got {sample_batch}", "set model.sample_batch")
         self.shape = spec.input_shape
@@ -78,11 +79,10 @@ class GenerativeModule(FamilyModule):
     # ------------------------------------------------------------------ what a family supplies
 
     @abstractmethod
-    def objective(self, x: Tensor, y: Tensor | None, stage: str) -> dict[str, Tensor]:
-        """What is logged for one batch as `<stage>/<name>`, 0-d tensors.
+    def objective(self, x: Tensor, y: Tensor | None, stage: str) -> Outcome:
+        """The outcome of one batch: its terms, scores and solves.
 
-        In training the optimiser minimises `loss` plus what `penalty` returns. In evaluation the global
-        generator is seeded before, so that every epoch draws the same.
+        In evaluation the global generator is seeded before, so that every epoch draws the same.
 
         Args:
             x: Batch of data, shape (batch, …).
@@ -108,13 +108,14 @@ class GenerativeModule(FamilyModule):
             Samples of the shape of `noise`, and the account of this batch.
         """
 
-    def num_labels(self, spec: DataSpec) -> int:
+    def num_labels(self, spec: Spec) -> int:
         """Number of classes that the network is conditioned on; 0 unless the family is conditional."""
         return 0
 
-    def penalty(self) -> dict[str, Tensor]:
-        """Extra terms of the training loss by name, weights included; called once after a training batch."""
-        return {}
+    def true_log_density(self, x: Tensor) -> Tensor | None:
+        """Log p of data in nats, shape (n,), where the data set knows its density."""
+        data = data_of(self.trainer)
+        return None if data is None else data.log_density(x)
 
     def extra_scores(self, data: Tensor, samples: Tensor, stage: str) -> dict[str, float]:
         """Further scores at the end of a validation or test, logged as `<stage>/<name>`.
@@ -160,56 +161,28 @@ class GenerativeModule(FamilyModule):
         if self.average is not None:
             self.average.update_parameters(self.net)
 
-    def step(self, batch: Any, stage: str) -> Tensor:
-        """The loss of a batch; see `FamilyModule.step`."""
+    def step(self, batch: Any, stage: str) -> Outcome:
+        """The objective of a batch; see `FamilyModule.step`."""
         x, y = self.inputs(batch)
         if stage == "train":
-            values = self.objective(x, y, stage)
+            # also where gradients are off: an objective may differentiate
+            with torch.enable_grad():
+                outcome = self.objective(x, y, stage)
         else:
             with self._fixed_draws(stage):
-                values = self.objective(x, y, stage)
-            # of images a sheet is enough, unless an evaluation wants them
-            if self.evaluation is not None or sum(map(len, self._seen)) < 64:
-                self._seen.append(x.detach())
-        for name, value in values.items():
-            shown = name == "loss" and stage != "test"
-            self.log(
-                f"{stage}/{name}",
-                value.detach(),
-                on_step=False,
-                on_epoch=True,
-                batch_size=len(x),
-                sync_dist=True,
-                prog_bar=shown,
-            )
-        loss = values["loss"]
+                outcome = self.objective(x, y, stage)
+        outcome.inputs = x.detach()
+        return outcome
+
+    def record(self, outcome: Outcome, stage: str) -> None:
+        """Log the outcome, and in evaluation keep its data to compare samples with."""
+        super().record(outcome, stage)
         if stage == "train":
-            for name, term in self.penalty().items():
-                self.log(
-                    f"train/{name}",
-                    term.detach(),
-                    on_step=False,
-                    on_epoch=True,
-                    batch_size=len(x),
-                    sync_dist=True,
-                )
-                loss = loss + term
-        return loss
-
-    def training_pass(self, x: Tensor) -> None:
-        """The forward pass of a training step, whose operations are its cost; `forward` may solve."""
-        y = torch.zeros(len(x), dtype=torch.long, device=x.device) if self.num_labels(self.spec) else None
-        with torch.enable_grad():
-            self.objective(x, y, "train")
-        self.penalty()  # takes the terms that the objective left for the loss
-
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """There is no class to predict.
-
-        Raises:
-            UsageError: Always.
-        """
-        raise UsageError(f"{type(self).__name__} predicts no classes", "integrand test scores its samples")
+            return
+        self._batches += 1
+        # of images a sheet is enough, unless an evaluation wants them
+        if outcome.inputs is not None and (self.evaluation is not None or sum(map(len, self._seen)) < 64):
+            self._seen.append(outcome.inputs)
 
     def inputs(self, batch: Any) -> tuple[Tensor, Tensor | None]:
         """Data and labels of a batch.
@@ -218,12 +191,7 @@ class GenerativeModule(FamilyModule):
             SpecError: The shape contradicts the spec.
         """
         x, y = (batch[0], batch[1]) if isinstance(batch, list | tuple) else (batch, None)
-        if tuple(x.shape[1:]) != self.shape:
-            raise SpecError(
-                f"batch of shape {tuple(x.shape)} contradicts the spec of {self.spec.name}: expected (batch, "
-                f"{', '.join(map(str, self.shape))})",
-                "give the model the data set that it was built for",
-            )
+        check_inputs(x, self.spec)
         return x, y
 
     def on_validation_epoch_start(self) -> None:
@@ -254,7 +222,6 @@ class GenerativeModule(FamilyModule):
         with torch.random.fork_rng(devices):
             torch.manual_seed(seed_of(stage, self._batches, rank))
             yield
-        self._batches += 1
 
     def _score(self, stage: str) -> None:
         if not self._seen:
@@ -263,7 +230,7 @@ class GenerativeModule(FamilyModule):
         scores: dict[str, float] = {}
         samples = data[:0]
         if self.evaluation is not None and (stage == "test" or self.evaluation.in_validation):
-            self.evaluation.prepare(getattr(self.trainer, "datamodule", None))
+            self.evaluation.prepare(data_of(self.trainer))
             reference, other = self.evaluation.split(data)
             made = self._samples(len(reference), self.evaluation.seed)
             samples, thorough = made.x, stage == "test"

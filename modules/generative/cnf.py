@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from integrand.diffusion import ExactTrace, Trace
 from integrand.errors import UsageError
+from integrand.outcome import Outcome
 from integrand.solvers import Dopri5, ODESolver
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
 from .dequantisation import dequantised
 from .flow import FlowModule
@@ -38,7 +39,7 @@ class MaximumLikelihoodFlow(FlowModule):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         trace: Trace,
         solver: ODESolver | None,
         train_solver: ODESolver | None,
@@ -57,7 +58,6 @@ class MaximumLikelihoodFlow(FlowModule):
         self.trace = trace
         self.train_solver: ODESolver = Dopri5() if train_solver is None else train_solver
         self.kinetic, self.jacobian, self.b = kinetic, jacobian, b
-        self._terms: dict[str, Tensor] = {}
 
     def shards(self) -> list[nn.Module]:
         """None.
@@ -67,29 +67,23 @@ class MaximumLikelihoodFlow(FlowModule):
         """
         raise self.unshardable("its loss is itself a solve, which would exchange weights at every evaluation")
 
-    def objective(self, x: Tensor, y: Tensor | None, stage: str) -> dict[str, Tensor]:
+    def objective(self, x: Tensor, y: Tensor | None, stage: str) -> Outcome:
         """Mean −log p of the batch in nats per dimension as `loss`, with `nll` and `bpd`."""
         if stage != "train":
-            scores = self.likelihood_scores(x)
-            return {"loss": scores["nll"] / self.dim, **scores}
+            scores, account = self.likelihood_scores(x)
+            return Outcome({"loss": scores["nll"] / self.dim}, len(x), scores, solves=[account])
         end = self.b * (2 * torch.rand(()).item() - 1) if self.b else 0.0
         penalties = self.kinetic > 0 or self.jacobian > 0
         x = dequantised(x, self.spec)
         found = log_likelihood(self.net, x, self.train_solver, self.trace, penalties, end)
-        self.solve_stats.append(found.stats)
-        self._terms = {}
+        nll = -found.log_prob.mean()
+        terms = {"loss": nll / self.dim}
         # per dimension, as everywhere here, so that weights keep their meaning across sizes
         if self.kinetic and found.kinetic is not None:
-            self._terms["kinetic"] = self.kinetic * found.kinetic.mean() / self.dim
+            terms["kinetic"] = self.kinetic * found.kinetic.mean() / self.dim
         if self.jacobian and found.jacobian is not None:
-            self._terms["jacobian"] = self.jacobian * found.jacobian.mean() / self.dim
-        nll = -found.log_prob.mean()
-        return {"loss": nll / self.dim, "nll": nll}
-
-    def penalty(self) -> dict[str, Tensor]:
-        """The weighted terms of the last training batch."""
-        terms, self._terms = self._terms, {}
-        return terms
+            terms["jacobian"] = self.jacobian * found.jacobian.mean() / self.dim
+        return Outcome(terms, len(x), {"nll": nll}, solves=[found.stats])
 
     def describe_solver(self) -> tuple[str, str]:
         """That of training, which costs most."""
@@ -116,7 +110,7 @@ class CNF(MaximumLikelihoodFlow):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         solver: ODESolver | None = None,
         train_solver: ODESolver | None = None,
         kinetic: float = 0.0,

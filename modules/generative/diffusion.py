@@ -31,8 +31,9 @@ from integrand.diffusion import (
     draw_prior,
 )
 from integrand.errors import SpecError, UsageError
+from integrand.outcome import Outcome
 from integrand.solvers import Dopri5, ODESolver, SolveStats
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
 from .backbones import MLP, Backbone, TimeNet, UNet
 from .base import GenerativeModule
@@ -83,7 +84,7 @@ class DiffusionModel(GenerativeModule):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         process: Process | None = None,
         parametrisation: Parametrisation | None = None,
         weighting: Weighting | None = None,
@@ -122,7 +123,7 @@ class DiffusionModel(GenerativeModule):
         )
         self.likelihood_samples = likelihood_samples
 
-    def num_labels(self, spec: DataSpec) -> int:
+    def num_labels(self, spec: Spec) -> int:
         """The classes of the data where the model is conditional."""
         return spec.num_classes if self.conditional else 0
 
@@ -139,7 +140,7 @@ class DiffusionModel(GenerativeModule):
 
     # ------------------------------------------------------------------ training
 
-    def objective(self, x: Tensor, y: Tensor | None, stage: str) -> dict[str, Tensor]:
+    def objective(self, x: Tensor, y: Tensor | None, stage: str) -> Outcome:
         """The weighted error of the prediction at one drawn time for each sample.
 
         Raises:
@@ -155,10 +156,8 @@ class DiffusionModel(GenerativeModule):
         output = denoiser(x_t, t, condition) if self.conditional else denoiser(x_t, t)
         errors = (output - target).square().flatten(1).mean(dim=1)
         weights = self.weighting.of_output(t, self.process, self.parametrisation)
-        self.solve_stats.append(
-            SolveStats(nfe_forward=1, vjps=int(train), solver=f"{self.process.describe()}, one time")
-        )
-        return {"loss": (weights.to(errors.dtype) * errors).mean()}
+        account = SolveStats(nfe_forward=1, vjps=int(train), solver=f"{self.process.describe()}, one time")
+        return Outcome({"loss": (weights.to(errors.dtype) * errors).mean()}, len(x), solves=[account])
 
     def _condition(self, y: Tensor | None, drop: bool) -> Tensor | None:
         """Labels, in training some of them replaced by the one that means none."""
@@ -315,8 +314,7 @@ class DiffusionModel(GenerativeModule):
         ]
         nll = -torch.cat(parts).double().mean()
         scores |= {"nll": float(nll), "bpd": float(bits_per_dim(nll, self.spec)), "nll_samples": float(n)}
-        density = getattr(getattr(self.trainer, "datamodule", None), "log_density", None)
-        exact = None if density is None else density(x)
+        exact = self.true_log_density(x)
         if exact is not None:
             scores["nll_floor"] = float(-exact.mean())
         return scores

@@ -7,7 +7,7 @@ from typing import Any
 from integrand.diffusion import HutchinsonTrace, Trace
 from integrand.diffusion.divergence import Distribution
 from integrand.solvers import ODESolver
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
 from .cnf import MaximumLikelihoodFlow
 
@@ -40,7 +40,7 @@ class FFJORD(MaximumLikelihoodFlow):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         probe: Distribution = "rademacher",
         probes: int = 1,
         solver: ODESolver | None = None,

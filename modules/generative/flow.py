@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from integrand.diffusion import ExactTrace, HutchinsonTrace, Trace
 from integrand.errors import UsageError
 from integrand.solvers import Dopri5, ODESolver, SolveStats
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
 from .backbones import TimeNet
 from .base import GenerativeModule
@@ -62,7 +62,7 @@ class FlowModule(GenerativeModule):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         solver: ODESolver | None = None,
         eval_trace: Trace | None = None,
         **kwargs: Any,
@@ -78,19 +78,18 @@ class FlowModule(GenerativeModule):
         return self.likelihood(x).log_prob
 
     def likelihood(self, x: Tensor) -> Likelihood:
-        """Log p(x) of a batch by the weights that evaluation uses; the solve joins the account."""
-        found = log_likelihood(self.trained, x, self.solver, self.eval_trace)
-        self.solve_stats.append(found.stats)
-        return found
+        """Log p(x) of a batch by the weights that evaluation uses, with the account of its solve."""
+        return log_likelihood(self.trained, x, self.solver, self.eval_trace)
 
-    def likelihood_scores(self, x: Tensor) -> dict[str, Tensor]:
-        """Mean of −log p of a batch: `nll` in nats, and `bpd` in bits per dimension.
+    def likelihood_scores(self, x: Tensor) -> tuple[dict[str, Tensor], SolveStats]:
+        """Mean of −log p of a batch: `nll` in nats, and `bpd` in bits per dimension; and what it cost.
 
         Images are dequantised first: each grey level becomes uniform over its width, and `bpd` counts bits of
         the levels themselves, an upper bound (Theis et al. 2016).
         """
-        nll = -self.likelihood(dequantised(x, self.spec)).log_prob.mean()
-        return {"nll": nll, "bpd": bits_per_dim(nll, self.spec)}
+        found = self.likelihood(dequantised(x, self.spec))
+        nll = -found.log_prob.mean()
+        return {"nll": nll, "bpd": bits_per_dim(nll, self.spec)}, found.stats
 
     @torch.no_grad()
     def generate(
@@ -136,8 +135,7 @@ class FlowModule(GenerativeModule):
         `nll_floor` is the mean −log p of the true density on the same points.
         """
         scores = super().extra_scores(data, samples, stage)
-        density = getattr(getattr(self.trainer, "datamodule", None), "log_density", None)
-        exact = density(data) if density is not None and stage == "test" else None
+        exact = self.true_log_density(data) if stage == "test" else None
         if exact is not None:
             scores["nll_floor"] = float(-exact.mean())
         if self.evaluation is not None:
@@ -159,12 +157,8 @@ class FlowModule(GenerativeModule):
         return found
 
     def _log_prob(self, x: Tensor) -> Tensor:
-        """Log p for a picture, which leaves no account."""
-        account = list(self.solve_stats)
         parts = torch.split(x.to(self.device, self.sample_dtype), self.sample_batch)
-        log_p = torch.cat([self.likelihood(part).log_prob for part in parts])
-        self.solve_stats = account
-        return log_p
+        return torch.cat([self.likelihood(part).log_prob for part in parts])
 
     def describe_solver(self) -> tuple[str, str]:
         """Solver and gradient mode in a few words."""

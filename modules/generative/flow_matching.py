@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from integrand.diffusion import Trace
+from integrand.outcome import Outcome
 from integrand.solvers import ODESolver, SolveStats
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
 from .flow import FlowModule
 from .paths import IndependentCFM, Path
@@ -40,7 +41,7 @@ class FlowMatching(FlowModule):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         path: Path | None = None,
         solver: ODESolver | None = None,
         eval_trace: Trace | None = None,
@@ -49,20 +50,18 @@ class FlowMatching(FlowModule):
         super().__init__(spec, solver, eval_trace, **kwargs)
         self.path = path or IndependentCFM()
 
-    def objective(self, x: Tensor, y: Tensor | None, stage: str) -> dict[str, Tensor]:
+    def objective(self, x: Tensor, y: Tensor | None, stage: str) -> Outcome:
         """The regression on one draw of pairs and times; in the test also the likelihood."""
         x0, x1 = self.pairs(x, stage)
         t = self.path.times(len(x), x)
         x_t, u = self.path.between(x0, x1, t)
-        values = {"loss": (self.active(t, x_t) - u).square().mean()}
-        self.solve_stats.append(
-            SolveStats(
-                nfe_forward=1, vjps=int(stage == "train"), solver=f"{type(self.path).__name__}, one time"
-            )
-        )
+        terms = {"loss": (self.active(t, x_t) - u).square().mean()}
+        name = f"{type(self.path).__name__}, one time"
+        outcome = Outcome(terms, len(x), solves=[SolveStats(1, vjps=int(stage == "train"), solver=name)])
         if stage == "test":
-            values |= self.likelihood_scores(x)
-        return values
+            outcome.scores, account = self.likelihood_scores(x)
+            outcome.solves = [*outcome.solves, account]
+        return outcome
 
     def pairs(self, x: Tensor, stage: str) -> tuple[Tensor, Tensor]:
         """Noise and data of the batch, coupled as the path says."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from integrand.diffusion import Trace
 from integrand.errors import UsageError
 from integrand.solvers import ODESolver
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
 from .flow import Velocity
 from .flow_matching import FlowMatching
@@ -50,7 +50,7 @@ class RectifiedFlow(FlowMatching):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         teacher: str | None = None,
         pairs: int = 10_000,
         pair_seed: int = 1,

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..classification.dynamics import Composition
+from ..bench.dynamics import Composition
 from .held import Factor, HeldNoise
 from .steps import require
 

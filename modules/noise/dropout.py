@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..classification import Dynamics
-from ..classification.dynamics import Composition
-from ..classification.noise import Part
+from ..bench import Dynamics
+from ..bench.dynamics import Composition
+from ..bench.noise_contract import Part
 from .held import Factor, HeldNoise
 from .steps import Granularity, StepNoise, keep_mask, require, require_per
 

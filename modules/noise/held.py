@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from integrand.solvers import ODESolver, Solution
 
-from ..classification import Dynamics, Noise
-from ..classification.noise import Part
+from ..bench import Dynamics, Noise
+from ..bench.noise_contract import Part
 
 Factor = Callable[[Tensor], Tensor | float]
 """g(t), which broadcasts against the state."""

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from integrand.errors import UsageError
 from integrand.solvers import Solution, SolveStats
 
-from ..classification import Dynamics, Noise
-from ..classification.dynamics import Composition
-from ..classification.noise import Part
+from ..bench import Dynamics, Noise
+from ..bench.dynamics import Composition
+from ..bench.noise_contract import Part
 from .steps import Granularity, mask_shape, require_per
 
 Mode = Literal["shake-shake", "shake-keep", "shake-even", "even-shake", "even-even"]

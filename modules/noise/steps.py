@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from integrand.errors import UsageError
 
-from ..classification import Dynamics, Noise
-from ..classification.dynamics import Composition
-from ..classification.noise import Part
+from ..bench import Dynamics, Noise
+from ..bench.dynamics import Composition
+from ..bench.noise_contract import Part
 
 Granularity = Literal["element", "channel", "image", "batch"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from integrand.errors import UsageError
 
-from ..classification.dynamics import Composition
+from ..bench.dynamics import Composition
 from .steps import Granularity, StepNoise, keep_mask, require, require_per
 
 

@@ -11,11 +11,9 @@ from torch import Tensor, nn
 from integrand.errors import UsageError
 from integrand.solvers import Euler, Solution
 from integrand.solvers.sde import EulerMaruyama, Milstein
-from integrand.spec import DataSpec
+from integrand.spec import Spec
 
-from ..classification import Dynamics, ImageClassifier
-from ..classification.layout import Stage
-from ..classification.net import check_channels
+from ..bench import BenchFamily, Dynamics, Stage
 
 Diffusion = Literal["additive", "multiplicative", "dropout"]
 Method = Literal["euler-maruyama", "milstein"]
@@ -143,7 +141,7 @@ class SDEDynamics(Dynamics):
         return self.drift_alone.solve(self.sde.field, h, times)
 
 
-class NeuralSDE(ImageClassifier):
+class NeuralSDE(BenchFamily):
     """Neural ODE with noise in depth: dh = f dt + G dW, solved in equal steps in training.
 
     Evaluation follows the drift alone, or averages the logits of several paths. Paths come from torch's
@@ -160,7 +158,7 @@ class NeuralSDE(ImageClassifier):
         gradient: `backprop` keeps the graph of every step, `checkpoint` one state per step.
         samples: Paths over which evaluation averages; 0 for the drift alone.
         time_dependent: Whether the drift sees t as a further channel.
-        **kwargs: See `ImageClassifier`.
+        **kwargs: See `BenchFamily`.
 
     Raises:
         UsageError: A number is out of its domain, or the method does not take the diffusion.
@@ -175,7 +173,7 @@ class NeuralSDE(ImageClassifier):
 
     def __init__(
         self,
-        spec: DataSpec,
+        spec: Spec,
         channels: int = 32,
         diffusion: Diffusion = "additive",
         sigma: float = 0.1,
@@ -203,7 +201,7 @@ class NeuralSDE(ImageClassifier):
                 noisy_evaluation=samples > 0,
             )
 
-        super().__init__(spec, make, channels=check_channels(channels), **kwargs)
+        super().__init__(spec, make, channels=channels, **kwargs)
         self.samples = samples
         self.stochastic = sigma > 0
 

@@ -29,7 +29,7 @@ class RunRecord:
         error: `{"type", "message"}` of what ended a failed run, else None.
         family: Slug of the family, such as `neural-ode`.
         group: Group of the family, such as `continuous`.
-        task: Task of the data set, such as `image-classification`.
+        task: What was asked, such as `classification`.
         model_class: Class name of the LightningModule.
         solver: Short description of the solver, empty where there is none.
         gradient: Gradient mode of the solver, empty where there is none.
@@ -101,6 +101,7 @@ class RunRecord:
         values = json.loads(text)
         if not isinstance(values, dict) or "run_id" not in values:
             raise ValueError("not a run record: no run_id")
+        values["task"] = _RENAMED.get(values.get("task", ""), values.get("task", ""))
         known = {f.name for f in fields(cls)}
         return cls(**{k: v for k, v in values.items() if k in known})
 
@@ -108,6 +109,10 @@ class RunRecord:
     def read(cls, path: Path) -> RunRecord:
         """Read `record.json` at `path`."""
         return cls.from_json(path.read_text(encoding="utf-8"))
+
+
+_RENAMED = {"image-classification": "classification", "image-generation": "generation"}
+"""Tasks as earlier versions called them."""
 
 
 def _finite(value: Any) -> Any:

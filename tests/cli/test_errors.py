@@ -145,7 +145,7 @@ def test_families_as_json(capsys):
     (row,) = [r for r in rows if r["name"] == "neural-ode"]
     assert row["class"] == "NeuralODE"
     assert row["group"] == "continuous"
-    assert row["task"] == "image-classification"
+    assert row["tasks"] == {"classification": ["image", "vector"], "regression": ["image", "vector"]}
     assert row["properties"]["uses_solver"] is True
     assert "Chen" in row["reference"]
 

@@ -8,10 +8,10 @@ from integrand.datamodules import Checkerboard, TwoMoons
 from integrand.errors import SpecError
 from integrand.modules import families
 from integrand.solvers import Dopri5, Euler, count
-from integrand.spec import DataSpec
+from integrand.spec import Classes, Density, ImageSpec, VectorSpec
 
-POINTS = DataSpec("made-up", "density", (2,))
-GENERATIVE = [f for f in families() if f.group == "generative" and f.task == "density"]
+POINTS = VectorSpec("made-up", Density(), 2)
+GENERATIVE = [f for f in families() if f.models == "distribution"]
 
 every_generative_family = pytest.mark.parametrize("family", GENERATIVE, ids=lambda f: f.family)
 
@@ -44,7 +44,7 @@ def test_the_families_of_the_platform_are_here():
 @every_generative_family
 def test_gradients_reach_every_trained_parameter(family):
     module = build(family).train()
-    module.objective(points(64), None, "train")["loss"].backward()
+    module.objective(points(64), None, "train").terms["loss"].backward()
     for name, parameter in module.net.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
@@ -96,10 +96,10 @@ def test_training_reports_the_evaluations_that_it_makes(family, monkeypatch):
         monkeypatch.setattr(
             net, name, lambda self, *args, _f=original, **kw: (calls.append(1), _f(self, *args, **kw))[1]
         )
-    loss = module.objective(points(), None, "train")["loss"]
-    loss.backward()
-    assert sum(s.nfe_forward + s.nfe_backward for s in module.solve_stats) == len(calls) > 0
-    assert all(s.vjps > 0 for s in module.solve_stats)
+    outcome = module.objective(points(), None, "train")
+    outcome.loss.backward()
+    assert sum(s.nfe_forward + s.nfe_backward for s in outcome.solves) == len(calls) > 0
+    assert all(s.vjps > 0 for s in outcome.solves)
 
 
 @every_generative_family
@@ -148,11 +148,11 @@ def test_evaluation_needs_gradients_only_where_declared(family):
 
 @every_generative_family
 def test_images_of_a_classification_set_are_generated(family):
-    spec = DataSpec("images", "image-classification", (1, 4, 4), num_classes=3, bin_widths=(0.25,))
+    spec = ImageSpec("images", Classes(3), (1, 4, 4), bin_widths=(0.25,))
     module = build(family, spec).train()
-    assert module.task == "image-generation"
+    assert module.task.name == "generation"
     x = torch.randn(5, 1, 4, 4)
-    module.objective(*module.inputs([x, torch.zeros(5, dtype=torch.long)]), "train")["loss"].backward()
+    module.objective(*module.inputs([x, torch.zeros(5, dtype=torch.long)]), "train").terms["loss"].backward()
     assert module.sample(3).x.shape == (3, 1, 4, 4)
 
 

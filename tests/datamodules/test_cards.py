@@ -16,6 +16,7 @@ from integrand.errors import UsageError
 
 NAMES = {"fashion-mini", "digits", "fashion-mnist", "mnist", "cifar10", "cifar100"}
 GENERATED = {"two-moons", "eight-gaussians", "pinwheel", "checkerboard", "swiss-roll", "circles"}
+GENERATED |= {"concentric-annuli", "two-spirals", "crossing-map", "wine", "breast-cancer", "diabetes"}
 
 
 def test_the_list_needs_neither_torch_nor_lightning(tmp_path):
@@ -32,7 +33,8 @@ def test_json_list_says_what_is_promised(capsys):
     assert run(["list", "--json"]) == 0
     entries = {e["name"]: e for e in json.loads(capsys.readouterr().out)}
     mini = entries["fashion-mini"]
-    assert (mini["class"], mini["group"], mini["task"]) == ("FashionMini", "images", "image-classification")
+    assert (mini["class"], mini["group"]) == ("FashionMini", "images")
+    assert (mini["input"], mini["question"]) == ("image", "classes")
     assert mini["properties"]["input_shape"] == [1, 28, 28]
     assert mini["properties"]["counts"] == {"train": 6000, "test": 1000}
     assert mini["properties"]["embedded"]

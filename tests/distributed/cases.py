@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 
 from integrand.modules import families, noise
 from integrand.solvers import SDIRK3, Dopri5, Reversible, TorchDiffEq
-from integrand.spec import DataSpec
+from integrand.spec import Classes, Density, ImageSpec, VectorSpec
 
-IMAGES = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
-POINTS = DataSpec("made-up", "density", (2,))
+IMAGES = ImageSpec("made-up", Classes(3), (1, 8, 8))
+POINTS = VectorSpec("made-up", Density(), 2)
 BATCH = 8
 """Samples of one process; the single process has twice as many."""
 RTOL = 1e-5
@@ -50,7 +49,7 @@ class Case:
     def build(self) -> Any:
         """The module, the same at every call."""
         torch.manual_seed(0)
-        images = self.family.task == "image-classification"
+        images = self.family.models == "outputs"
         module = (
             self.family(IMAGES, channels=4, **self.options) if images else self.family(POINTS, **self.options)
         )
@@ -59,22 +58,17 @@ class Case:
     def batch(self) -> Any:
         """The global batch."""
         generator = torch.Generator().manual_seed(1)
-        if self.family.task != "image-classification":
+        if self.family.models != "outputs":
             return torch.randn(2 * BATCH, 2, generator=generator, dtype=torch.float64)
         x = torch.randn(2 * BATCH, *IMAGES.input_shape, generator=generator, dtype=torch.float64)
         return x, torch.randint(IMAGES.num_classes, (2 * BATCH,), generator=generator)
 
 
-def loss_of(module, batch):
-    """What training minimises, without a trainer."""
-    if isinstance(batch, tuple):
-        x, y = batch
-        loss = F.cross_entropy(module(x), y)
-    else:
-        loss = module.objective(batch, None, "train")["loss"]
-    for term in module.penalty().values():
-        loss = loss + term
-    return loss
+def loss_of(module, batch, solves=()):
+    """What training minimises, without a trainer; `solves` is a list that takes the accounts."""
+    outcome = module.step(batch, "train")
+    solves += type(solves)(outcome.solves)
+    return outcome.loss
 
 
 def shard(batch, rank):
@@ -141,7 +135,7 @@ def _modes_of(family):
     if family.family == "neural-sde":
         for gradient in ("backprop", "checkpoint"):
             yield f"neural-sde {gradient}", Case(family, {"gradient": gradient}, drawn=True)
-    elif family.task == "image-classification" and family.uses_solver:
+    elif family.models == "outputs" and family.uses_solver:
         for name, (solver, adaptive) in MODES.items():
             if not _fits(family, name):
                 continue

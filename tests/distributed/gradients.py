@@ -24,9 +24,10 @@ class Loss(nn.Module):
     def __init__(self, module):
         super().__init__()
         self.module = module
+        self.solves = []
 
     def forward(self, batch):
-        return loss_of(self.module, batch)
+        return loss_of(self.module, batch, self.solves)
 
 
 def seed(rank):
@@ -38,19 +39,19 @@ def gradients(module):
     return {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
 
 
-def account(module):
-    stats = module.solve_stats
-    return [sum(s.nfe_forward for s in stats), sum(s.nfe_backward for s in stats)]
+def account(solves):
+    return [sum(s.nfe_forward for s in solves), sum(s.nfe_backward for s in solves)]
 
 
 def together(case, rank):
     """This process's gradient and account, by DDP on its half of the batch."""
     module = case.build()
     torch.relu = torch.tanh if case.adaptive else RELU
-    wrapped = DistributedDataParallel(Loss(module), find_unused_parameters=module.skips_parameters)
+    loss = Loss(module)
+    wrapped = DistributedDataParallel(loss, find_unused_parameters=module.skips_parameters)
     seed(rank)
     wrapped(shard(case.batch(), rank)).backward()
-    return gradients(module), account(module)
+    return gradients(module), account(loss.solves)
 
 
 def alone(case):
@@ -59,19 +60,19 @@ def alone(case):
     What draws random numbers sees the two halves one after the other, each with the numbers of its process: a
     single pass would draw others for the whole batch. The loss is their mean, which is that of the whole.
     """
-    module = case.build()
+    module, solves = case.build(), []
     torch.relu = torch.tanh if case.adaptive else RELU
     if not case.drawn:
-        loss_of(module, case.batch()).backward()
+        loss_of(module, case.batch(), solves).backward()
     else:
         for rank in (0, 1):
             seed(rank)
-            loss_of(module, shard(case.batch(), rank)).backward()
+            loss_of(module, shard(case.batch(), rank), solves).backward()
         for p in module.parameters():
             if p.grad is not None:
                 # not the loss: an adaptive backward solve takes other steps for half the gradient
                 p.grad /= 2
-    return gradients(module), account(module)
+    return gradients(module), account(solves)
 
 
 def compare(mine, reference):

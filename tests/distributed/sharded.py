@@ -16,24 +16,24 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from integrand.errors import UsageError
-from integrand.modules.classification.ode import ODEDynamics
+from integrand.modules.continuous.ode import ODEDynamics
 from integrand.modules.sharded import Shards
 from integrand.solvers import Dopri5
 
 
 def together(case, rank, mesh):
     """The whole gradient of the two halves of the batch, the share of this process in it, and its account."""
-    module = case.build()
+    module, solves = case.build(), []
     torch.relu = torch.tanh if case.adaptive else RELU
     module.check_shardable()
     Shards(module, mesh)
     seed(rank)
-    loss_of(module, shard(case.batch(), rank)).backward()
+    loss_of(module, shard(case.batch(), rank), solves).backward()
     grads = {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
     assert all(isinstance(g, DTensor) for g in grads.values())
     own = sum(p.to_local().numel() for p in module.parameters())
     share = own / sum(p.numel() for p in module.parameters())
-    return {n: g.full_tensor() for n, g in grads.items()}, share, account(module)
+    return {n: g.full_tensor() for n, g in grads.items()}, share, account(solves)
 
 
 def split_field(rank, mesh):

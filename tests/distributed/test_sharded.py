@@ -8,7 +8,7 @@ import torch
 from integrand.errors import UsageError
 from integrand.modules.generative.backbones import DiT, UNet
 from integrand.modules.generative.diffusion import DiffusionModel
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
 TWO = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.log_every_n_steps", "1"]
 ONE = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.strategy", "auto"]
@@ -178,7 +178,7 @@ def test_what_cannot_be_split_is_refused_before_anything_starts(program):
 @pytest.mark.parametrize("backbone", [DiT(width=16, depth=3), UNet(channels=8)])
 def test_blocks_are_parts_of_their_own(backbone):
     """What is gathered at once is one block, rather than the whole network."""
-    spec = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
+    spec = ImageSpec("made-up", Classes(3), (1, 8, 8))
     module = DiffusionModel(spec, backbone=backbone)
     module.check_shardable()
     parts = module.shards()

@@ -8,9 +8,9 @@ import torch
 from integrand.errors import UsageError
 from integrand.modules import FractionalNeuralODE, NeuralDDE, NeuralODE
 from integrand.solvers import TorchDiffEq
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
-SPEC = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
+SPEC = ImageSpec("made-up", Classes(3), (1, 8, 8))
 X = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -77,13 +77,13 @@ def test_a_delay_beyond_the_end_sees_the_input_throughout():
         (FractionalNeuralODE, 32, "caputo-pece alpha=0.8 num_steps=16"),
     ],
 )
-def test_cost_and_description(family, nfe, described):
+def test_cost_and_description(family, nfe, described, accounts):
     module = build(family).eval()
     with torch.inference_mode():
         module(X)
-    assert module.solve_stats[0].nfe_forward == nfe
+    assert accounts(module)[0].nfe_forward == nfe
     assert module.describe_solver() == (described, "backprop")
-    assert module.solve_stats[0].solver == described
+    assert accounts(module)[0].solver == described
 
 
 @pytest.mark.parametrize(

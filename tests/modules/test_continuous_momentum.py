@@ -21,9 +21,9 @@ from integrand.modules.continuous.heavy_ball_neural_ode import HeavyBallField
 from integrand.modules.continuous.nesterov_neural_ode import NesterovField, scale, to_momentum
 from integrand.modules.continuous.second_order_neural_ode import SecondOrderField
 from integrand.solvers import TorchDiffEq
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
-SPEC = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
+SPEC = ImageSpec("made-up", Classes(3), (1, 8, 8))
 X = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 MIX = torch.randn(3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 

@@ -11,15 +11,15 @@ from torch.nn import functional as F
 
 from integrand.errors import UsageError
 from integrand.modules import RNODE, STEER, NeuralODE, TayNODE
-from integrand.modules.classification.fields import PreActivationField
+from integrand.modules.bench.image.fields import PreActivationField
 from integrand.modules.continuous.regularized import simpson
 from integrand.modules.continuous.rnode import KineticJacobianDynamics, kinetic_and_jacobian, signs
 from integrand.modules.continuous.steer import RandomEndDynamics
 from integrand.modules.continuous.taynode import TaylorDynamics, solution_derivative
 from integrand.solvers import SolveStats, TorchDiffEq, count
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
-SPEC = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
+SPEC = ImageSpec("made-up", Classes(3), (1, 8, 8))
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(4, 1, 8, 8, generator=GENERATOR, dtype=torch.float64)
 Y = torch.tensor([0, 1, 2, 0])
@@ -250,7 +250,7 @@ def test_terms_enter_the_training_loss_only(family, monkeypatch):
     logged = {}
     monkeypatch.setattr(module, "log", lambda name, value, **_: logged.__setitem__(name, value))
     plain = F.cross_entropy(module.eval()(X), Y)
-    loss = module.train().training_step((X, Y), 0)
+    loss = module.train().training_step((X, Y), 0)["loss"]
     terms = {"kinetic", "jacobian"} if family is RNODE else {"taylor"}
     assert {name for name in logged if name not in {"train/loss", "train/acc"}} == {
         f"train/{t}" for t in terms
@@ -269,15 +269,15 @@ def test_terms_enter_the_training_loss_only(family, monkeypatch):
 @pytest.mark.parametrize(
     ("family", "extra"), [(RNODE, 5), (TayNODE, 15)]
 )  # 5 nodes, and 5 nodes of 3 evaluations
-def test_evaluation_is_the_neural_ode(family, extra):
+def test_evaluation_is_the_neural_ode(family, extra, accounts):
     module, plain = build(family), build(NeuralODE)
     expected = plain(X)
     assert torch.equal(module.train()(X), expected)
-    in_training = module.solve_stats.pop()
+    in_training = accounts(module).pop()
     with torch.inference_mode():
         assert torch.equal(module.eval()(X), expected)
-    in_evaluation = module.solve_stats.pop()
-    assert in_evaluation.nfe_forward == plain.solve_stats[0].nfe_forward
+    in_evaluation = accounts(module).pop()
+    assert in_evaluation.nfe_forward == accounts(plain)[0].nfe_forward
     assert in_training.nfe_forward == in_evaluation.nfe_forward + extra
 
 
@@ -288,10 +288,10 @@ def test_fixed_steps_are_the_same_in_training():
         assert torch.equal(module.train()(X), module.eval()(X)) == same
 
 
-def test_without_weights_nothing_is_added():
+def test_without_weights_nothing_is_added(accounts):
     module, plain = build(RNODE, kinetic=0.0, jacobian=0.0), build(NeuralODE)
     assert torch.equal(module(X), plain(X))
-    assert module.solve_stats[0].nfe_forward == plain.solve_stats[0].nfe_forward
+    assert accounts(module)[0].nfe_forward == accounts(plain)[0].nfe_forward
     assert module.penalty() == {}
 
 

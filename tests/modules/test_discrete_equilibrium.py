@@ -9,9 +9,9 @@ from integrand.errors import UsageError
 from integrand.modules import DeepEquilibrium
 from integrand.modules.discrete.fixed_point import anderson, broyden
 from integrand.solvers import NonFiniteStateError, Status, TorchDiffEq, count
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
-SPEC = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
+SPEC = ImageSpec("made-up", Classes(3), (1, 8, 8))
 X = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 Y = torch.tensor([0, 1, 2, 1])
 
@@ -238,13 +238,13 @@ def test_equilibrium_is_the_state_that_the_flow_of_the_defect_runs_into():
 
 @both
 @both_blocks
-def test_the_account_counts_searches_and_products(root_finder, block):
+def test_the_account_counts_searches_and_products(root_finder, block, accounts):
     module = build(root_finder=root_finder, block=block)
     with count(*module.net.dynamics.residuals()) as seen:
         loss = F.cross_entropy(module(X), Y)
         forward = seen.calls
         loss.backward()
-    stats = module.solve_stats[0]
+    stats = accounts(module)[0]
     assert stats.nfe_forward == forward > 2
     assert stats.nfe_backward == seen.calls - forward == 1
     assert 3 < stats.vjps <= 41  # the search of at most 40, and the one for the parameters
@@ -252,7 +252,7 @@ def test_the_account_counts_searches_and_products(root_finder, block):
 
 
 @both_blocks
-def test_products_are_counted_one_by_one(block):
+def test_products_are_counted_one_by_one(block, accounts):
     module = build(tol=1e-6, block=block)
     seen = []
     forward = module.net.dynamics.block.field.forward
@@ -265,11 +265,11 @@ def test_products_are_counted_one_by_one(block):
 
     module.net.dynamics.block.field.forward = watched
     F.cross_entropy(module(X), Y).backward()
-    assert module.solve_stats[0].vjps == len(seen)
+    assert accounts(module)[0].vjps == len(seen)
 
 
 @both_blocks
-def test_memory_does_not_depend_on_the_number_of_iterations(block):
+def test_memory_does_not_depend_on_the_number_of_iterations(block, accounts):
     def saved(tol):
         sizes = []
         module = build(tol=tol, max_iter=200, block=block)
@@ -280,25 +280,24 @@ def test_memory_does_not_depend_on_the_number_of_iterations(block):
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
             module(X)
-        return sum(sizes), module.solve_stats[0].nfe_forward
+        return sum(sizes), accounts(module)[0].nfe_forward
 
     (few, fast), (many, slow) = saved(1e-2), saved(1e-10)
     assert slow >= 3 * fast
     assert few == many
 
 
-def test_samples_without_a_fixed_point_are_reported():
+def test_samples_without_a_fixed_point_are_reported(accounts):
     module = build(tol=1e-12, max_iter=3)
     loss = F.cross_entropy(module(X), Y)
-    assert module.solve_failures == 4
-    assert module.solve_stats[0].nfe_forward == 3
+    assert sum(s.failures for s in accounts(module)) == 4
+    assert accounts(module)[0].nfe_forward == 3
     loss.backward()
-    module.on_after_backward()
-    assert module.solve_failures == 8  # nor does the gradient come within the tolerance
+    assert sum(s.failures for s in accounts(module)) == 8  # nor does the gradient come within the tolerance
     assert module.net.dynamics(X.expand(4, 6, 8, 8)).status is Status.MAX_NFE
     finished = build()
     finished(X)
-    assert finished.solve_failures == 0
+    assert sum(s.failures for s in accounts(finished)) == 0
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from torch import nn
 from integrand.errors import UsageError
 from integrand.modules import FractalNet
 from integrand.solvers import count
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
-SPEC = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
+SPEC = ImageSpec("made-up", Classes(3), (1, 8, 8))
 X = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 H = torch.randn(2, 6, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 ZERO = torch.zeros(())
@@ -137,22 +137,22 @@ def test_global_drop_path_draws_every_column_alike_and_mixed_at_its_ratio():
     assert share == pytest.approx(0.2, abs=5 * 0.004)  # √(0.2 · 0.8 / 10 000)
 
 
-def test_a_dropped_branch_is_neither_evaluated_nor_trained():
+def test_a_dropped_branch_is_neither_evaluated_nor_trained(accounts):
     module = build(columns=3, blocks=2, drop_path="global").train()
     module.net.dynamics.draw_column = lambda: 1
     module(X).sum().backward()
-    stats = module.solve_stats[0]
+    stats = accounts(module)[0]
     assert stats.nfe_forward == stats.vjps == 4
     trained = {n for n, p in module.net.dynamics.units.named_parameters() if p.grad is not None}
     assert trained == {n for n, _ in module.net.dynamics.units.named_parameters() if "column1" in n}
 
 
 @pytest.mark.parametrize("drop_path", ["none", "local", "global", "mixed"])
-def test_evaluation_uses_the_whole_net_and_repeats_itself(drop_path):
+def test_evaluation_uses_the_whole_net_and_repeats_itself(drop_path, accounts):
     module = build(drop_path=drop_path, drop_rate=0.5).eval()
     assert torch.equal(module(X), module(X))
     assert torch.equal(module(X), build(drop_path="none")(X))
-    assert module.solve_stats[0].nfe_forward == 2 * 7
+    assert accounts(module)[0].nfe_forward == 2 * 7
 
 
 def test_one_seed_draws_one_subnetwork():

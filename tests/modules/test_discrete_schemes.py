@@ -23,9 +23,9 @@ from integrand.modules import (
 )
 from integrand.modules.discrete.ho_resnet import TABLEAUX
 from integrand.solvers import TorchDiffEq, count
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
-SPEC = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
+SPEC = ImageSpec("made-up", Classes(3), (1, 8, 8))
 X = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 Y = torch.tensor([0, 1, 2, 1])
 
@@ -64,13 +64,13 @@ def on_vectors(module, *fields):
 
 
 @pytest.mark.parametrize("family", DISCRETE, ids=lambda f: f.family)
-def test_the_account_of_every_discrete_family_is_what_was_evaluated(family):
+def test_the_account_of_every_discrete_family_is_what_was_evaluated(family, accounts):
     module = build(family).eval()
     with count(*module.net.dynamics.residuals()) as seen:
         loss = F.cross_entropy(module(X), Y)
         forward = seen.calls
         loss.backward()
-    stats = module.solve_stats[0]
+    stats = accounts(module)[0]
     assert stats.nfe_forward == forward > 0
     assert stats.nfe_backward == seen.calls - forward
     assert (stats.nfe_backward > 0) == (stats.gradient != "backprop")
@@ -143,11 +143,11 @@ def test_polynet_of_order_one_is_the_resnet():
         ("3-way", 3, 3),
     ],
 )
-def test_polynet_counts_its_functions_and_evaluations(variant, functions, evaluations):
+def test_polynet_counts_its_functions_and_evaluations(variant, functions, evaluations, accounts):
     module = build(PolyNet, blocks=3, variant=variant)
     module(X)
     assert len(module.net.dynamics.residuals()) == 3 * functions
-    assert module.solve_stats[0].nfe_forward == 3 * evaluations
+    assert accounts(module)[0].nfe_forward == 3 * evaluations
 
 
 # LM-ResNet
@@ -234,7 +234,7 @@ def test_a_tied_rk4_block_is_one_step_of_rk4_on_a_linear_equation():
     torch.testing.assert_close(found, x @ series.T, rtol=1e-14, atol=1e-14)
 
 
-def test_tied_ho_resnet_is_the_neural_ode_under_the_same_method():
+def test_tied_ho_resnet_is_the_neural_ode_under_the_same_method(accounts):
     """torchdiffeq's `rk4` is the 3/8 rule."""
     blocks = 3
     solver = TorchDiffEq(method="rk4", step_size=1.0)
@@ -245,7 +245,7 @@ def test_tied_ho_resnet_is_the_neural_ode_under_the_same_method():
     )
     # the same step with its sums in another order
     torch.testing.assert_close(ode(X), net(X), rtol=1e-11, atol=1e-11)
-    assert ode.solve_stats[0].nfe_forward == net.solve_stats[0].nfe_forward == 4 * blocks
+    assert accounts(ode)[0].nfe_forward == accounts(net)[0].nfe_forward == 4 * blocks
 
 
 def test_stages_of_a_ho_resnet_have_their_own_weights():
@@ -262,12 +262,12 @@ def test_stages_of_a_ho_resnet_have_their_own_weights():
     ("tied_stages", "tied", "functions"),
     [(False, False, 8), (True, False, 2), (False, True, 4), (True, True, 1)],
 )
-def test_ho_resnet_ties_what_was_asked_for(tied_stages, tied, functions):
+def test_ho_resnet_ties_what_was_asked_for(tied_stages, tied, functions, accounts):
     module = build(HOResNet, blocks=2, tied_stages=tied_stages, tied=tied)
     with count(*module.net.dynamics.residuals()) as seen:
         module(X)
     assert len(module.net.dynamics.residuals()) == functions
-    assert seen.calls == module.solve_stats[0].nfe_forward == 8
+    assert seen.calls == accounts(module)[0].nfe_forward == 8
 
 
 # PDE networks
@@ -366,7 +366,8 @@ def test_smoothness_enters_the_training_loss_only(family):
     module = build(family, smoothness=10.0)
     logged = {}
     module.log = lambda name, value, **_: logged.update({name: value})
-    train, val = module.training_step((X, Y), 0), module.validation_step((X, Y), 0)
+    train = module.training_step((X, Y), 0)["loss"]
+    val = module.validation_step((X, Y), 0)["outcome"].loss
     assert logged["train/smoothness"] > 0.1
     # the first is a sum of the other two; the second is the same computation twice
     torch.testing.assert_close(train, val + logged["train/smoothness"], rtol=1e-12, atol=0)

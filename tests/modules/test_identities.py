@@ -9,12 +9,12 @@ from torch import nn
 
 from integrand.errors import UsageError
 from integrand.modules import AugmentedNeuralODE, HeavyBallNeuralODE, NeuralODE, NoBlock, ResNet
-from integrand.modules.classification.ode import Augment
 from integrand.modules.continuous.heavy_ball_neural_ode import HeavyBallField
+from integrand.modules.continuous.ode import Augment
 from integrand.solvers import Dopri5, TorchDiffEq
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
-SPEC = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
+SPEC = ImageSpec("made-up", Classes(3), (1, 8, 8))
 X = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -23,7 +23,7 @@ def build(family, **kwargs):
     return family(SPEC, channels=6, **kwargs).double()
 
 
-def test_neural_ode_by_euler_is_the_tied_resnet():
+def test_neural_ode_by_euler_is_the_tied_resnet(accounts):
     blocks = 5
     euler = TorchDiffEq(method="euler", step_size=1.0)
     ode = build(NeuralODE, solver=euler, t1=float(blocks), time_dependent=False)
@@ -33,7 +33,7 @@ def test_neural_ode_by_euler_is_the_tied_resnet():
     )
     # the same sum in the same order; 1e-12 allows for round-off of h·f with h = 1 stored in float64
     torch.testing.assert_close(ode(X), net(X), rtol=1e-12, atol=1e-12)
-    assert ode.solve_stats[0].nfe_forward == net.solve_stats[0].nfe_forward == blocks
+    assert accounts(ode)[0].nfe_forward == accounts(net)[0].nfe_forward == blocks
 
 
 def test_halving_h_of_the_tied_resnet_shows_order_one():
@@ -64,10 +64,10 @@ def test_augmented_channels_start_at_zero_and_leave_it():
     assert ys[-1][:, 6:].abs().max() > 1e-3
 
 
-def test_no_block_is_stem_and_head():
+def test_no_block_is_stem_and_head(accounts):
     module = build(NoBlock)
     assert torch.equal(module(X), module.net.head(module.net.stem(X)))
-    assert module.solve_stats[0].nfe_forward == 0
+    assert accounts(module)[0].nfe_forward == 0
 
 
 class _Force(nn.Module):
@@ -157,7 +157,7 @@ class _FailsFor(nn.Module):
         return torch.where(bad, torch.nan, -h)
 
 
-def test_samples_that_fail_are_counted_and_the_others_are_classified():
+def test_samples_that_fail_are_counted_and_the_others_are_classified(accounts):
     solver = Dopri5(per_sample=True, on_failure="continue", gradient="checkpoint")
     module = build(NeuralODE, solver=solver)
     module.net.dynamics.field = _FailsFor()
@@ -168,6 +168,6 @@ def test_samples_that_fail_are_counted_and_the_others_are_classified():
     x = torch.ones(4, 1, 8, 8, dtype=torch.float64)
     x[2] = 9.0
     logits = module(x)
-    assert module.solve_failures == 1
+    assert sum(s.failures for s in accounts(module)) == 1
     assert torch.isfinite(logits).all()
     assert torch.equal(logits[0], logits[1])

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from integrand.modules import HeavyBallNeuralODE, NeuralODE
-from integrand.modules.classification.ode import ODEDynamics
+from integrand.modules.continuous.ode import ODEDynamics
 from integrand.modules.noise import ContinuumDropout, Dropout
 from integrand.modules.noise.continuum_dropout import AlternatingRenewal
 from integrand.solvers import RK4, Euler, TorchDiffEq
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
-SPEC = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
+SPEC = ImageSpec("made-up", Classes(3), (1, 8, 8))
 X = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -164,11 +164,11 @@ def test_evaluation_of_continuum_dropout_runs_at_the_mean_speed():
     assert torch.equal(module(X), module(X))
 
 
-def test_evaluation_by_samples_averages_noisy_passes():
+def test_evaluation_by_samples_averages_noisy_passes(accounts):
     module = build(ContinuumDropout(0.4, samples=3), solver=Euler(num_steps=10)).eval()
     torch.manual_seed(4)
     averaged = module(X)
-    assert len(module.solve_stats) == 3
+    assert len(accounts(module)) == 3
     module.noise.samples = 1
     torch.manual_seed(4)
     singles = [module(X) for _ in range(3)]
@@ -177,11 +177,11 @@ def test_evaluation_by_samples_averages_noisy_passes():
 
 
 @pytest.mark.parametrize("noise", [Dropout(0.3), ContinuumDropout(0.3)], ids=["dropout", "continuum"])
-def test_momentum_families_take_noise_and_count_exactly(noise):
+def test_momentum_families_take_noise_and_count_exactly(noise, accounts):
     module = build(noise, HeavyBallNeuralODE, solver=Euler(num_steps=6))
     field = module.net.dynamics.field
     calls = []
     field.register_forward_pre_hook(lambda *_: calls.append(1))
     module(X).sum().backward()
-    assert module.solve_stats[-1].nfe_forward == len(calls) == 6
+    assert accounts(module)[-1].nfe_forward == len(calls) == 6
     assert all(p.grad is not None for p in module.parameters())

@@ -9,7 +9,7 @@ import torch
 import integrand.modules.noise as package
 from integrand.errors import UsageError
 from integrand.modules import HOResNet, LeapfrogNet, NeuralODE, NoBlock, ResNet, RevNet, families
-from integrand.modules.classification.cifar import CIFARStages
+from integrand.modules.bench.image.cifar import CIFARStages
 from integrand.modules.noise import (
     ContinuumDropout,
     Dropout,
@@ -20,9 +20,9 @@ from integrand.modules.noise import (
     UniformInjection,
 )
 from integrand.solvers import Euler, count
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
-SPEC = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
+SPEC = ImageSpec("made-up", Classes(3), (1, 8, 8))
 X = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 KINDS = {
     "dropout": Dropout(0.5),
@@ -65,7 +65,7 @@ FITS = {
     "NeuralSDE": set(),
 }
 """Reversible nets with `reversible_backward: false`. Families that are not named may do as they declare."""
-FAMILIES = [f for f in families() if f.task == "image-classification"]
+FAMILIES = [f for f in families() if f.models == "outputs"]
 
 
 def build(family, noise, **kwargs):
@@ -87,7 +87,7 @@ def built_or_refusal(family, noise):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.family)
-def test_noise_fits_or_is_refused_at_construction(family, kind):
+def test_noise_fits_or_is_refused_at_construction(family, kind, accounts):
     module = built_or_refusal(family, KINDS[kind])
     if isinstance(module, UsageError):
         assert kind not in FITS.get(family.__name__, ()), module
@@ -102,13 +102,13 @@ def test_noise_fits_or_is_refused_at_construction(family, kind):
     assert torch.equal(module.eval()(X), module(X)) is not noisy_at_test
     with count(*module.net.dynamics.residuals(), *getattr(module.noise, "branches", ())) as seen:
         module.train()
-        module.solve_stats.clear()
+        accounts(module).clear()
         loss = module(X).sum()
         forward = seen.calls
         loss.backward()
-    assert sum(s.nfe_forward for s in module.solve_stats) >= forward > 0  # TayNODE and RNODE evaluate more
+    assert sum(s.nfe_forward for s in accounts(module)) >= forward > 0  # TayNODE and RNODE evaluate more
     if not hasattr(module.net.dynamics, "intervals"):
-        assert sum(s.nfe_forward for s in module.solve_stats) == forward == seen.calls
+        assert sum(s.nfe_forward for s in accounts(module)) == forward == seen.calls
     assert all(torch.isfinite(p.grad).all() for p in module.parameters())
 
 
@@ -193,7 +193,7 @@ def test_a_copy_draws_as_the_original_and_follows_its_own_mode(kind):
 
 def staged(noise):
     torch.manual_seed(0)
-    spec = DataSpec("made-up", "image-classification", (3, 16, 16), num_classes=3)
+    spec = ImageSpec("made-up", Classes(3), (3, 16, 16))
     return ResNet(spec, channels=4, blocks=2, layout=CIFARStages(), noise=noise)
 
 
@@ -211,21 +211,21 @@ def test_steps_of_a_staged_net_are_numbered_through_its_transitions():
 
 
 @pytest.mark.parametrize("kind", sorted(FITS["ResNet"]))
-def test_staged_nets_take_noise_and_count_it(kind):
+def test_staged_nets_take_noise_and_count_it(kind, accounts):
     module = staged(KINDS[kind])
     x = torch.randn(2, 3, 16, 16)
     assert not torch.equal(module(x), module(x))
-    module.solve_stats.clear()
+    accounts(module).clear()
     with count(*module.net.dynamics.residuals(), *getattr(module.noise, "branches", ())) as seen:
         module(x).sum().backward()
-    assert sum(s.nfe_forward for s in module.solve_stats) == seen.calls
-    assert sum(s.vjps for s in module.solve_stats) == seen.calls
+    assert sum(s.nfe_forward for s in accounts(module)) == seen.calls
+    assert sum(s.vjps for s in accounts(module)) == seen.calls
     assert seen.calls == {"shake-shake": 12, "feynman-kac": 12}.get(kind, 6)
 
 
 def test_staged_neural_odes_hold_noise_in_every_stage():
     torch.manual_seed(0)
-    spec = DataSpec("made-up", "image-classification", (3, 16, 16), num_classes=3)
+    spec = ImageSpec("made-up", Classes(3), (3, 16, 16))
     module = NeuralODE(spec, 4, Euler(num_steps=2), layout=CIFARStages(norm="group"), noise=Dropout(0.5))
     x = torch.randn(2, 3, 16, 16)
     assert not torch.equal(module(x), module(x))

@@ -12,14 +12,14 @@ from torch import nn
 
 from integrand.errors import UsageError
 from integrand.modules import NeuralODE, NeuralSDE
-from integrand.modules.classification.cifar import CIFARStages
+from integrand.modules.bench.image.cifar import CIFARStages
 from integrand.modules.noise import Dropout
 from integrand.modules.stochastic.neural_sde import DiffusedField, SDEDynamics
 from integrand.solvers import Euler, count
 from integrand.solvers.sde import EulerMaruyama, Milstein
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
-SPEC = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
+SPEC = ImageSpec("made-up", Classes(3), (1, 8, 8))
 X = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -75,11 +75,11 @@ def test_without_noise_it_is_the_neural_ode_by_euler_bit_for_bit(diffusion, meth
     assert not sde.stochastic
 
 
-def test_evaluation_follows_the_drift_bit_for_bit():
+def test_evaluation_follows_the_drift_bit_for_bit(accounts):
     sde = build(sigma=0.5, num_steps=7).eval()
     ode = build(NeuralODE, solver=Euler(num_steps=7)).eval()
     assert torch.equal(sde(X), ode(X))
-    assert sde.solve_stats[-1].nfe_diffusion == 0
+    assert accounts(sde)[-1].nfe_diffusion == 0
     assert not torch.equal(sde.train()(X), ode(X))
 
 
@@ -155,13 +155,13 @@ def test_the_integral_is_itos_and_not_stratonovichs(scheme):
 
 @pytest.mark.parametrize("diffusion", ["additive", "multiplicative", "dropout"])
 @pytest.mark.parametrize("gradient", ["backprop", "checkpoint"])
-def test_counts_exactly_ten_drifts_for_ten_steps(diffusion, gradient):
+def test_counts_exactly_ten_drifts_for_ten_steps(diffusion, gradient, accounts):
     module = build(diffusion=diffusion, gradient=gradient)
     with count(*module.net.dynamics.residuals()) as seen:
         logits = module(X)
         forward = seen.calls
         logits.sum().backward()
-    stats = module.solve_stats[-1]
+    stats = accounts(module)[-1]
     extra = gradient == "checkpoint"  # one evaluation finds what the solve depends on
     assert stats.nfe_forward == forward == 10 + extra
     assert stats.nfe_diffusion == 10 + extra
@@ -180,11 +180,11 @@ def test_checkpoint_replays_the_path_and_gives_the_same_gradient(diffusion):
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
 
 
-def test_evaluation_by_samples_averages_paths():
+def test_evaluation_by_samples_averages_paths(accounts):
     module = build(samples=4, sigma=0.5).eval()
     torch.manual_seed(4)
     averaged = module(X)
-    assert len(module.solve_stats) == 4
+    assert len(accounts(module)) == 4
     module.samples = 1
     torch.manual_seed(4)
     singles = [module(X) for _ in range(4)]
@@ -222,10 +222,10 @@ def test_refuses(options, message):
         build(**options)
 
 
-def test_takes_the_staged_layout():
+def test_takes_the_staged_layout(accounts):
     torch.manual_seed(0)
-    spec = DataSpec("made-up", "image-classification", (3, 16, 16), num_classes=3)
+    spec = ImageSpec("made-up", Classes(3), (3, 16, 16))
     module = NeuralSDE(spec, channels=4, num_steps=3, layout=CIFARStages(norm="group"))
     module(torch.randn(2, 3, 16, 16)).sum().backward()
-    assert module.solve_stats[-1].nfe_forward == 3 * 3 + 2
+    assert accounts(module)[-1].nfe_forward == 3 * 3 + 2
     assert module.describe_solver() == build(num_steps=3).describe_solver()

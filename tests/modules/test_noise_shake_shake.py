@@ -9,9 +9,9 @@ from integrand.errors import UsageError
 from integrand.modules import AntisymmetricNet, ResNet
 from integrand.modules.noise import ShakeShake
 from integrand.solvers import count
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
-SPEC = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
+SPEC = ImageSpec("made-up", Classes(3), (1, 8, 8))
 X = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -118,7 +118,7 @@ def test_evaluation_takes_half_of_each_whatever_the_mode():
         assert torch.equal(build(mode).eval()(X), expected)
 
 
-def test_second_branches_are_other_functions_that_are_trained_and_counted():
+def test_second_branches_are_other_functions_that_are_trained_and_counted(accounts):
     module = build(blocks=3)
     fields, branches = module.net.dynamics.fields, module.noise.branches
     assert len(branches) == 3
@@ -126,7 +126,7 @@ def test_second_branches_are_other_functions_that_are_trained_and_counted():
         assert not torch.equal(field.conv1.conv.weight, branch.conv1.conv.weight)
     with count(*fields, *branches) as seen:
         module(X).sum().backward()
-    stats = module.solve_stats[-1]
+    stats = accounts(module)[-1]
     assert stats.nfe_forward == seen.calls == 6
     assert stats.vjps == 6
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in branches.parameters())

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from integrand.modules import HOResNet, LMResNet, ResNet, RevNet
+from integrand.modules.bench.image.fields import PreActivationField
 from integrand.modules.discrete.resnet import ResidualDynamics
 from integrand.modules.noise import Dropout, FeynmanKac, GaussianInjection, StochasticDepth, UniformInjection
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
-SPEC = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=3)
+SPEC = ImageSpec("made-up", Classes(3), (1, 8, 8))
 X = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -32,7 +33,7 @@ class Function(nn.Module):
 
 def residual_net(noise, *functions, h=1.0):
     """x_{n+1} = x_n + h f_n(x_n) for the given functions, with noise in training mode."""
-    dynamics = ResidualDynamics(1, len(functions), h, tied=False)
+    dynamics = ResidualDynamics(1, len(functions), h, tied=False, field=PreActivationField)
     dynamics.fields = nn.ModuleList(map(Function, functions))
     noise.attach(dynamics, "Net")
     return dynamics
@@ -248,7 +249,7 @@ def test_feynman_kac_stays_on_in_evaluation_and_its_mean_over_a_linear_net_is_th
         assert within(column, 1.5 * 0.75 * x[0, channel, 0, 0].item(), column.var().item())
 
 
-def test_variance_of_an_ensemble_falls_with_its_size():
+def test_variance_of_an_ensemble_falls_with_its_size(accounts):
     images = X[:1].expand(400, 1, 8, 8)
     variances = []
     for size in (1, 16):
@@ -256,7 +257,7 @@ def test_variance_of_an_ensemble_falls_with_its_size():
         torch.manual_seed(2)
         with torch.no_grad():
             variances.append(module(images)[:, 0].var().item())
-        assert len(module.solve_stats) == size
-        assert sum(s.nfe_forward for s in module.solve_stats) == size
+        assert len(accounts(module)) == size
+        assert sum(s.nfe_forward for s in accounts(module)) == size
     # the log of a sample variance has standard error √(2/399); 5 of the difference are 0.5
     assert math.log(variances[0] / variances[1]) == pytest.approx(math.log(16), abs=0.5)

@@ -16,16 +16,16 @@ from integrand.modules import (
     ResNet,
     RevNet,
 )
-from integrand.modules.classification.cifar import CIFARStages
-from integrand.modules.classification.image_state import ImageState
-from integrand.modules.classification.reversible_stages import HamiltonianStages, RevNetStages
-from integrand.modules.classification.stages import StagedDynamics, StagedStats
+from integrand.modules.bench.image.cifar import CIFARStages
+from integrand.modules.bench.image.image_state import ImageState
+from integrand.modules.bench.image.reversible_stages import HamiltonianStages, RevNetStages
+from integrand.modules.bench.stages import StagedDynamics, StagedStats
 from integrand.solvers import RK4, Dopri5, SolveStats, count
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "configs" / "published"
 FILES = sorted(p.relative_to(PUBLISHED).as_posix() for p in PUBLISHED.rglob("*.yaml"))
-SPEC = DataSpec("made-up", "image-classification", (3, 8, 8), num_classes=3)
+SPEC = ImageSpec("made-up", Classes(3), (3, 8, 8))
 
 
 def parameters(module):
@@ -102,7 +102,7 @@ CONTINUOUS = {
 
 
 @pytest.mark.parametrize("name", DISCRETE)
-def test_published_discrete_net(build, name):
+def test_published_discrete_net(build, name, accounts):
     model = build(PUBLISHED / f"cifar10/{name}.yaml").model
     expected, evaluations = DISCRETE[name]
     assert parameters(model) == expected
@@ -112,28 +112,28 @@ def test_published_discrete_net(build, name):
     with count(*model.net.dynamics.residuals()) as seen:
         logits = model(torch.randn(2, 3, 32, 32))
     assert logits.shape == (2, 10)
-    stats = model.solve_stats[-1]
+    stats = accounts(model)[-1]
     assert stats.nfe_forward == evaluations
     if "shake" not in name:  # its second branches belong to the noise
         assert seen.calls == evaluations
 
 
 @pytest.mark.parametrize("name", [n for n in DISCRETE if "shake" not in n])
-def test_on_cifar_100_only_the_read_out_grows(build, name):
+def test_on_cifar_100_only_the_read_out_grows(build, name, accounts):
     model = build(PUBLISHED / f"cifar100/{name}.yaml").model
     width = model.net.dynamics.out_channels
     assert parameters(model) == DISCRETE[name][0] + 90 * (width + 1)
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 100)
-    assert model.solve_stats[-1].nfe_forward == DISCRETE[name][1]
+    assert accounts(model)[-1].nfe_forward == DISCRETE[name][1]
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
-def test_published_continuous_net(build, name):
+def test_published_continuous_net(build, name, accounts):
     model = build(PUBLISHED / f"{name}.yaml").model
     assert parameters(model) == CONTINUOUS[name]
     with count(*model.net.dynamics.residuals()) as seen:
         assert model(torch.randn(2, *model.spec.input_shape)).shape == (2, 10)
-    stats = model.solve_stats[-1]
+    stats = accounts(model)[-1]
     # Dormand-Prince: two evaluations choose the first step, then six for each step tried
     assert stats.nfe_forward == seen.calls == 2 + 6 * (stats.accepted + stats.rejected)
 
@@ -171,13 +171,13 @@ def test_stages_and_transitions_are_applied_in_turn():
     torch.testing.assert_close(module(x), net.head(h), rtol=1e-12, atol=1e-12)
 
 
-def test_backward_counts_reach_the_account_of_the_whole():
+def test_backward_counts_reach_the_account_of_the_whole(accounts):
     torch.manual_seed(0)
     module = RevNet(SPEC, channels=8, blocks=3, layout=RevNetStages())
     with count(*module.net.dynamics.residuals()) as seen:
         loss = module(torch.randn(2, 3, 8, 8)).sum()
         forward = seen.calls
-        stats = module.solve_stats[-1]
+        stats = accounts(module)[-1]
         assert (stats.nfe_forward, stats.nfe_backward, stats.vjps) == (forward, 0, 0)
         loss.backward()
     # 3, 2 and 2 reversible blocks are recomputed, two stride blocks of two functions are not
@@ -208,13 +208,13 @@ def test_batch_statistics_move_once_per_training_pass():
     assert {int(n.num_batches_tracked) for n in norms} == {1}
 
 
-def test_a_neural_ode_can_be_staged():
+def test_a_neural_ode_can_be_staged(accounts):
     torch.manual_seed(0)
     solver = RK4(num_steps=2)
     module = NeuralODE(SPEC, channels=4, solver=solver, layout=CIFARStages(norm="group"))
     assert module(torch.randn(2, 3, 8, 8)).shape == (2, 3)
     # three solves of 2 steps of 4 evaluations, and two transitions
-    assert module.solve_stats[-1].nfe_forward == 3 * 8 + 2
+    assert accounts(module)[-1].nfe_forward == 3 * 8 + 2
     ts, ys = module.trajectory(torch.randn(2, 3, 8, 8), 5)
     assert ts.tolist() == [2.0, 2.25, 2.5, 2.75, 3.0]  # the third of three unit intervals
     assert ys.shape == (5, 2, 16, 2, 2)
@@ -262,9 +262,7 @@ def test_the_image_is_the_first_part_of_the_state():
         (lambda: NeuralODE(SPEC, channels=2, layout=ImageState()), "cannot hold an image of 3"),
         (lambda: ImageState(0), "hidden must be at least 1"),
         (
-            lambda: ResNet(
-                DataSpec("x", "image-classification", (3, 3, 8), num_classes=2), layout=CIFARStages()
-            ),
+            lambda: ResNet(ImageSpec("x", Classes(2), (3, 3, 8)), layout=CIFARStages()),
             "cannot be halved twice",
         ),
     ],

@@ -23,19 +23,19 @@ from integrand.modules import (
     TayNODE,
     families,
 )
-from integrand.modules.classification.cifar import CIFARStages, ResidualFunction
-from integrand.modules.classification.image_state import ImageState
-from integrand.modules.classification.layout import SharedLayout
-from integrand.modules.classification.reversible_stages import HamiltonianStages
-from integrand.modules.classification.stages import StagedStats, stages_of
+from integrand.modules.bench.image.cifar import CIFARStages, ResidualFunction
+from integrand.modules.bench.image.image_state import ImageState
+from integrand.modules.bench.image.reversible_stages import HamiltonianStages
+from integrand.modules.bench.image.shared import SharedLayout
+from integrand.modules.bench.stages import StagedStats, stages_of
 from integrand.modules.discrete.smoothness import roughness
 from integrand.solvers import RK4, SolveStats, Status, count
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
-SPEC = DataSpec("made-up", "image-classification", (3, 8, 8), num_classes=3)
+SPEC = ImageSpec("made-up", Classes(3), (3, 8, 8))
 X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 Y = torch.tensor([0, 2])
-OURS = [f for f in families() if f.task == "image-classification" and f.__module__.startswith("integrand.")]
+OURS = [f for f in families() if f.models == "outputs" and f.__module__.startswith("integrand.")]
 # a net without a block has no stages; the global drop-path keeps one column of a whole FractalNet
 ALONE = {"no-block", "fractalnet"}
 STAGED = [f for f in OURS if f.family not in ALONE]
@@ -55,14 +55,14 @@ def make(family, layout=None, seed=0, **kwargs):
 
 
 @each_staged
-def test_staged_net_counts_its_evaluations_and_reaches_its_weights(family):
+def test_staged_net_counts_its_evaluations_and_reaches_its_weights(family, accounts):
     module = make(family).train(not family.stochastic)
     with count(*module.net.dynamics.residuals()) as seen:
         logits = module(X)
         forward = seen.calls
         F.cross_entropy(logits, Y).backward()
     assert logits.shape == (2, 3)
-    stats = module.solve_stats[-1]
+    stats = accounts(module)[-1]
     assert (stats.nfe_forward, stats.nfe_backward) == (forward, seen.calls - forward)
     assert stats.solver.endswith(", 3 stages")
     assert len(stages_of(module.net.dynamics)) == 3
@@ -165,13 +165,13 @@ def test_regularisers_are_summed_over_the_stages():
     assert module.penalty() == {}
 
 
-def test_diffusion_evaluations_add_up_over_the_stages():
-    accounts = []
+def test_diffusion_evaluations_add_up_over_the_stages(accounts):
+    seen = []
     for layout in (SharedLayout(), CIFARStages(norm="group")):
         module = make(NeuralSDE, layout, num_steps=3, gradient="checkpoint").train()
         F.cross_entropy(module(X), Y).backward()
-        accounts.append(module.solve_stats[-1])
-    one, three = accounts
+        seen.append(accounts(module)[-1])
+    one, three = seen
     assert one.nfe_diffusion_backward == 3
     assert three.nfe_forward == 3 * one.nfe_forward + 2  # and the transitions, which have no diffusion
     assert three.nfe_diffusion == 3 * one.nfe_diffusion
@@ -190,17 +190,16 @@ def test_an_account_of_stages_keeps_profile_and_stiffness():
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2])
-def test_a_sample_that_fails_in_any_stage_is_a_failure(stage):
+def test_a_sample_that_fails_in_any_stage_is_a_failure(stage, accounts):
     module = make(DeepEquilibrium)
     module(X)
-    assert module.solve_failures == 0
+    assert sum(s.failures for s in accounts(module)) == 0
     stages_of(module.net.dynamics)[stage].max_iter = 1
     loss = F.cross_entropy(module(X), Y)
-    assert module.solve_failures == 2
+    assert sum(s.failures for s in accounts(module)) == 2
     assert module.net.trajectory(X, 2).status is Status.MAX_NFE
     loss.backward()
-    module.on_after_backward()
-    assert module.solve_failures == 4  # and in the gradient of the same stage
+    assert sum(s.failures for s in accounts(module)) == 4  # and in the gradient of the same stage
 
 
 @pytest.mark.parametrize("family", ON_IMAGES, ids=lambda f: f.family)

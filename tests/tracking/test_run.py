@@ -105,7 +105,7 @@ def test_record_holds_the_whole_run(fitted, only_run, client):
     assert record.seed == 0
     assert record.monitor == {"name": "val/acc", "mode": "max"}
     assert record.data["n_train"] == 96
-    assert record.data["spec"]["class_names"] == ["a", "b", "c"]
+    assert record.data["spec"]["question"]["names"] == ["a", "b", "c"]
     assert record.started < record.ended
     assert record.metrics["final/val_acc"] == run.data.metrics["final/val_acc"]
     assert record.cost["parameters"] == run.data.metrics["cost/parameters"]
@@ -261,7 +261,7 @@ def test_checkpoint_says_what_it_belongs_to_and_loads_as_plain_data(fitted, only
     contents = torch.load(checkpoint(find_run(run_id), "best"), weights_only=True)["integrand"]
     assert contents["run_id"] == run_id
     assert contents["family"] == "tiny"
-    assert contents["spec"]["num_classes"] == 3
+    assert contents["spec"]["question"]["number"] == 3
 
 
 def test_infinities_are_recorded_as_nan(workdir, client):

@@ -8,52 +8,54 @@ import sys
 import time
 
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch import Trainer, seed_everything
 from torch.utils.data import DataLoader, TensorDataset
 
+from integrand.datamodules.base import DataModule
+from integrand.modules.family import FamilyModule
+from integrand.outcome import Outcome
 from integrand.solvers import SolveStats
-from integrand.spec import DataSpec
+from integrand.spec import Classes, VectorSpec
 from integrand.tracking import MLflowTracker, default_callbacks, exit_code
 
-SPEC = DataSpec("tiny", "image-classification", (4,), num_classes=3, class_names=("a", "b", "c"))
+SPEC = VectorSpec("tiny", Classes(3, ("a", "b", "c")), 4)
 
 
-class TinyModule(LightningModule):
+class TinyModule(FamilyModule):
     """Classifies points with one layer and noise, and says that it solved something twice per batch."""
 
-    family = "tiny"
     group = "continuous"
-    task = "image-classification"
-    monitor = "val/acc"
-    monitor_mode = "max"
+    takes = (VectorSpec,)
 
     def __init__(
         self, width: int = 8, lr: float = 0.05, pause: float = 0.0, fail_at: int = -1, nan_at: int = -1
     ):
-        super().__init__()
-        self.spec = SPEC
-        self.solve_stats = []
+        super().__init__(SPEC)
+        self.family = "tiny"  # of this module alone: a class that names a family is listed
         self.net = torch.nn.Sequential(
             torch.nn.Linear(4, width), torch.nn.Dropout(0.2), torch.nn.ReLU(), torch.nn.Linear(width, 3)
         )
         self.lr, self.pause, self.fail_at, self.nan_at = lr, pause, fail_at, nan_at
 
     def forward(self, x):
-        step = self.trainer.global_step if self._trainer is not None else 0
-        self.solve_stats += [
-            SolveStats(nfe_forward=10 + step, accepted=3, rejected=1, min_step=0.1, max_step=0.5),
-            SolveStats(nfe_forward=1, accepted=1, rejected=0, min_step=0.2, max_step=0.9),
-        ]
         return self.net(x)
 
-    def _step(self, batch, stage):
-        self.solve_stats = []
+    def step(self, batch, stage):
         x, y = batch
-        logits = self(x)
-        loss = torch.nn.functional.cross_entropy(logits, y)
-        accuracy = (logits.argmax(1) == y).float().mean()
-        self.log_dict({f"{stage}/loss": loss, f"{stage}/acc": accuracy}, on_epoch=True, on_step=False)
-        return loss
+        number = self.trainer.global_step if self._trainer is not None else 0
+        said = self(x)
+        solves = [
+            SolveStats(nfe_forward=10 + number, accepted=3, rejected=1, min_step=0.1, max_step=0.5),
+            SolveStats(nfe_forward=1, accepted=1, rejected=0, min_step=0.2, max_step=0.9),
+        ]
+        if said.requires_grad:
+            said.register_hook(lambda _: self._differentiated(solves[0]))
+        return Outcome({"loss": self.task.loss(said, y)}, len(x), {}, said.detach(), y, solves, x)
+
+    @staticmethod
+    def _differentiated(stats):
+        # the backward part of an account fills itself in when the backward pass runs
+        stats.nfe_backward, stats.vjps = 7, 5
 
     def training_step(self, batch, batch_idx):
         time.sleep(self.pause)
@@ -62,19 +64,10 @@ class TinyModule(LightningModule):
             and self.trainer.global_rank == self.trainer.world_size - 1
         ):
             raise RuntimeError("made to fail")
-        loss = self._step(batch, "train")
-        return loss * float("nan") if self.trainer.global_step == self.nan_at else loss
-
-    def validation_step(self, batch, batch_idx):
-        return self._step(batch, "val")
-
-    def test_step(self, batch, batch_idx):
-        return self._step(batch, "test")
-
-    def on_after_backward(self):
-        # the backward part of an account fills itself in when the backward pass runs
-        self.solve_stats[0].nfe_backward = 7
-        self.solve_stats[0].vjps = 5
+        outputs = super().training_step(batch, batch_idx)
+        if self.trainer.global_step == self.nan_at:
+            outputs["loss"] = outputs["loss"] * float("nan")
+        return outputs
 
     def configure_optimizers(self):
         return torch.optim.Adam(self.parameters(), lr=self.lr)
@@ -87,16 +80,16 @@ class TinyModule(LightningModule):
         return ts, torch.stack([x * (1 + t) + t * x.roll(1, 1) for t in ts])
 
 
-class TinyData(LightningDataModule):
+class TinyData(DataModule):
     """Three noisy clusters, drawn from a fixed seed; the order of training comes from the global generator."""
 
     digest = "sha256:" + "0" * 64
+    spec = SPEC
     sizes = {"n_train": 96, "n_val": 48, "n_test": 48}  # noqa: RUF012
 
     def __init__(self, batch_size: int = 16):
         super().__init__()
         self.batch_size = batch_size
-        self.spec = SPEC
 
     def _set(self, n, seed):
         generator = torch.Generator().manual_seed(seed)

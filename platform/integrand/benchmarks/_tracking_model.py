@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
+from integrand.outcome import Outcome
 from integrand.solvers import SolveStats
 
 from ..tracking import MLflowTracker
@@ -18,38 +19,35 @@ from ..tracking import MLflowTracker
 class StandIn(LightningModule):
     """A small classifier that reports one solve per batch, as a family of one solve does."""
 
-    monitor = "val/loss"
-    monitor_mode = "min"
-
     def __init__(self) -> None:
         super().__init__()
-        self.solve_stats: list[SolveStats] = []
         self.net = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 4))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of shape (batch, 4)."""
-        self.solve_stats = [SolveStats(20, 0, 19, 3, 0, 0.1, 0.5)]
         logits: Tensor = self.net(x)
         return logits
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Any]:
         """One batch, with the metrics that every family logs."""
-        return self._step(batch, "train")
+        outcome = self._step(batch, "train")
+        return {"loss": outcome.loss, "outcome": outcome}
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Any]:
         """Likewise."""
-        return self._step(batch, "val")
+        return {"outcome": self._step(batch, "val")}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Plain descent: the cheapest, so that the loop hides nothing."""
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
-    def _step(self, batch: tuple[Tensor, Tensor], stage: str) -> Tensor:
+    def _step(self, batch: tuple[Tensor, Tensor], stage: str) -> Outcome:
         x, y = batch
         logits = self(x)
         loss = nn.functional.cross_entropy(logits, y)
         self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, batch_size=len(y))
-        return loss
+        account = SolveStats(20, 0, 19, accepted=3, rejected=0, min_step=0.1, max_step=0.5)
+        return Outcome({"loss": loss}, len(y), {}, logits.detach(), y, [account], x)
 
 
 class Probe(Callback):

@@ -172,7 +172,7 @@ def generate_record(index: int, points: int = POINTS) -> RunRecord:
         error={"type": "NonFiniteLossError", "message": "the loss became NaN at step 12"} if failed else None,
         family=f"family-{family}",
         group="continuous",
-        task="image-classification",
+        task="classification",
         solver="dopri5 rtol=1e-3 atol=1e-3",
         data={"name": "generated", "digest": "sha256:0", "n_train": 6000, "n_val": 500, "n_test": 500},
         seed=seed,

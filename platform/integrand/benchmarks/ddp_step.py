@@ -30,12 +30,12 @@ from integrand import modules
 from integrand.modules import families
 from integrand.modules.sharded import Shards
 
-from ..spec import DataSpec
+from ..spec import Classes, ImageSpec
 
 PROCESSES = 2
 STRATEGIES = ("alone", "ddp", "fsdp2")
 WARM_UP = 5
-SPEC = DataSpec("made-up", "image-classification", (1, 8, 8), num_classes=10)
+SPEC = ImageSpec("made-up", Classes(10), (1, 8, 8))
 
 
 def _step(net: nn.Module, batch: tuple[Tensor, Tensor], optimizer: torch.optim.Optimizer) -> None:

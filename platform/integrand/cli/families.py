@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
+import textwrap
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..suggest import did_you_mean
 from .parser import Parser
+
+if TYPE_CHECKING:
+    from integrand.modules.family import FamilyModule
+
+WIDTH = 80
 
 
 def listing() -> list[dict[str, Any]]:
@@ -23,7 +27,7 @@ def listing() -> list[dict[str, Any]]:
             "class": family.__name__,
             "title": family.title,
             "group": family.group,
-            "task": family.task,
+            "tasks": family.tasks(),
             "properties": family.properties(),
             "equation": family.equation,
             "reference": family.reference,
@@ -33,36 +37,107 @@ def listing() -> list[dict[str, Any]]:
 
 
 def run(argv: list[str]) -> int:
-    """List the families as a table, or with `--json` as a list of objects.
+    """List the families by group, describe one in full, or print all as a list of objects.
 
     Raises:
-        UsageError: `--group` names a group that no family has.
+        UsageError: There is no such family or group.
     """
     parser = Parser(prog="integrand families", description=__doc__)
+    parser.add_argument("family", nargs="?", help="describe this one, by name or class")
     parser.add_argument("--json", action="store_true", help="print a list of objects")
     parser.add_argument("--group", help="only families of this group")
     args = parser.parse_args(argv)
-    rows = listing()
-    if args.group:
-        groups = {row["group"] for row in rows}
-        if args.group not in groups:
-            raise UsageError(
-                f"no families in group {args.group!r}{did_you_mean(args.group, groups)}",
-                f"groups: {', '.join(sorted(groups))}",
-            )
-        rows = [row for row in rows if row["group"] == args.group]
+    rows = _chosen(listing(), args.family, args.group)
     if args.json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
-        return 0
-    table = Table(
-        title="Families", caption="use a class as --model CLASS; --model.help CLASS lists its options"
-    )
-    for column in ("name", "class", "group", "task", "declares", "equation", "reference"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        declares = ", ".join(name for name, value in row["properties"].items() if value)
-        table.add_row(
-            *(row[k] for k in ("name", "class", "group", "task")), declares, row["equation"], row["reference"]
-        )
-    Console().print(table)
+    else:
+        print("\n".join(_described(rows[0]) if args.family else _short(rows)))
     return 0
+
+
+def _chosen(rows: list[dict[str, Any]], name: str | None, group: str | None) -> list[dict[str, Any]]:
+    if group:
+        groups = sorted({row["group"] for row in rows})
+        if group not in groups:
+            raise UsageError(
+                f"no families in group {group!r}{did_you_mean(group, groups)}",
+                f"groups: {', '.join(groups)}",
+            )
+        rows = [row for row in rows if row["group"] == group]
+    if name:
+        names = [row[key] for row in rows for key in ("name", "class")]
+        rows = [row for row in rows if name in (row["name"], row["class"])]
+        if not rows:
+            raise UsageError(
+                f"no family {name!r}{did_you_mean(name, names)}", "integrand families lists them"
+            )
+    return rows
+
+
+def _short(rows: list[dict[str, Any]]) -> list[str]:
+    """One line for each family, what each group answers, and the noise regularisers."""
+    from integrand.modules.noise import __all__ as noises
+
+    width = max(len(row["class"]) for row in rows)
+    lines: list[str] = []
+    for group, members in groupby(rows, key=lambda row: row["group"]):
+        found = list(members)
+        lines += _filled(f"{group}: {_tasks(found[0])}")
+        for row in found:
+            lines.append(_cut(f"  {row['class']:<{width}}  {row['title']}"))
+        lines.append("")
+    lines += _filled("noise regularisers (--model.noise): " + ", ".join(noises))
+    lines.append("integrand families NAME describes one; use a class as --model CLASS")
+    return lines
+
+
+def _described(row: dict[str, Any]) -> list[str]:
+    """Everything that one family declares."""
+    declares = [name.replace("_", " ") for name, value in row["properties"].items() if value]
+    facts = {
+        "class": f"{row['class']} (--model {row['class']}; --model.help {row['class']} lists its options)",
+        "group": row["group"],
+        "equation": row["equation"],
+        "reference": row["reference"],
+        "answers": _tasks(row),
+        "noise": _noise(row["class"]),
+        "declares": ", ".join(declares) or "nothing special",
+    }
+    lines = [f"{row['title']} ({row['name']})", ""]
+    for name, value in facts.items():
+        lines += _filled(f"{name:<10} {value}", indent=11)
+    return lines
+
+
+def _tasks(row: dict[str, Any]) -> str:
+    return "; ".join(
+        f"{task} of {' and '.join(f'{kind}s' for kind in kinds)}" for task, kinds in row["tasks"].items()
+    )
+
+
+def _noise(name: str) -> str:
+    """The noise regularisers that fit a family with its default options."""
+    import integrand.modules as modules
+    from integrand.modules import noise
+    from integrand.modules.bench import BenchFamily, Noise
+    from integrand.spec import examples
+
+    family: type[FamilyModule] = getattr(modules, name)
+    if not issubclass(family, BenchFamily):
+        return "none"
+    spec = next(spec for spec in examples() if isinstance(spec, family.takes))
+    dynamics: Any = family(spec, channels=8).net.dynamics  # type: ignore[call-arg]  # each has its own options
+    fitting = []
+    for kind in noise.__all__:
+        made: Noise = getattr(noise, kind)()
+        if not made.why_not(dynamics):
+            fitting.append(kind)
+    return ", ".join(fitting) or "none"
+
+
+def _filled(text: str, indent: int = 2) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=" " * indent, break_long_words=False)
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from ..moved import with_current_names
+
 _SOLVER = re.compile(r"--(model(?:\.\w+)*\.solver)(?:\.class_path)?")
 _CLASS = re.compile(r"(?:\w+\.)*[A-Z]\w*")
 
@@ -35,6 +37,31 @@ def forget_replaced_solvers(argv: list[str], scratch: Path) -> list[str]:
     return result
 
 
+def with_moved_classes(argv: list[str], scratch: Path) -> list[str]:
+    """Name classes by their present paths in configurations that earlier versions recorded.
+
+    Args:
+        argv: Arguments with `--config` files that exist; files that are changed are replaced by copies.
+        scratch: Where the copies go.
+    """
+    result = list(argv)
+    for i, name in enumerate(argv[:-1]):
+        if name not in {"--config", "-c"}:
+            continue
+        path = Path(argv[i + 1])
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if (renamed := with_current_names(text)) != text:
+            result[i + 1] = str(_copy(path, renamed, scratch))
+    return result
+
+
+def _copy(path: Path, text: str, scratch: Path) -> Path:
+    # a folder for each: two files may have one name
+    copy = Path(tempfile.mkdtemp(dir=scratch)) / path.name
+    copy.write_text(text, encoding="utf-8")
+    return copy
+
+
 def _without_options(path: str, keys: list[str], replacement: str, scratch: Path) -> str:
     """The file, or a copy of it in which the solver at `keys` has no options."""
     try:
@@ -45,10 +72,7 @@ def _without_options(path: str, keys: list[str], replacement: str, scratch: Path
     if solver is None or _name(solver.get("class_path")) == _name(replacement):
         return path
     solver.pop("init_args", None)
-    # a folder for each: two files may have one name
-    copy = Path(tempfile.mkdtemp(dir=scratch)) / Path(path).name
-    copy.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    return str(copy)
+    return str(_copy(Path(path), yaml.safe_dump(config, sort_keys=False), scratch))
 
 
 def _find(config: Any, keys: list[str]) -> dict[str, Any] | None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import loading
+from ..checkpoints import read, run_of
 from ..errors import TrackingError, UsageError
-from .loading import model_and_data, run_of
 
 
 @dataclass
@@ -62,10 +63,8 @@ def load(args: argparse.Namespace) -> Trained:
         checkpoint, run_id = found.checkpoint, found.run_id
     else:
         checkpoint = Path(args.ckpt)
-        if not checkpoint.is_file():
-            raise UsageError(f"no checkpoint {checkpoint}", "--run RUN_ID finds a run's own")
-        run_id = run_of(checkpoint)
-    model, data = model_and_data(checkpoint)
+        run_id = run_of(read(checkpoint))
+    model, data = loading.load(checkpoint)
     device = args.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

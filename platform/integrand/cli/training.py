@@ -18,11 +18,12 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import integrand.datamodules
 import integrand.modules
-from integrand.modules.base import FamilyModule
+from integrand.modules.family import FamilyModule
 
+from ..checkpoints import config_of, read
 from ..config_files import BASE, resolve_files
 from ..errors import FullDiskError, IntegrandError, UsageError
-from ..spec import DataSpec
+from ..spec import Spec
 from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_code
 from ..tracking.processes import slurm
 from ..tracking.processes.exits import FULL, SAVED_CODE
@@ -32,8 +33,8 @@ from .composed import compose_recipe
 from .explain import explain, misconfigured
 from .predictions import to_csv
 from .progress import progress_callbacks
-from .recorded import config_of_checkpoint, recorded_run
-from .replaced import forget_replaced_solvers
+from .recorded import recorded_run
+from .replaced import forget_replaced_solvers, with_moved_classes
 
 log = logging.getLogger(__name__)
 
@@ -162,8 +163,8 @@ class IntegrandCLI(LightningCLI):
 
 
 def _keep_spec_whole() -> None:
-    """Tell jsonargparse that a `DataSpec` is one object: it would ask for each field of a dataclass."""
-    set_parsing_settings(subclasses_enabled=[DataSpec])
+    """Tell jsonargparse that a `Spec` is one object: it would ask for each field of a dataclass."""
+    set_parsing_settings(subclasses_enabled=[Spec])
 
 
 def _quiet() -> None:
@@ -200,7 +201,7 @@ def _with_embedded_config(command: str, argv: list[str], scratch: Path) -> list[
             f"integrand {command} --run RUN_ID takes a run's",
         )
     config = scratch / "from-checkpoint.yaml"
-    config.write_text(config_of_checkpoint(path), encoding="utf-8")
+    config.write_text(config_of(read(path), path), encoding="utf-8")
     return ["--config", str(config), *argv]
 
 
@@ -231,7 +232,8 @@ def run(command: str, argv: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="integrand-") as folder:
         scratch = Path(folder)
         argv = _with_embedded_config(command, argv, scratch)
-        argv = compose_recipe(resolve_files(argv), arguments.DEFAULT_CLASSES["model"], scratch)
+        argv = with_moved_classes(resolve_files(argv), scratch)
+        argv = compose_recipe(argv, arguments.DEFAULT_CLASSES["model"], scratch)
         argv = forget_replaced_solvers(argv, scratch)
         return _run(command, arguments.with_default_classes(argv))
 

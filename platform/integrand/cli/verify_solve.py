@@ -82,9 +82,9 @@ def _changed(model: Any, inputs: Any) -> float | None:
 
 def _load(checkpoint: str, samples: int) -> tuple[Any, Any]:
     """The network in evaluation mode and its first test inputs."""
-    from .loading import model_and_data
+    from ..loading import load
 
-    model, data = model_and_data(checkpoint)
+    model, data = load(checkpoint)
     data.prepare_data()
     data.setup("test")
     batch = next(iter(data.test_dataloader()))

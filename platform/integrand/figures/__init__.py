@@ -6,6 +6,7 @@ from .confusion import confusion_figure
 from .curves import loss_figure, nfe_figure
 from .drawing import Picture
 from .generated import generated_figures
+from .regression import regression_figure
 from .steps import step_figure
 from .trajectories import trajectory_figure
 
@@ -15,6 +16,7 @@ __all__ = [
     "generated_figures",
     "loss_figure",
     "nfe_figure",
+    "regression_figure",
     "step_figure",
     "trajectory_figure",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import Any
 
 from torch import Tensor
 
@@ -22,17 +23,30 @@ class Status(StrEnum):
     PARTIAL = "partial"  # some samples failed and the solver was told to go on without them
 
 
+def _kept(merge: str, published: str = "always", default: Any = 0) -> Any:
+    """A field of the account that is added up over solves and published.
+
+    Args:
+        merge: `sum`, `min` or `max` over solves.
+        published: `always`, `told` where some solve told it, or `known` where it is not zero either.
+        default: Value before anything was counted.
+    """
+    return field(default=default, metadata={"merge": merge, "published": published})
+
+
 @dataclass
 class SolveStats:
-    """The account of one solve on one batch.
+    """The account of one solve on one batch, or of several of them.
 
     One evaluation of the field (or of one residual function of a discrete net) on one batch counts one;
-    evaluations of rejected steps count. The backward figures are zero until the backward pass has run.
+    evaluations of rejected steps count. The backward figures are zero until the backward pass has run. What
+    is declared here as kept is summed and recorded everywhere by itself.
 
     Args:
         nfe_forward: Field evaluations made by the forward solve.
         nfe_backward: Field evaluations made by the backward pass; 0 for direct backprop.
         vjps: Vector-Jacobian products made by the backward pass, one per evaluation differentiated.
+        failures: Samples whose solve failed, where the solver was told to go on without them.
         accepted: Accepted steps, None where the back end does not tell.
         rejected: Rejected steps, None where the back end does not tell.
         min_step: Smallest step taken, in units of t, None where unknown.
@@ -52,22 +66,55 @@ class SolveStats:
         nfe_diffusion_backward: Evaluations of the diffusion made by the backward pass of an SDE.
     """
 
-    nfe_forward: int = 0
-    nfe_backward: int = 0
-    vjps: int = 0
-    accepted: int | None = None
-    rejected: int | None = None
-    min_step: float | None = None
-    max_step: float | None = None
+    nfe_forward: int = _kept("sum")
+    nfe_backward: int = _kept("sum")
+    vjps: int = _kept("sum")
+    failures: int = _kept("sum")
+    accepted: int | None = _kept("sum", "told", None)
+    rejected: int | None = _kept("sum", "told", None)
+    min_step: float | None = _kept("min", "known", None)
+    max_step: float | None = _kept("max", "known", None)
     solver: str = ""
     gradient: str = "backprop"
     nfe_per_sample: Tensor | None = None
     accepted_per_sample: Tensor | None = None
     rejected_per_sample: Tensor | None = None
     step_sizes: list[float] | None = None
-    stiffness: float | None = None
-    nfe_diffusion: int = 0
-    nfe_diffusion_backward: int = 0
+    stiffness: float | None = _kept("max", "known", None)
+    nfe_diffusion: int = _kept("sum", "known")
+    nfe_diffusion_backward: int = _kept("sum", "known")
+
+    @classmethod
+    def kept(cls) -> dict[str, str]:
+        """How each kept field is added up, `sum`, `min` or `max`, by name."""
+        return {f.name: f.metadata["merge"] for f in fields(cls) if f.metadata}
+
+    @classmethod
+    def total(cls, accounts: Iterable[SolveStats]) -> SolveStats:
+        """The account of several solves; what one of them does not tell, the others do."""
+        accounts = list(accounts)
+        total = SolveStats(
+            solver=accounts[-1].solver if accounts else "",
+            gradient=accounts[-1].gradient if accounts else "backprop",
+        )
+        for name, merge in cls.kept().items():
+            told = [v for v in (getattr(a, name) for a in accounts) if v is not None]
+            if told:
+                setattr(total, name, _MERGES[merge](told))
+        return total
+
+    def published(self, batches: int) -> dict[str, float]:
+        """What is recorded of the account of `batches` batches: means of sums, and extremes, by name."""
+        found: dict[str, float] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if not f.metadata or value is None or (f.metadata["published"] == "known" and not value):
+                continue
+            found[f.name] = value / max(batches, 1) if f.metadata["merge"] == "sum" else float(value)
+        return found
+
+
+_MERGES: dict[str, Callable[[Iterable[Any]], Any]] = {"sum": sum, "min": min, "max": max}
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ _BYSTANDERS = (
 )
 _CHOSEN = ("datamodules", "diffusion", "evaluations", "modules", "solvers")
 """Where a configuration chooses by class."""
-_SHARED = ("modules.bench", "modules.classification")
+_SHARED = ("modules.bench",)
 """Parts of those that the data choose, so that no configuration names them."""
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _CLASS = re.compile(r"(?:\w+\.)*[A-Z]\w*")

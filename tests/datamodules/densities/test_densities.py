@@ -11,6 +11,7 @@ import integrand.datamodules as dm
 from integrand.cli.data import run
 from integrand.datamodules.densities.stream import BLOCK, points
 from integrand.errors import UsageError
+from integrand.spec import Density
 
 CLASSES = [dm.load_class(c) for c in dm.cards().values() if c.group == "densities"]
 KNOWN = [c for c in CLASSES if c.exact_log_density(np.zeros((1, 2))) is not None]
@@ -35,7 +36,7 @@ def test_batches_are_points_of_the_declared_shape(cls):
     assert [len(b) for b in batches] == [30, 30, 30, 10]
     assert batches[0].dtype == torch.float32
     assert batches[0].shape[1:] == module.spec.input_shape
-    assert module.spec.task == "density"
+    assert module.spec.question == Density()
 
 
 @every_density

@@ -8,7 +8,7 @@ from integrand.datamodules import Circles
 from integrand.modules.generative.averaging import averaged
 from integrand.modules.generative.backbones import MLP
 from integrand.modules.generative.flow_matching import FlowMatching
-from integrand.spec import DataSpec
+from integrand.spec import Density, VectorSpec
 
 
 def test_the_average_follows_the_recurrence_with_its_warm_up():
@@ -27,7 +27,7 @@ def test_the_average_follows_the_recurrence_with_its_warm_up():
 
 def test_evaluation_uses_the_average_and_training_does_not():
     torch.manual_seed(0)
-    module = FlowMatching(DataSpec("made-up", "density", (2,)))
+    module = FlowMatching(VectorSpec("made-up", Density(), 2))
     with torch.no_grad():
         for p in module.average.module.parameters():
             p.zero_()
@@ -36,7 +36,7 @@ def test_evaluation_uses_the_average_and_training_does_not():
     # an average of zeros stands still: samples are the noise, likelihoods those of the Gaussian
     x = torch.randn(5, 2)
     torch.testing.assert_close(module(x), torch.distributions.Normal(0, 1).log_prob(x).sum(dim=1))
-    plain = FlowMatching(DataSpec("made-up", "density", (2,)), ema=None)
+    plain = FlowMatching(VectorSpec("made-up", Density(), 2), ema=None)
     assert plain.eval().active is plain.net
     assert "average" not in "".join(plain.state_dict())
 

@@ -38,10 +38,10 @@ from integrand.modules.generative.weighting import (
     PlainWeighting,
 )
 from integrand.solvers import Dopri5, Euler
-from integrand.spec import DataSpec
+from integrand.spec import Classes, Density, ImageSpec, VectorSpec
 
-POINTS = DataSpec("made-up", "density", (2,))
-CLASSES = DataSpec("classes", "image-classification", (1, 4, 4), num_classes=3)
+POINTS = VectorSpec("made-up", Density(), 2)
+CLASSES = ImageSpec("classes", Classes(3), (1, 4, 4))
 PROCESSES = [VP(), SubVP(), CosineVP(), DiscreteVP(), VE(), EDM()]
 PARAMETRISATIONS = [
     NoisePrediction(),
@@ -126,7 +126,7 @@ def test_training_reaches_that_minimiser(monkeypatch):
     torch.manual_seed(0)
     for _ in range(300):
         x = std * torch.randn(512, 2, dtype=torch.float64)
-        loss = module.objective(x, None, "train")["loss"]
+        loss = module.objective(x, None, "train").terms["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -211,7 +211,7 @@ def test_validation_draws_the_same_times_and_noise_every_epoch():
     for _ in range(2):
         module._begin()
         with module._fixed_draws("val"):
-            losses.append(module.objective(x, None, "val")["loss"])
+            losses.append(module.objective(x, None, "val").terms["loss"])
     assert torch.equal(losses[0], losses[1])
 
 
@@ -365,7 +365,7 @@ def test_bits_per_dimension_of_a_known_density(monkeypatch):
 def test_bits_of_grey_levels_count_the_levels():
     """Uniform over all 16 levels of 2 × 2 pixels: 4 bits each, whatever the scale of the pixels."""
     for width in (1.0, 2 / 15):
-        spec = DataSpec("grey", "image-classification", (1, 2, 2), num_classes=2, bin_widths=(width,))
+        spec = ImageSpec("grey", Classes(2), (1, 2, 2), bin_widths=(width,))
         nll = torch.tensor(4 * math.log(16 * width), dtype=torch.float64)
         torch.testing.assert_close(bits_per_dim(nll, spec), torch.tensor(4.0, dtype=torch.float64))
         x = torch.zeros(500, 1, 2, 2)

@@ -22,9 +22,9 @@ from integrand.modules.generative.paths.schroedinger_bridge import entropic_plan
 from integrand.modules.generative.rectified_flow import RectifiedFlow
 from integrand.modules.generative.seeded import noise_rows
 from integrand.solvers import Dopri5, Euler, Heun, TorchDiffEq
-from integrand.spec import DataSpec
+from integrand.spec import Density, VectorSpec
 
-POINTS = DataSpec("made-up", "density", (2,))
+POINTS = VectorSpec("made-up", Density(), 2)
 PATHS = {
     "independent": IndependentCFM(0.3),
     "independent-0": IndependentCFM(),
@@ -315,9 +315,9 @@ def test_reflow_starts_at_the_teacher_and_learns_its_pairs(tmp_path):
     assert student.pairs(x, "val")[1] is x
     # data do not enter the training loss at all
     torch.manual_seed(1)
-    first = student.objective(x, None, "train")["loss"]
+    first = student.objective(x, None, "train").terms["loss"]
     torch.manual_seed(1)
-    assert torch.equal(first, student.objective(x + 100, None, "train")["loss"])
+    assert torch.equal(first, student.objective(x + 100, None, "train").terms["loss"])
 
 
 def test_teachers_that_cannot_teach_are_refused(tmp_path):
@@ -329,7 +329,7 @@ def test_teachers_that_cannot_teach_are_refused(tmp_path):
         RectifiedFlow(POINTS, teacher=str(tmp_path / "text.ckpt"))
     with pytest.raises(UsageError, match="a checkpoint of cnf, which cannot teach rectified-flow"):
         RectifiedFlow(POINTS, teacher=checkpoint(teacher, tmp_path / "cnf.ckpt", "cnf"))
-    other = DataSpec("made-up", "density", (3,))
+    other = VectorSpec("made-up", Density(), 3)
     with pytest.raises(UsageError, match="other shapes"):
         RectifiedFlow(other, teacher=checkpoint(teacher, tmp_path / "fm.ckpt", "flow-matching"))
     # without an average the plain weights teach

@@ -9,7 +9,7 @@ from integrand.modules.generative.backbones.embedding import attend
 from integrand.modules.generative.cnf import CNF
 from integrand.modules.generative.flow_matching import FlowMatching
 from integrand.solvers import Euler
-from integrand.spec import DataSpec
+from integrand.spec import Classes, ImageSpec
 
 SMALL = {
     "unet": UNet(channels=8, multipliers=(1, 2), blocks=1, groups=4),
@@ -143,9 +143,9 @@ def test_what_cannot_be_built_is_refused(make, message):
 
 @pytest.mark.parametrize("family", [FlowMatching, CNF])
 def test_flows_of_images_take_them_too(family):
-    spec = DataSpec("images", "image-classification", (1, 4, 4), num_classes=3, bin_widths=(0.25,))
+    spec = ImageSpec("images", Classes(3), (1, 4, 4), bin_widths=(0.25,))
     module = family(spec, backbone=SMALL["dit"], solver=Euler(num_steps=2)).train()
-    loss = module.objective(torch.randn(3, 1, 4, 4), None, "train")["loss"]
+    loss = module.objective(torch.randn(3, 1, 4, 4), None, "train").terms["loss"]
     loss.backward()
     assert torch.isfinite(loss)
     assert module.sample(2).x.shape == (2, 1, 4, 4)

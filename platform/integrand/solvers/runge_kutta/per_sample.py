@@ -136,7 +136,8 @@ class PerSampleSteps:
             step_taken = self._between(move, move.size, y, y1, stages)
             h = self._control(h, move, error, taken)
             start = self.t
-            going, inside, landed, jumped = self._bookkeeping(move, taken, h, error, y.requires_grad)
+            recorded = y.requires_grad and torch.is_grad_enabled()
+            going, inside, landed, jumped = self._bookkeeping(move, taken, h, error, recorded)
             rows = self._rows(start, move, taken, inside, landed)
             if tape is not None:
                 self._note(tape, y, move, taken, rows, len(found))

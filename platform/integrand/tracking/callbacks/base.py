@@ -52,11 +52,6 @@ def is_due(trainer: Trainer, tracker: MLflowTracker) -> bool:
     return interval > 0 and trainer.global_step % interval == 0
 
 
-def spec_dict(spec: Any) -> dict[str, Any]:
-    """A data spec as plain values, empty where there is none."""
-    return dict(spec.to_dict()) if hasattr(spec, "to_dict") else {}
-
-
 def loss_of(outputs: Any) -> torch.Tensor | None:
     """The loss of a training step from what Lightning hands to callbacks."""
     loss = outputs.get("loss") if isinstance(outputs, dict) else outputs

@@ -10,9 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from .base import TrackingCallback, step_of
 from .budget import ends_in_mid_epoch
-
-# a metric is minimised if its name says so
-_LOSSES = ("loss", "nll", "error", "mse", "mae", "rmse", "bpd", "nfe", "fid", "perplexity")
+from .described import monitor_of
 
 
 class BestFinal(TrackingCallback):
@@ -74,13 +72,6 @@ class BestFinal(TrackingCallback):
                 values[f"final/{_flat(name)}"] = value
         if values:
             tracker.log_metrics(values, step_of(trainer))
-
-
-def monitor_of(pl_module: LightningModule) -> tuple[str, str]:
-    """The metric that chooses the best epoch, and `min` or `max`; by default the smallest `val/loss`."""
-    name = str(getattr(pl_module, "monitor", "") or "val/loss")
-    mode = getattr(pl_module, "monitor_mode", None) or ("min" if any(w in name for w in _LOSSES) else "max")
-    return name, str(mode)
 
 
 def _flat(name: str) -> str:

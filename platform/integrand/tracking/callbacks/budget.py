@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from integrand.errors import UsageError
 
 from .base import TrackingCallback, gathered, say_stopped
+from .described import outcome_of
 
 
 class Budget(TrackingCallback):
@@ -51,8 +52,9 @@ class Budget(TrackingCallback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the batch and look at both limits."""
-        stats = getattr(pl_module, "solve_stats", None) or []
-        self._nfe += sum(s.nfe_forward + s.nfe_backward for s in stats)
+        outcome = outcome_of(outputs)
+        if outcome is not None:
+            self._nfe += sum(s.nfe_forward + s.nfe_backward for s in outcome.solves)
         last = batch_idx + 1 >= trainer.num_training_batches
         if last and _is_last_epoch(trainer):
             return  # it ends by itself

@@ -12,10 +12,12 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from integrand.checkpoints import KEY
+
 from ..store import names
-from .base import TrackingCallback, gathered_objects, spec_dict, tracker_of
-from .best_final import monitor_of
+from .base import TrackingCallback, gathered_objects, tracker_of
 from .budget import ends_in_mid_epoch
+from .described import family_of, monitor_of
 
 log = logging.getLogger(__name__)
 
@@ -175,13 +177,13 @@ class CheckpointContents(TrackingCallback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add `checkpoint["integrand"]`."""
-        spec = getattr(pl_module, "spec", None)
+        family = family_of(pl_module)
         states = gathered_objects(trainer, random_state(trainer))
-        checkpoint[names.CHECKPOINT_KEY] = {
+        checkpoint[KEY] = {
             "config": self.tracker.config_text if self.tracker else "",
-            "spec": spec_dict(spec),
+            "spec": family.spec.to_dict() if family is not None else {},
             "run_id": (self.tracker.run_id if self.tracker else None) or "",
-            "family": str(getattr(pl_module, "family", "")),
+            "family": family.family if family is not None else "",
             "rng": states[0],
             # of the other processes, by rank; empty where there is one
             "rng_others": states[1:],
@@ -193,7 +195,7 @@ class CheckpointContents(TrackingCallback):
         """Remember the random state of a fit that is resumed."""
         if trainer.state.fn != "fit":
             return
-        own = checkpoint.get(names.CHECKPOINT_KEY, {})
+        own = checkpoint.get(KEY, {})
         states = [own.get("rng"), *own.get("rng_others", [])]
         if len(states) == trainer.world_size:
             self._rng = states[trainer.global_rank]

@@ -14,6 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from .base import TrackingCallback, gathered, step_of
+from .described import family_of
 from .energy import EnergyMeter, energy_meter
 from .evaluating import evaluating
 
@@ -44,7 +45,7 @@ class CostMonitor(TrackingCallback):
         self._seconds: list[float] = []
         self._per_step: list[float] = []
         self._rates: list[float] = []
-        self._example: Tensor | None = None
+        self._example: Any = None
         self._baseline_mb = 0.0
         self._restored: dict[str, Any] | None = None
         self._energy: EnergyMeter | None = None
@@ -96,7 +97,7 @@ class CostMonitor(TrackingCallback):
         if inputs is not None:
             self._samples += inputs.shape[0]
             if self._example is None:
-                self._example = inputs[:_SAMPLES_FOR_FLOPS].detach().clone()
+                self._example = _few(batch)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the epoch's clock."""
@@ -154,31 +155,38 @@ class CostMonitor(TrackingCallback):
             values["cost/energy_joules"] = self._energy.read() - self._energy_start
             self.tracker.set_tags({"energy_source": self._energy.source})
             self.tracker.record.provenance["energy_source"] = self._energy.source
-        flops = forward_flops(pl_module, self._example)
-        if flops is not None and self._example is not None:
-            values["cost/flops_forward_per_sample"] = flops / len(self._example)
+        flops, inputs = forward_flops(pl_module, self._example), _inputs(self._example)
+        if flops is not None and inputs is not None:
+            values["cost/flops_forward_per_sample"] = flops / len(inputs)
         self.tracker.log_metrics(values, step_of(trainer))
         self._example = None
 
 
-def forward_flops(pl_module: LightningModule, inputs: Tensor | None) -> float | None:
-    """Floating-point operations of one forward pass, None where they cannot be counted.
+def forward_flops(pl_module: LightningModule, batch: Any) -> float | None:
+    """Floating-point operations of the forward pass of a training step, None where they cannot be counted.
 
-    That is the module's `training_pass` where it has one, else its `forward`. The pass changes nothing.
+    Of a module that is no family, those of its `forward`. The pass changes nothing.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    if inputs is None:
+    if batch is None:
         return None
-    counter = FlopCounterMode(display=False)
+    counter, family = FlopCounterMode(display=False), family_of(pl_module)
     try:
         with evaluating(pl_module), counter:
-            getattr(pl_module, "training_pass", pl_module)(inputs)
+            pl_module(_inputs(batch)) if family is None else family.step(batch, "train")
         total = float(counter.get_total_flops())
     except Exception:
         # counting is a courtesy: a forward with other arguments, a custom operator, a compiled graph
         return None
     return total or None
+
+
+def _few(batch: Any) -> Any:
+    """The first samples of a batch, copied."""
+    if isinstance(batch, list | tuple):
+        return type(batch)(_few(part) for part in batch)
+    return batch[:_SAMPLES_FOR_FLOPS].detach().clone() if isinstance(batch, Tensor) else batch
 
 
 def _settled(values: list[float]) -> float:

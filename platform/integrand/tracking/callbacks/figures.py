@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from ...figures import (
+from integrand.figures import (
     Picture,
-    confusion_figure,
     generated_figures,
     loss_figure,
     nfe_figure,
     step_figure,
     trajectory_figure,
 )
+from integrand.outcome import Outcome
+from integrand.solvers import SolveStats
+from integrand.tasks.base import Tally
+
 from ..store import names
 from .base import TrackingCallback
+from .described import family_of, outcome_of
 from .evaluating import evaluating
 
 log = logging.getLogger(__name__)
@@ -30,29 +34,28 @@ _SAMPLES = 12
 
 
 class Figures(TrackingCallback):
-    """Stores `figures/*.png`: loss, NFE, step sizes of the last solve, confusion matrix, trajectories.
+    """Stores `figures/*.png`: loss, NFE, step sizes of the last solve, trajectories, and those of the task.
 
-    The confusion matrix counts what the network said during the last validation (or test) itself, so
-    nothing is computed twice. Trajectories are drawn if the module has `trajectory(x) -> (ts, ys)`. What
-    each figure shows stands in `figures/descriptions.json` and in the images' own metadata.
+    Those of the task, such as the confusion matrix, add up the outcomes of the last validation (or test)
+    itself, so nothing is computed twice. What each figure shows stands in `figures/descriptions.json` and in
+    the images' own metadata.
     """
 
     def __init__(self) -> None:
-        self._said: Tensor | None = None
-        self._counts: Tensor | None = None
-        self._examples: tuple[Tensor, Tensor | None] | None = None
-        self._hook: Any = None
+        self._tallies: Sequence[Tally] = ()
+        self._examples: Outcome | None = None
+        self._last: SolveStats | None = None
         self._descriptions: dict[str, str] = {}
 
-    # ------------------------------------------------------------------ what the network said
+    # ------------------------------------------------------------------ what an evaluation gave
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to listen."""
-        self._listen(pl_module)
+        """Begin to add up."""
+        self._begin(pl_module)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to listen."""
-        self._listen(pl_module)
+        """Begin to add up."""
+        self._begin(pl_module)
 
     def on_validation_batch_end(
         self,
@@ -63,8 +66,8 @@ class Figures(TrackingCallback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count one batch."""
-        self._count(batch)
+        """Take up one batch."""
+        self._see(outcome_of(outputs))
 
     def on_test_batch_end(
         self,
@@ -75,65 +78,56 @@ class Figures(TrackingCallback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count one batch."""
-        self._count(batch)
+        """Take up one batch."""
+        self._see(outcome_of(outputs))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop listening."""
-        self._deafen(trainer)
+        """Take in what the other processes have seen."""
+        self._merge(trainer)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop listening."""
-        self._deafen(trainer)
+        """Take in what the other processes have seen."""
+        self._merge(trainer)
 
-    def _listen(self, pl_module: LightningModule) -> None:
-        self._counts = self._said = None
-        if self._hook is None and _num_classes(pl_module) > 0:
-            classes = _num_classes(pl_module)
+    def _begin(self, pl_module: LightningModule) -> None:
+        family = family_of(pl_module)
+        self._tallies = () if family is None else family.task.tallies()
 
-            def keep(module: Any, inputs: Any, output: Any) -> None:
-                # DDP calls the module around the whole step: what comes out of that is a loss
-                if isinstance(output, Tensor) and output.ndim == 2 and output.shape[1] == classes:
-                    self._said = output
-
-            self._hook = pl_module.register_forward_hook(keep)
-
-    def _count(self, batch: Any) -> None:
-        said, self._said = self._said, None
-        if not isinstance(batch, list | tuple) or len(batch) < 2 or not isinstance(batch[0], Tensor):
+    def _see(self, outcome: Outcome | None) -> None:
+        if outcome is None:
             return
-        x, y = batch[0], batch[1]
-        labels = y if isinstance(y, Tensor) and y.ndim == 1 and not y.is_floating_point() else None
-        if self._examples is None or len(self._examples[0]) != min(_SAMPLES, len(x)):
-            self._examples = (
-                x[:_SAMPLES].detach().clone(),
-                None if labels is None else labels[:_SAMPLES].clone(),
-            )
-        if said is None or labels is None or len(labels) != len(said):
-            return
-        classes = said.shape[1]
-        pairs = labels * classes + said.detach().argmax(dim=1)
-        counts = torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
-        self._counts = counts if self._counts is None else self._counts + counts
+        for tally in self._tallies:
+            tally.see(outcome)
+        if outcome.solves:
+            self._last = outcome.solves[-1]
+        held = 0 if self._examples is None else self._examples.size
+        if outcome.inputs is not None and held != min(_SAMPLES, outcome.size):
+            self._examples = _first(outcome)
 
-    def _deafen(self, trainer: Trainer) -> None:
-        if self._hook is not None:
-            self._hook.remove()
-            self._hook = None
-        if trainer.world_size > 1 and self._counts is not None:
-            self._counts = trainer.strategy.reduce(self._counts, reduce_op="sum")
+    def _merge(self, trainer: Trainer) -> None:
+        if trainer.world_size == 1:
+            return
+
+        def total(part: Tensor) -> Tensor:
+            whole: Tensor = trainer.strategy.reduce(part, reduce_op="sum")
+            return whole
+
+        for tally in self._tallies:
+            tally.merge(total)
 
     # ------------------------------------------------------------------ drawing
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw everything."""
-        self._draw(pl_module, "val")
+        if self.tracker is not None and self.tracker.session is not None:
+            for pictures in (self._curves(), self._steps(), self._trajectories(pl_module)):
+                self._store(pictures)
+            self._draw_evaluation(pl_module, "val")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the confusion matrix of the test."""
+        """Draw what the test gave."""
         if self.tracker is not None and self.tracker.session is not None:
-            self._store(self._confusion(pl_module, "test"))
-            self._store(self._generated(pl_module, "test"))
+            self._draw_evaluation(pl_module, "test")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Draw the curves of a run that failed; a killed one has no time for that."""
@@ -144,13 +138,9 @@ class Figures(TrackingCallback):
         ):
             self._store(self._curves())
 
-    def _draw(self, pl_module: LightningModule, stage: str) -> None:
-        if self.tracker is None or self.tracker.session is None:
-            return
-        self._store(self._curves())
-        self._store(self._confusion(pl_module, stage))
-        self._store(self._steps(pl_module))
-        self._store(self._trajectories(pl_module))
+    def _draw_evaluation(self, pl_module: LightningModule, stage: str) -> None:
+        for tally in self._tallies:
+            self._store(tally.draw(stage))
         self._store(self._generated(pl_module, stage))
 
     def _store(self, pictures: Iterable[Picture | None]) -> None:
@@ -177,32 +167,35 @@ class Figures(TrackingCallback):
             yield loss_figure(series)
             yield nfe_figure(series)
 
-    def _confusion(self, pl_module: LightningModule, stage: str) -> Iterable[Picture | None]:
-        if self._counts is not None:
-            class_names = tuple(getattr(getattr(pl_module, "spec", None), "class_names", ()))
-            yield confusion_figure(self._counts.cpu().numpy(), class_names, stage)
-
-    def _steps(self, pl_module: LightningModule) -> Iterable[Picture | None]:
-        for stats in getattr(pl_module, "solve_stats", [])[-1:]:
-            yield step_figure(stats.step_sizes or [], stats.solver)
+    def _steps(self) -> Iterable[Picture | None]:
+        if self._last is not None:
+            yield step_figure(self._last.step_sizes or [], self._last.solver)
 
     def _generated(self, pl_module: LightningModule, stage: str) -> Iterable[Picture | None]:
-        arrays = getattr(pl_module, "pictures", None)
-        if callable(arrays):
+        family = family_of(pl_module)
+        if family is not None:
             with torch.random.fork_rng([pl_module.device] if pl_module.device.type == "cuda" else []):
-                yield from generated_figures(arrays(stage), stage)
+                yield from generated_figures(family.pictures(stage), stage)
 
     def _trajectories(self, pl_module: LightningModule) -> Iterable[Picture | None]:
-        trace = getattr(pl_module, "trajectory", None)
-        if not callable(trace) or self._examples is None:
+        family, examples = family_of(pl_module), self._examples
+        if family is None or examples is None or examples.inputs is None:
             return
-        x, labels = self._examples
         with evaluating(pl_module):
-            _, states = trace(x.to(pl_module.device))
-        yield trajectory_figure(
-            states.detach().float().cpu().numpy(), None if labels is None else labels.cpu().numpy()
-        )
+            traced = family.trajectory(examples.inputs.to(pl_module.device))
+        if traced is not None:
+            labels = examples.target
+            if labels is not None and (labels.ndim != 1 or labels.is_floating_point()):
+                labels = None
+            yield trajectory_figure(
+                traced[1].detach().float().cpu().numpy(), None if labels is None else labels.cpu().numpy()
+            )
 
 
-def _num_classes(pl_module: LightningModule) -> int:
-    return int(getattr(getattr(pl_module, "spec", None), "num_classes", 0) or 0)
+def _first(outcome: Outcome) -> Outcome:
+    """Inputs and targets of the first samples, copied."""
+    inputs, target = (
+        None if part is None else part[:_SAMPLES].detach().clone()
+        for part in (outcome.inputs, outcome.target)
+    )
+    return Outcome({}, min(_SAMPLES, outcome.size), target=target, inputs=inputs)

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from ..store import names
 from .base import TrackingCallback, step_of
-from .best_final import monitor_of
+from .described import monitor_of
 
 
 class Headline(TrackingCallback):

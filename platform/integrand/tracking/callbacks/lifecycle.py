@@ -16,6 +16,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from integrand.datamodules.base import data_of
+
 from ..logger import MLflowTracker
 from ..processes.exits import SAVED_CODE, SIGNAL_SECONDS, Pruned, exit_code
 from ..processes.lost import LostProcessError, is_lost
@@ -23,7 +25,8 @@ from ..processes.orphans import end_orphan
 from ..spool import folders
 from ..store import names
 from ..store.notes import run_note
-from .base import TrackingCallback, say_stopped, spec_dict, stage_name, tracker_of
+from .base import TrackingCallback, say_stopped, stage_name, tracker_of
+from .described import family_of
 
 log = logging.getLogger(__name__)
 
@@ -88,23 +91,9 @@ class Lifecycle(TrackingCallback):
         if tracker is None or tracker.session is None:
             return
         record = tracker.record
-        data = getattr(trainer, "datamodule", None)
-        spec = getattr(data, "spec", None) or getattr(pl_module, "spec", None)
-        describe = getattr(pl_module, "describe_solver", None)
-        record.solver, record.gradient = describe() if callable(describe) else ("", "")
-        record.model_class = type(pl_module).__name__
-        record.family = str(getattr(pl_module, "family", "")) or record.model_class
-        record.group = str(getattr(pl_module, "group", ""))
-        record.task = str(getattr(pl_module, "task", "") or getattr(spec, "task", ""))
-        seed = os.environ.get("PL_GLOBAL_SEED")
-        record.seed = int(seed) if seed is not None and seed.lstrip("-").isdigit() else None
-        sizes = getattr(data, "sizes", None) or {}
-        record.data = {
-            "name": str(getattr(spec, "name", "") or (type(data).__name__ if data else "")),
-            "digest": str(getattr(data, "digest", "") or ""),
-            "spec": spec_dict(spec),
-            **{key: sizes.get(key) for key in ("n_train", "n_val", "n_test")},
-        }
+        record.seed = _seed()
+        self._describe_model(pl_module)
+        self._describe_data(trainer)
         tags = {
             names.FAMILY: record.family,
             names.GROUP: record.group,
@@ -121,6 +110,26 @@ class Lifecycle(TrackingCallback):
             tracker.set_tags({names.NOTE: run_note(record, tracker.session.experiment_id)})
         parts = [record.family, record.data["name"], "" if record.seed is None else f"s{record.seed}"]
         tracker.suggest_name("-".join([*filter(None, parts), uuid.uuid4().hex[:6]]))
+
+    def _describe_model(self, pl_module: LightningModule) -> None:
+        assert self.tracker is not None
+        record, family = self.tracker.record, family_of(pl_module)
+        record.model_class = record.family = type(pl_module).__name__
+        if family is not None:
+            record.family = family.family or record.model_class
+            record.group, record.task = family.group, family.task.name
+            record.solver, record.gradient = family.describe_solver()
+
+    def _describe_data(self, trainer: Trainer) -> None:
+        assert self.tracker is not None
+        data = data_of(trainer)
+        if data is None:
+            stranger = getattr(trainer, "datamodule", None)
+            facts = {"name": type(stranger).__name__ if stranger else "", "digest": "", "spec": {}}
+        else:
+            facts = {"name": data.spec.name, "digest": data.digest, "spec": data.spec.to_dict()}
+        sizes = {} if data is None else data.sizes
+        self.tracker.record.data = facts | {k: sizes.get(k) for k in ("n_train", "n_val", "n_test")}
 
     # ------------------------------------------------------------------ signals
 
@@ -293,3 +302,9 @@ def _signals() -> list[int]:
 def _interactive() -> bool:
     """Whether Ctrl-C must stay a KeyboardInterrupt: in a notebook or at a prompt."""
     return hasattr(sys, "ps1") or "ipykernel" in sys.modules
+
+
+def _seed() -> int | None:
+    """The seed of the run, as Lightning keeps it."""
+    seed = os.environ.get("PL_GLOBAL_SEED")
+    return int(seed) if seed is not None and seed.lstrip("-").isdigit() else None

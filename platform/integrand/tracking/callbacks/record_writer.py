@@ -8,11 +8,13 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
+from integrand.checkpoints import KEY
+
 from ... import quantities
 from ..spool import folders
 from ..store import names
 from .base import TrackingCallback, tracker_of
-from .best_final import monitor_of
+from .described import monitor_of
 
 
 class RecordWriter(TrackingCallback):
@@ -32,7 +34,7 @@ class RecordWriter(TrackingCallback):
         tracker = self.tracker or tracker_of(trainer)
         if tracker is None or trainer.state.fn == "fit":
             return
-        run_id = str(checkpoint.get(names.CHECKPOINT_KEY, {}).get("run_id", ""))
+        run_id = str(checkpoint.get(KEY, {}).get("run_id", ""))
         tracker.record.evaluates = {"run_id": run_id, "epoch": checkpoint.get("epoch")}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

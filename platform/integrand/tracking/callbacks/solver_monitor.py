@@ -2,100 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
+from integrand.outcome import Outcome
 from integrand.solvers import SolveStats
 
 from .base import TrackingCallback, gathered, is_due, step_of
+from .described import outcome_of
 
-_EXTREMES = ("min_step", "max_step", "stiffness")
-"""What is not summed over batches and processes."""
+_OF_EVALUATIONS = ("nfe_forward", "accepted", "rejected", "failures", "min_step")
+"""What is recorded of a validation or test."""
 
 
-@dataclass
 class Account:
-    """Sums over the solves of an epoch; of step sizes and stiffness the extremes are kept."""
+    """The account of the batches of an epoch."""
 
-    batches: int = 0
-    nfe_forward: int = 0
-    nfe_backward: int = 0
-    nfe_diffusion: int = 0
-    nfe_diffusion_backward: int = 0
-    vjps: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    failures: int = 0
-    counted: int = 0
-    min_step: float = float("inf")
-    max_step: float = 0.0
-    stiffness: float = 0.0
+    def __init__(self) -> None:
+        self.batches = 0
+        self.stats = SolveStats()
 
-    def add(self, stats: list[SolveStats], failures: int) -> None:
-        """Take up the solves of one batch."""
-        self.batches += 1
-        self.failures += failures
-        for s in stats:
-            self.nfe_forward += s.nfe_forward
-            self.nfe_backward += s.nfe_backward
-            self.nfe_diffusion += s.nfe_diffusion
-            self.nfe_diffusion_backward += s.nfe_diffusion_backward
-            self.vjps += s.vjps
-            if s.accepted is not None:
-                self.counted += 1
-                self.accepted += s.accepted
-                self.rejected += s.rejected or 0
-            if s.min_step is not None and s.min_step < self.min_step:
-                self.min_step = s.min_step
-            if s.max_step is not None and s.max_step > self.max_step:
-                self.max_step = s.max_step
-            if s.stiffness is not None and s.stiffness > self.stiffness:
-                self.stiffness = s.stiffness
+    def add(self, outcome: Outcome) -> None:
+        """Take up the solves of one batch, which are complete."""
+        if outcome.solves:
+            self.batches += 1
+            self.stats = SolveStats.total([self.stats, *outcome.solves])
 
     def merged(self, trainer: Trainer) -> Account:
         """The account over all processes: an evaluation on one process's batch counts one."""
-        counts = [name for name in self.__dataclass_fields__ if name not in _EXTREMES]
-        rows = gathered(trainer, [float(getattr(self, n)) for n in (*counts, *_EXTREMES)])
-        columns = list(zip(*rows, strict=True))
-        total = Account(**{name: int(sum(column)) for name, column in zip(counts, columns, strict=False)})
-        total.min_step, total.max_step, total.stiffness = (
-            min(columns[-3]),
-            max(columns[-2]),
-            max(columns[-1]),
-        )
-        return total
+        names = list(SolveStats.kept())
+        mine = [getattr(self.stats, name) for name in names]
+        # NaN stands for what was not told
+        rows = gathered(trainer, [float(self.batches), *(math.nan if v is None else float(v) for v in mine)])
+        merged = Account()
+        merged.batches = int(sum(row[0] for row in rows))
+        merged.stats = SolveStats.total(_account(dict(zip(names, row[1:], strict=True))) for row in rows)
+        return merged
 
     def means(self) -> dict[str, float]:
-        """Mean per batch of every count that the solver reported, and the extreme steps."""
-        n = max(self.batches, 1)
-        values = {
-            "nfe_forward": self.nfe_forward / n,
-            "nfe_backward": self.nfe_backward / n,
-            "vjps": self.vjps / n,
-            "failures": self.failures / n,
-        }
-        if self.nfe_diffusion:
-            values["nfe_diffusion"] = self.nfe_diffusion / n
-            values["nfe_diffusion_backward"] = self.nfe_diffusion_backward / n
-        if self.counted:
-            values |= {"accepted": self.accepted / n, "rejected": self.rejected / n}
-        if self.max_step > 0:
-            values |= {"min_step": self.min_step, "max_step": self.max_step}
-        if self.stiffness > 0:
-            values["stiffness"] = self.stiffness
-        return values
+        """Mean per batch of every count that the solvers told, and the extremes."""
+        return self.stats.published(self.batches)
+
+
+def _account(told: Mapping[str, float]) -> SolveStats:
+    stats = SolveStats()
+    for name, value in told.items():
+        setattr(stats, name, None if math.isnan(value) else value)
+    return stats
 
 
 class SolverMonitor(TrackingCallback):
     """Records evaluations of the field, accepted and rejected steps, step sizes and failed solves.
 
-    It reads `pl_module.solve_stats`, the accounts of the solves since the batch began, after the backward
-    pass has filled in its part. From a stiffness of about 0.8 on, stability and not accuracy bounds
-    the steps. `solver/…` are means per batch of a training epoch, `solver/val_…` and
-    `solver/test_…` of an evaluation, `solver/…_step` belong to one training step, `solver/…_total` count
-    since the run began.
+    It reads the accounts in the outcome of a step, after the backward pass has filled in its part. From a
+    stiffness of about 0.8 on, stability and not accuracy bounds the steps. `solver/…` are means per batch of
+    a training epoch, `solver/val_…` and `solver/test_…` of an evaluation, `solver/…_step` belong to one
+    training step, `solver/…_total` count since the run began.
     """
 
     def __init__(self) -> None:
@@ -111,15 +76,15 @@ class SolverMonitor(TrackingCallback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Take up one training batch."""
-        stats = getattr(pl_module, "solve_stats", None)
-        if not stats:
+        outcome = outcome_of(outputs)
+        if outcome is None or not outcome.solves:
             return
-        self._epoch.add(stats, int(getattr(pl_module, "solve_failures", 0)))
+        self._epoch.add(outcome)
         tracker = self.tracker
         if tracker is not None and is_due(trainer, tracker):
             values = {
-                "solver/nfe_forward_step": float(sum(s.nfe_forward for s in stats)),
-                "solver/nfe_backward_step": float(sum(s.nfe_backward for s in stats)),
+                f"solver/{name}_step": float(sum(getattr(s, name) for s in outcome.solves))
+                for name in self._total
             }
             tracker.epoch = trainer.current_epoch
             tracker.log_metrics(values, step_of(trainer))
@@ -129,8 +94,8 @@ class SolverMonitor(TrackingCallback):
         account = self._epoch.merged(trainer)
         if self.tracker is None or not account.batches:
             return
-        self._total["nfe_forward"] += account.nfe_forward
-        self._total["nfe_backward"] += account.nfe_backward
+        for name in self._total:
+            self._total[name] += int(getattr(account.stats, name))
         values = {f"solver/{name}": value for name, value in account.means().items()}
         values |= {f"solver/{name}_total": float(value) for name, value in self._total.items()}
         self.tracker.epoch = trainer.current_epoch
@@ -154,7 +119,7 @@ class SolverMonitor(TrackingCallback):
         dataloader_idx: int = 0,
     ) -> None:
         """Take up one validation batch."""
-        self._evaluated(pl_module)
+        self._evaluated(outputs)
 
     def on_test_batch_end(
         self,
@@ -166,7 +131,7 @@ class SolverMonitor(TrackingCallback):
         dataloader_idx: int = 0,
     ) -> None:
         """Take up one test batch."""
-        self._evaluated(pl_module)
+        self._evaluated(outputs)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the validation."""
@@ -185,18 +150,19 @@ class SolverMonitor(TrackingCallback):
         """Take up the totals."""
         self._total = dict(state_dict["total"])
 
-    def _evaluated(self, pl_module: LightningModule) -> None:
-        stats = getattr(pl_module, "solve_stats", None)
-        if stats:
-            self._evaluation.add(stats, int(getattr(pl_module, "solve_failures", 0)))
+    def _evaluated(self, outputs: Any) -> None:
+        outcome = outcome_of(outputs)
+        if outcome is not None:
+            self._evaluation.add(outcome)
 
     def _record_evaluation(self, trainer: Trainer, stage: str) -> None:
         account = self._evaluation.merged(trainer)
         if self.tracker is None or not account.batches:
             return
-        wanted = ("nfe_forward", "accepted", "rejected", "failures", "min_step")
         values = {
-            f"solver/{stage}_{name}": value for name, value in account.means().items() if name in wanted
+            f"solver/{stage}_{name}": value
+            for name, value in account.means().items()
+            if name in _OF_EVALUATIONS
         }
         self.tracker.epoch = trainer.current_epoch
         self.tracker.log_metrics(values, step_of(trainer))

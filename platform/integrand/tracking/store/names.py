@@ -60,8 +60,6 @@ PROCESS_JOB = "process.job"
 
 PARENT_RUN = "mlflow.parentRunId"
 
-CHECKPOINT_KEY = "integrand"
-"""Key of a checkpoint under which `config`, `spec`, `run_id`, `family` and `rng` stand."""
 
 # What MLflow's UI shows first: groups of charts, and charts in a group, stand in alphabetical order.
 QUALITY = "basics/quality"

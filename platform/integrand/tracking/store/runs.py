@@ -21,6 +21,7 @@ __all__ = [
     "checkpoint",
     "config_path",
     "find_run",
+    "find_trained",
     "read_record",
 ]
 
@@ -86,6 +87,24 @@ def find_run(
         uri,
         dict(runs[0].data.tags),
     )
+
+
+def find_trained(which: str, tracking_uri: str | None = None) -> RunHandle:
+    """Find the run that trained what `which` names.
+
+    A child run, such as a test at another tolerance, trained nothing: its parent is meant.
+
+    Args:
+        which: Run id, the first letters of one, a run name, or `latest`.
+        tracking_uri: Store; None for the default.
+
+    Raises:
+        TrackingError: There is no such run, or several begin like that.
+    """
+    run = find_run(which, tracking_uri)
+    if (parent := run.tags.get(names.PARENT_RUN)) and names.RUN_KEY not in run.tags:
+        run = find_run(parent, tracking_uri)
+    return run
 
 
 def is_experiment(tags: Mapping[str, str]) -> bool:

@@ -1,0 +1,1 @@
+"""Vectors with a class or with targets: experiments in the plane, and tables."""

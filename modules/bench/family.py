@@ -1,0 +1,154 @@
+"""Families whose equation moves a hidden state: a bench lifts the input into it and reads the output out."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+
+from integrand.errors import UsageError
+from integrand.outcome import Outcome
+from integrand.solvers import Solution, SolveStats
+from integrand.spec import ImageSpec, Spec, VectorSpec
+
+from ..family import FamilyModule
+from .base import Bench, DynamicsMaker, check_channels
+from .image.shared import SharedLayout
+from .net import check_inputs
+from .noise_contract import Noise
+from .stages import stages_of
+from .vector import SharedVectors
+
+
+class BenchFamily(FamilyModule):
+    """An equation on a hidden state, of images or vectors, that answers for each input by itself.
+
+    Args:
+        spec: What the data set publishes; the command line fills it in.
+        make: The family's equation: makes its dynamics for a `Stage`.
+        channels: Channels of the hidden state.
+        downsample: Number of halvings in the stem for images; by default as many as bring the side to 8
+            pixels or fewer.
+        noise: Noise that regularises the dynamics, such as `StochasticDepth`; none by default.
+        optimizer: Makes the optimiser from the parameters; default Adam with lr 1e-3.
+        lr_scheduler: Makes the learning-rate schedule from the optimiser, stepped once an epoch.
+        layout: What surrounds the dynamics; by default the bench that all families share on such inputs.
+
+    Raises:
+        SpecError: The data set asks what no such family answers, or the layout is for other inputs.
+        UsageError: A number of channels or halvings is out of range.
+    """
+
+    takes: ClassVar[tuple[type[Spec], ...]] = (ImageSpec, VectorSpec)
+    staged: ClassVar[bool] = True
+    """Whether it may stand between the blocks that a layout has of its own."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        make: DynamicsMaker,
+        channels: int,
+        downsample: int | None = None,
+        noise: Noise | None = None,
+        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
+        lr_scheduler: LRSchedulerCallable | None = None,
+        layout: Bench | None = None,
+    ) -> None:
+        super().__init__(spec, optimizer, lr_scheduler)
+        bench = layout or shared_bench(spec, downsample)
+        if layout is not None and downsample is not None:
+            raise UsageError("downsample belongs to the shared layout", "set one of downsample and layout")
+        if bench.transitions and not self.staged:
+            raise UsageError(
+                f"{type(self).__name__} has no other layout: {type(bench).__name__} has blocks of its own",
+                "leave model.layout out",
+            )
+        bench.check(spec)
+        self.net = bench.assemble(spec, check_channels(channels), make, self.task.outputs)
+        # a copy, because noise belongs to one network: it may hold weights, and it enters the dynamics
+        self.noise = copy.deepcopy(noise)
+        if self.noise is not None:
+            self.noise.attach(self.net.dynamics, type(self).__name__)
+            self.stochastic = self.stochastic or self.noise.stochastic
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs of shape (batch, outputs), such as logits, for inputs of shape (batch, …)."""
+        return self.evaluate(x)[0]
+
+    def evaluate(self, x: Tensor) -> tuple[Tensor, list[SolveStats]]:
+        """The mean of the outputs over `passes` passes, and the account of each pass."""
+        check_inputs(x, self.spec)
+        number = self.passes
+        total: Tensor | None = None
+        solves = []
+        for _ in range(number):
+            said, solution = self.net(x)
+            if solution.failed is not None:
+                solution.stats.failures += int(solution.failed.sum())
+            solves.append(solution.stats)
+            total = said if total is None else total + said
+        assert total is not None
+        return (total if number == 1 else total / number), solves
+
+    @property
+    def passes(self) -> int:
+        """Passes through the network that one prediction averages, in the present mode."""
+        return 1 if self.noise is None else self.noise.passes
+
+    def step(self, batch: tuple[Tensor, Tensor], stage: str) -> Outcome:
+        """The task's loss of a batch (inputs, targets), in training with `penalty` as further terms."""
+        x, y = batch
+        said, solves = self.evaluate(x)
+        terms = {"loss": self.task.loss(said, y)}
+        if stage == "train":
+            terms |= self.penalty()
+        return Outcome(terms, len(x), {}, said.detach(), y, solves, x)
+
+    def respond(self, batch: Any) -> Outcome:
+        """See `FamilyModule.respond`; a batch is inputs alone, or inputs and targets."""
+        x, y = (batch[0], batch[1]) if isinstance(batch, list | tuple) else (batch, None)
+        said, solves = self.evaluate(x)
+        return Outcome({}, len(x), {}, said.detach(), y, solves, x)
+
+    def shards(self) -> list[nn.Module]:
+        """The whole network, and each block by itself where a pass evaluates every one of them once."""
+        blocks: list[nn.Module] = []
+        # noise may skip a block on one process alone, and a penalty reads weights outside of a forward pass
+        if self.noise is None and type(self).penalty is BenchFamily.penalty:
+            for stage in stages_of(self.net.dynamics):
+                if stage.composition in ("linear", "stages") and not stage.repeats:
+                    blocks += stage.residuals()
+        return [*blocks, self.net]
+
+    def penalty(self) -> dict[str, Tensor]:
+        """Extra terms of the training loss by name, weights included; called once after each training batch.
+
+        Logged as `train/<name>`. None by default; evaluation never sees them.
+        """
+        return {}
+
+    def trajectory(self, x: Tensor, num_times: int = 33) -> tuple[Tensor, Tensor]:
+        """Times (n_t,) and hidden states (n_t, batch, channels, …) for figures."""
+        solution: Solution = self.net.trajectory(x, num_times)
+        return solution.ts, solution.ys
+
+    def describe_solver(self) -> tuple[str, str]:
+        """Solver and gradient mode in a few words."""
+        solver = self.net.dynamics.solver
+        return (solver.describe(), getattr(solver, "gradient", "backprop")) if solver else ("", "")
+
+
+def shared_bench(spec: Spec, downsample: int | None) -> Bench:
+    """The bench that all families share on inputs of this kind.
+
+    Raises:
+        UsageError: Vectors cannot be halved.
+    """
+    if isinstance(spec, ImageSpec):
+        return SharedLayout(downsample)
+    if downsample is not None:
+        raise UsageError("downsample belongs to images", "leave model.downsample out")
+    return SharedVectors()

@@ -1,0 +1,1 @@
+"""The benches for images: the shared one, and those of published nets."""

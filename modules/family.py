@@ -1,0 +1,249 @@
+"""What every family shares: declared properties, its task, and Lightning's steps around its own."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from torch import Tensor
+
+from integrand.errors import SpecError
+from integrand.outcome import Outcome
+from integrand.quantities import mode_of
+from integrand.spec import Spec
+from integrand.tasks import answered, find_task
+from integrand.tasks.base import Models, Task
+
+from .means import weigh_exactly
+from .sharded import Shardable
+
+
+class FamilyModule(Shardable):
+    """A family of networks read as differential equations, ready to train on the task that its data asks.
+
+    Subclasses with a non-empty `family` are registered: they get a short name on the command line, a row in
+    `integrand families`, and are run through the conformance suite, which checks the declarations below.
+
+    Args:
+        spec: What the data set publishes; the command line fills it in.
+        optimizer: Makes the optimiser from the parameters; default Adam with lr 1e-3.
+        lr_scheduler: Makes the learning-rate schedule from the optimiser, stepped once an epoch.
+
+    Raises:
+        SpecError: The data set asks what this family does not answer.
+    """
+
+    family: ClassVar[str] = ""
+    """Slug such as `neural-ode`; empty on abstract bases."""
+    title: ClassVar[str] = ""
+    """The field's name for the family."""
+    group: ClassVar[str] = ""
+    """`control`, `discrete`, `continuous`, `stochastic` or `generative`."""
+    models: ClassVar[Models] = "outputs"
+    """What it is a model of: of outputs given an input, or of the distribution of the inputs."""
+    takes: ClassVar[tuple[type[Spec], ...]] = ()
+    """The kinds of input that its mathematics allows."""
+    equation: ClassVar[str] = ""
+    """The equation in one line, in the symbols of the reference."""
+    reference: ClassVar[str] = ""
+    """Author, year, and equation number."""
+    uses_solver: ClassVar[bool] = False
+    """Whether a configurable solver integrates it."""
+    stochastic: bool = False
+    """Whether two evaluations in training mode may differ; with noise the network's own attribute says so."""
+    reversible: ClassVar[bool] = False
+    """Whether inputs are recomputed from outputs in the backward pass."""
+    skips_parameters: ClassVar[bool] = False
+    """Whether a training batch may leave out parts of the network; DDP then has to look for them."""
+    needs_grad_at_eval: ClassVar[bool] = False
+    """Whether evaluation differentiates (energies, scores, divergences): inference mode is then off."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        # the papers of the neural ODE family use Adam at 1e-3; a lambda, so that the command line can read it
+        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.task: Task = self.find_task(spec)(spec)
+        # kept as attributes: under LightningCLI `self.hparams` would hold their configuration instead
+        self._make_optimizer = optimizer
+        self._make_lr_scheduler = lr_scheduler
+
+    # ------------------------------------------------------------------ what a family supplies
+
+    @abstractmethod
+    def step(self, batch: Any, stage: str) -> Outcome:
+        """The outcome of one batch; it logs nothing.
+
+        Args:
+            batch: A batch as the data module yields it.
+            stage: `train`, `val` or `test`; regularisers belong to `train` alone.
+        """
+
+    def respond(self, batch: Any) -> Outcome:
+        """What the network says about a batch whose truth may be unknown; the terms are empty.
+
+        Raises:
+            UsageError: The task predicts nothing for a single input.
+        """
+        raise self.task.unanswered()
+
+    def trajectory(self, x: Tensor, num_times: int = 33) -> tuple[Tensor, Tensor] | None:
+        """Times (n_t,) and hidden states (n_t, batch, …) for figures; None where there is no trajectory."""
+        return None
+
+    def pictures(self, stage: str) -> dict[str, npt.NDArray[np.floating]]:
+        """Arrays that figures of a distribution are drawn from, by what they show; none by default.
+
+        Args:
+            stage: `val` or `test`.
+        """
+        return {}
+
+    def describe_solver(self) -> tuple[str, str]:
+        """Solver and gradient mode in a few words; empty strings where no solver integrates the family."""
+        return "", ""
+
+    # ------------------------------------------------------------------ what it is asked
+
+    @classmethod
+    def find_task(cls, spec: Spec) -> type[Task]:
+        """The task that a data set asks of this family.
+
+        Raises:
+            SpecError: Its inputs are of another kind, or it asks what this family does not answer.
+        """
+        if not isinstance(spec, cls.takes):
+            kinds = " and ".join(f"{kind.kind}s" for kind in cls.takes)
+            raise SpecError(
+                f"{cls.__name__} takes {kinds}, but {spec.name} holds {spec.kind}s",
+                f"choose a family that takes {spec.kind}s: integrand families",
+            )
+        task = find_task(spec, cls.models)
+        if task is None:
+            raise SpecError(
+                f"{cls.__name__} is a model of {cls._modelled()}, but {spec.name} asks for {_asked(spec)}",
+                "choose a family that answers it: integrand families",
+            )
+        return task
+
+    @classmethod
+    def tasks(cls) -> dict[str, list[str]]:
+        """The tasks that the family answers, each with the kinds of input on which it does."""
+        return answered(cls.models, cls.takes)
+
+    @property
+    def monitor(self) -> str:
+        """The metric that chooses the best checkpoint."""
+        return self.task.monitor
+
+    @property
+    def monitor_mode(self) -> str:
+        """Whether the best is the smallest (`min`) or the largest (`max`)."""
+        return mode_of(self.task.monitor)
+
+    # ------------------------------------------------------------------ Lightning
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """One training batch; callbacks find its `outcome` beside the loss."""
+        outcome = self._recorded(batch, "train")
+        return {"loss": outcome.loss, "outcome": outcome}
+
+    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """One validation batch; see `step`."""
+        return {"outcome": self._recorded(batch, "val")}
+
+    def test_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """One test batch; see `step`."""
+        return {"outcome": self._recorded(batch, "test")}
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Outcome:
+        """What the network says about a batch, as users want it; see `respond`."""
+        outcome = self.respond(batch)
+        assert outcome.prediction is not None
+        outcome.prediction = self.task.answer(outcome.prediction)
+        return outcome
+
+    def _recorded(self, batch: Any, stage: str) -> Outcome:
+        outcome = self.step(batch, stage)
+        self.record(outcome, stage)
+        return outcome
+
+    def record(self, outcome: Outcome, stage: str) -> None:
+        """Log loss, scores, metrics and regularisers of one batch.
+
+        The logged loss is the first term alone, so that it compares between families and stages.
+        """
+        shown, n = stage != "test", outcome.size
+        first, *others = outcome.terms
+        self._log_mean(f"{stage}/loss", outcome.terms[first], n, shown)
+        for name, value in outcome.scores.items():
+            self._log_mean(f"{stage}/{name}", value, n)
+        for name, metric in self.task.observe(stage, outcome).items():
+            self.log(f"{stage}/{name}", metric, on_step=False, on_epoch=True, batch_size=n, prog_bar=shown)
+        for name in others:
+            self._log_mean(f"{stage}/{name}", outcome.terms[name], n)
+
+    def _log_mean(self, name: str, value: Tensor, size: int, shown: bool = False) -> None:
+        self.log(
+            name,
+            value.detach(),
+            on_step=False,
+            on_epoch=True,
+            batch_size=size,
+            sync_dist=True,
+            prog_bar=shown,
+        )
+
+    def log(self, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        """Log a value; see `LightningModule.log`. Means over several processes are exact."""
+        super().log(name, value, *args, **kwargs)
+        if self._trainer is not None and self._trainer.world_size > 1:
+            weigh_exactly(self._trainer)
+
+    def on_fit_start(self) -> None:
+        """Give each process random numbers of its own.
+
+        Lightning seeds them all alike, for equal weights; they would then draw the same noise for different
+        data. The first keeps the numbers that a single process has.
+        """
+        if self.global_rank > 0:
+            key = f"process {self.global_rank}:{torch.initial_seed()}"
+            torch.manual_seed(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1)
+
+    def configure_optimizers(self) -> Any:
+        """The injected optimiser and schedule."""
+        optimizer = self._make_optimizer([p for p in self.parameters() if p.requires_grad])
+        if self._make_lr_scheduler is None:
+            return optimizer
+        scheduler = self._make_lr_scheduler(optimizer)
+        entry: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            entry["monitor"] = scheduler.monitor
+        return {"optimizer": optimizer, "lr_scheduler": entry}
+
+    @classmethod
+    def properties(cls) -> dict[str, Any]:
+        """The declared properties by name, for listings."""
+        return {
+            "uses_solver": cls.uses_solver,
+            "stochastic": cls.stochastic,
+            "reversible": cls.reversible,
+            "needs_grad_at_eval": cls.needs_grad_at_eval,
+        }
+
+    @classmethod
+    def _modelled(cls) -> str:
+        return {"outputs": "outputs given an input", "distribution": "a distribution"}[cls.models]
+
+
+def _asked(spec: Spec) -> str:
+    return f"a {spec.question.kind}" if spec.question.kind == "density" else spec.question.kind
