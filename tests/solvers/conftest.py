@@ -1,10 +1,18 @@
 """Fields with known solutions and gradients, and one small network."""
 
+import importlib.util
 import math
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+
+# shared by several test files; pytest's importlib mode puts no folder on the path
+_spec = importlib.util.spec_from_file_location("sde_cases", Path(__file__).with_name("sde_cases.py"))
+sys.modules["sde_cases"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(sys.modules["sde_cases"])
 
 
 class Linear(nn.Module):

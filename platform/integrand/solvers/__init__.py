@@ -42,10 +42,12 @@ from .sde import (
     SRK,
     Brownian,
     BrownianPath,
+    EulerHeun,
     EulerMaruyama,
     Milstein,
     SDESolver,
     StratonovichHeun,
+    StratonovichMidpoint,
     TorchSDE,
 )
 from .solution import Solution, SolveStats, Status
@@ -75,6 +77,7 @@ __all__ = [
     "Dopri5",
     "Dopri8",
     "Euler",
+    "EulerHeun",
     "EulerMaruyama",
     "EulerScheme",
     "EvaluationCounter",
@@ -107,6 +110,7 @@ __all__ = [
     "Status",
     "StepUnderflowError",
     "StratonovichHeun",
+    "StratonovichMidpoint",
     "TorchDiffEq",
     "TorchSDE",
     "Tsit5",

@@ -2,8 +2,10 @@
 
 from .base import SDE, SDESolver
 from .brownian import Brownian, BrownianPath
+from .euler_heun import EulerHeun
 from .euler_maruyama import EulerMaruyama
 from .heun import StratonovichHeun
+from .midpoint import StratonovichMidpoint
 from .milstein import Milstein
 from .srk import SRK
 from .torchsde_backend import TorchSDE
@@ -13,9 +15,11 @@ __all__ = [
     "SRK",
     "Brownian",
     "BrownianPath",
+    "EulerHeun",
     "EulerMaruyama",
     "Milstein",
     "SDESolver",
     "StratonovichHeun",
+    "StratonovichMidpoint",
     "TorchSDE",
 ]

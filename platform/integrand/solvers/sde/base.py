@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor
@@ -11,15 +11,16 @@ from torch import Tensor
 from ..solution import Solution
 from .brownian import Brownian
 
-NoiseType = Literal["diagonal", "scalar", "additive", "general"]
+NoiseType = Literal["diagonal", "scalar", "additive", "commutative", "general"]
 SDEType = Literal["ito", "stratonovich"]
 
 
 class SDE(Protocol):
     """dy = f(t, y) dt + g(t, y) dW, torchsde's convention; an `nn.Module` in practice.
 
-    With diagonal noise g returns y's shape (batch, ...). With scalar, additive and general noise y has shape
-    (batch, d) and g returns (batch, d, m), m = 1 for scalar; additive noise does not depend on y.
+    With diagonal noise g returns y's shape (batch, ...), and component i depends on component i of y alone.
+    With the other types y has shape (batch, d) and g returns (batch, d, m), m = 1 for scalar; additive noise
+    does not depend on y; the columns of commutative noise satisfy (∂gᵢ/∂y) gⱼ = (∂gⱼ/∂y) gᵢ.
     """
 
     noise_type: str
@@ -36,7 +37,11 @@ class SDESolver(ABC):
     """Integrates a stochastic differential equation along one Brownian path per sample."""
 
     strong_order: ClassVar[float | None] = None
-    """Strong order with the noise types below; None where it depends on the chosen method."""
+    """Strong order with diagonal noise, or all that is taken; None where it depends on the chosen method."""
+    strong_orders: ClassVar[Mapping[str, float]] = {}
+    """Strong orders with noise types where it is another."""
+    weak_order: ClassVar[float | None] = None
+    """Weak order; None where it depends on the chosen method."""
     noise_types: ClassVar[tuple[str, ...]]
     """Noise types that the method can integrate."""
     sde_types: ClassVar[tuple[str, ...]]

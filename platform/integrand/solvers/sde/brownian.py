@@ -198,7 +198,7 @@ class BrownianPath:
         pieces = None
         while root < self._roots and self.times[root] < b - slack:
             lo, hi = self.times[root], self.times[root + 1]
-            pieces = _join(pieces, self._piece(0, root, lo, hi, max(a, lo), min(b, hi), slack))
+            pieces = join(pieces, self._piece(0, root, lo, hi, max(a, lo), min(b, hi), slack))
             root += 1
         assert pieces is not None
         return pieces[1], pieces[2]
@@ -221,7 +221,7 @@ class BrownianPath:
             halves.append(self._piece(level + 1, 2 * n, lo, middle, a, min(b, middle), slack))
         if b > middle + slack:
             halves.append(self._piece(level + 1, 2 * n + 1, middle, hi, max(a, middle), b, slack))
-        return halves[0] if len(halves) == 1 else _join(*halves)
+        return halves[0] if len(halves) == 1 else join(*halves)
 
 
 class _Chunk:
@@ -243,7 +243,7 @@ Piece = tuple[float, Tensor, Tensor]
 """Length of an interval, increment and area over it."""
 
 
-def _join(left: Piece | None, right: Piece) -> Piece:
+def join(left: Piece | None, right: Piece) -> Piece:
     """Increment and area over two neighbouring intervals."""
     if left is None:
         return right
@@ -287,7 +287,12 @@ def roots(nodes: Sequence[float]) -> list[float]:
 
 
 def seeded_path(
-    seed: int | None, nodes: Sequence[float], shape: Sequence[int], y0: Tensor, first_sample: int
+    seed: int | None,
+    nodes: Sequence[float],
+    shape: Sequence[int],
+    y0: Tensor,
+    first_sample: int,
+    shared: bool = False,
 ) -> BrownianPath:
     """The path of a solve.
 
@@ -300,7 +305,7 @@ def seeded_path(
         shape: Shape of ΔW.
         y0: A state, for dtype and device.
         first_sample: Index of the first sample.
+        shared: Whether the solve refines the path anyway.
     """
-    if seed is None:
-        return BrownianPath(draw_seed(), nodes, shape, y0.dtype, y0.device, first_sample)
-    return BrownianPath(seed, roots(nodes), shape, y0.dtype, y0.device, first_sample)
+    ends = nodes if seed is None and not shared else roots(nodes)
+    return BrownianPath(draw_seed() if seed is None else seed, ends, shape, y0.dtype, y0.device, first_sample)

@@ -13,6 +13,7 @@ from integrand.errors import SpecError
 from ..accounts import CountedField
 from ..aliasing import FirstEvaluations
 from ..errors import MaxNFEError, SolverOptionError
+from ..processes import collectives, refuse_collectives
 from ..solution import SolveStats
 from .base import SDE
 
@@ -27,9 +28,10 @@ class CountedSDE:
         sde: The equation.
         stats: The account to fill.
         max_nfe: Largest number of drift evaluations of the forward solve.
+        uneven: Whether the number of evaluations follows from the data; see `CountedField`.
     """
 
-    def __init__(self, sde: SDE, stats: SolveStats, max_nfe: int | None = None) -> None:
+    def __init__(self, sde: SDE, stats: SolveStats, max_nfe: int | None = None, uneven: bool = False) -> None:
         self.sde, self.stats = sde, stats
         module = sde if isinstance(sde, nn.Module) else nn.Module()
         self.surroundings = CountedField(module, stats)
@@ -39,6 +41,7 @@ class CountedSDE:
         self.limit = math.inf if max_nfe is None else max_nfe
         self._known_f = self._known_g = False
         self._first_drift, self._first_diffusion = FirstEvaluations("drift"), FirstEvaluations("diffusion")
+        self._begun = collectives() if uneven else None
         self._remembered: Tensor | None = None
 
     def recomputing(self) -> AbstractContextManager[None]:
@@ -69,6 +72,8 @@ class CountedSDE:
                 "f(t, y) must return the shape of y",
             )
         self._known_f = f.dtype == y.dtype
+        if self._begun is not None:
+            refuse_collectives(self._begun, self.stats.solver)
         return f.to(y.dtype)
 
     def g(self, t: Tensor, y: Tensor) -> Tensor:

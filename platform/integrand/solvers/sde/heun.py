@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from .counted import CountedSDE
-from .solver import OneStepSDE
+from .solver import ALL_NOISE, OneStepSDE
 
 
 class StratonovichHeun(OneStepSDE):
@@ -18,7 +19,9 @@ class StratonovichHeun(OneStepSDE):
     """
 
     strong_order: ClassVar[float | None] = 1.0
-    noise_types: ClassVar[tuple[str, ...]] = ("diagonal", "scalar", "additive", "general")
+    strong_orders: ClassVar[Mapping[str, float]] = {"general": 0.5}
+    weak_order: ClassVar[float | None] = 1.0
+    noise_types: ClassVar[tuple[str, ...]] = ALL_NOISE
     sde_types: ClassVar[tuple[str, ...]] = ("stratonovich",)
 
     @staticmethod

@@ -14,13 +14,17 @@ from integrand.errors import SpecError
 from ..accounts import refuse_dropout
 from ..checkpoint import solve_by_checkpoint
 from ..errors import SolverOptionError
-from ..options import require_choice, require_positive, spell
+from ..options import MAX_NFE, require_choice, require_positive, spell
 from ..problem import Problem, prepare, require_finite
 from ..solution import Solution, SolveStats
+from .adaptive import AdaptiveSteps
 from .base import SDE, SDESolver
 from .brownian import Brownian
 from .counted import CountedSDE, check_types
-from .steps import FixedSteps
+from .steps import FixedSteps, PathSteps
+
+Gradient = Literal["backprop", "checkpoint"]
+ALL_NOISE = ("diagonal", "scalar", "additive", "commutative", "general")
 
 
 class OneStepSDE(SDESolver):
@@ -31,28 +35,47 @@ class OneStepSDE(SDESolver):
         num_steps: Number of steps over the whole time span, instead of step_size.
         gradient: `backprop` keeps the graph of every step; `checkpoint` keeps one state per step and replays
             path and steps, with the same gradient to rounding.
+        rtol: Relative tolerance of adaptive steps, instead of step_size and num_steps; of the two tolerances
+            one serves for both. Step sizes count as constants in the gradient.
+        atol: Absolute tolerance of adaptive steps.
+        max_nfe: Drift evaluations after which the solve is given up; a million where not given.
 
     Raises:
-        SolverOptionError: Neither or both of step_size and num_steps are set.
+        SolverOptionError: Not one way to choose the steps.
     """
 
     gradients: ClassVar[tuple[str, ...]] = ("backprop", "checkpoint")
     area: ClassVar[bool] = False
     """Whether a step needs the space–time Lévy area of the path beside its increment."""
 
+    adaptive_noise: ClassVar[tuple[str, ...]] = ALL_NOISE
+    """Noise types of those above with which steps may follow the error."""
+
     def __init__(
         self,
         step_size: float | None = None,
         num_steps: int | None = None,
-        gradient: Literal["backprop", "checkpoint"] = "backprop",
+        gradient: Gradient = "backprop",
+        rtol: float | None = None,
+        atol: float | None = None,
+        max_nfe: int | None = None,
     ) -> None:
         require_choice("gradient", gradient, self.gradients)
-        require_positive(step_size=step_size, num_steps=num_steps)
-        if (step_size is None) == (num_steps is None):
-            both = "both step_size and num_steps" if step_size else "neither step_size nor num_steps"
-            raise SolverOptionError(f"{type(self).__name__} got {both}", "set one of the two")
+        require_positive(step_size=step_size, num_steps=num_steps, rtol=rtol, atol=atol, max_nfe=max_nfe)
+        self.is_adaptive = rtol is not None or atol is not None
+        given = [n for n, v in (("step_size", step_size), ("num_steps", num_steps)) if v is not None]
+        given += ["rtol or atol"] if self.is_adaptive else []
+        if len(given) != 1:
+            what = " and ".join(given) or "neither step_size nor num_steps nor tolerances"
+            raise SolverOptionError(f"{type(self).__name__} got {what}", "set one of the three")
         self.step_size, self.num_steps = step_size, num_steps
+        self.rtol, self.atol = (rtol or atol or 0.0), (atol or rtol or 0.0)
         self.gradient = gradient
+        self.max_nfe = MAX_NFE if max_nfe is None else max_nfe
+
+    @staticmethod
+    def begin(sde: CountedSDE, t: Tensor, y: Tensor) -> None:
+        """What the method checks of an equation at its initial state."""
 
     @staticmethod
     @abstractmethod
@@ -60,8 +83,12 @@ class OneStepSDE(SDESolver):
         """One step from t over h with increment ΔW and space–time area H; returns the state at t + h."""
 
     def describe(self) -> str:
-        """Method and steps, such as `eulermaruyama num_steps=100`."""
-        steps = f"num_steps={self.num_steps}" if self.num_steps else f"step_size={spell(self.step_size or 0)}"
+        """Method and steps, such as `eulermaruyama num_steps=100` or `milstein rtol=1e-2 atol=1e-2`."""
+        if self.is_adaptive:
+            steps = f"rtol={spell(self.rtol)} atol={spell(self.atol)}"
+        else:
+            number, size = self.num_steps, self.step_size or 0
+            steps = f"num_steps={number}" if number else f"step_size={spell(size)}"
         return f"{type(self).__name__.lower()} {steps}"
 
     def solve(
@@ -75,6 +102,7 @@ class OneStepSDE(SDESolver):
     ) -> Solution:
         """Integrate; see `SDESolver.solve`."""
         check_types(type(self).__name__, sde, self.noise_types, self.sde_types)
+        self._check_adaptive(sde)
         module = sde if isinstance(sde, nn.Module) else nn.Module()
         problem = prepare(module, y0, t)
         stats = SolveStats(solver=self.describe(), gradient=self.gradient, accepted=0, rejected=0)
@@ -82,18 +110,34 @@ class OneStepSDE(SDESolver):
             return problem.still(stats)
         if problem.times[-1] < problem.times[0]:
             raise SpecError("an SDE is not solved backwards in time", "pass increasing times")
-        counted = CountedSDE(sde, stats)
+        counted = CountedSDE(sde, stats, self.max_nfe, uneven=self.is_adaptive)
         with problem.context():
-            steps = FixedSteps(self.step, self.area, counted, problem, self.step_size, self.num_steps)
+            steps = self._steps(counted, problem)
+            self.begin(counted, steps.t0, problem.y0)
             steps.prepare(seed, first_sample, brownian)
             ys = self._run(steps, module, problem)
             require_finite(stats.solver, ys[-1], problem.times[-1], stats.nfe_forward)
         counted.in_backward = True
-        sizes = steps.sizes
-        stats.accepted, stats.min_step, stats.max_step = len(sizes), min(sizes), max(sizes)
+        stats.accepted, stats.rejected = len(steps.sizes), steps.rejected
+        stats.min_step, stats.max_step = min(steps.sizes), max(steps.sizes)
+        stats.step_sizes = list(steps.sizes) if self.is_adaptive else None
         return problem.finish(ys, stats)
 
-    def _run(self, steps: FixedSteps, module: nn.Module, problem: Problem) -> Tensor:
+    def _check_adaptive(self, sde: SDE) -> None:
+        if self.is_adaptive and sde.noise_type not in self.adaptive_noise:
+            raise SolverOptionError(
+                f"{type(self).__name__} with steps that follow the error does not converge with"
+                f" {sde.noise_type} noise (Gaines, Lyons 1997)",
+                "take fixed steps (num_steps), Milstein or SRK, or a Stratonovich method",
+            )
+
+    def _steps(self, counted: CountedSDE, problem: Problem) -> PathSteps:
+        if not self.is_adaptive:
+            return FixedSteps(self.step, self.area, counted, problem, self.step_size, self.num_steps)
+        order = self.strong_orders.get(counted.noise_type, self.strong_order or 0.5)
+        return AdaptiveSteps(self.step, self.area, order, counted, problem, self.rtol, self.atol)
+
+    def _run(self, steps: PathSteps, module: nn.Module, problem: Problem) -> Tensor:
         y0, counted = problem.y0, steps.counted
         if self.gradient == "checkpoint" and torch.is_grad_enabled():
             refuse_dropout(module, "checkpoint")
@@ -102,7 +146,7 @@ class OneStepSDE(SDESolver):
                 return torch.stack(solve_by_checkpoint(steps, y0, inputs))
         ys = torch.stack(steps.run(y0, None))
         if ys.requires_grad:
-            vjps = counted.stats.nfe_forward + counted.stats.nfe_diffusion
+            vjps = steps.differentiated
 
             def arrived(_: Tensor) -> None:
                 counted.stats.vjps += vjps

@@ -20,6 +20,7 @@ class SRK(OneStepSDE):
     """
 
     strong_order: ClassVar[float | None] = 1.5
+    weak_order: ClassVar[float | None] = 1.0
     noise_types: ClassVar[tuple[str, ...]] = ("diagonal", "scalar", "additive")
     sde_types: ClassVar[tuple[str, ...]] = ("ito",)
     area: ClassVar[bool] = True
