@@ -86,10 +86,10 @@ def sde_solver(
     if solver is not None:
         _alone(method, solver, settings if dt is None else {"dt": dt, **settings})
         return solver
-    if "num_steps" not in settings:
+    if not {"num_steps", "rtol", "atol"} & settings.keys():
         settings = {"step_size": 1e-3 if dt is None else dt, **settings}
     elif dt is not None:
-        raise SolverOptionError("sdeint got both dt and num_steps", "set one of the two")
+        raise SolverOptionError("sdeint got both dt and num_steps or a tolerance", "set one of the two")
     method = _default_method(sde) if method is None else method
     name, known = SDE_NAMES.get(method, method), _classes(_SDE)
     if name in known:
