@@ -205,7 +205,7 @@ class _Solve(torch.autograd.Function):
         state, inputs = tuple(rest[: ctx.n]), tuple(rest[ctx.n :])
         scheme = run.scheme
         totals: list[Tensor | None] = [None] * len(inputs)
-        pull = _PullBack(inputs, totals, scheme.counted.stats.solver)
+        pull = PullBack(inputs, totals, scheme.counted.stats.solver)
         adjoint = [torch.zeros_like(x) for x in state]
         arriving = dict(zip(run.ends, grad.unbind(0)[1:], strict=True))
         with scheme.counted.recomputing():
@@ -223,7 +223,7 @@ class _Solve(torch.autograd.Function):
         return (None, first + grad[0], *totals)
 
 
-class _PullBack:
+class PullBack:
     """Pulls cotangents back through functions of the state; adds those of the inputs to `totals`."""
 
     def __init__(self, inputs: Sequence[Tensor], totals: list[Tensor | None], solver: str) -> None:

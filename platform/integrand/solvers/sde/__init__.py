@@ -7,6 +7,7 @@ from .euler_maruyama import EulerMaruyama
 from .heun import StratonovichHeun
 from .midpoint import StratonovichMidpoint
 from .milstein import Milstein
+from .reversible_heun import ReversibleHeunSDE
 from .srk import SRK
 from .torchsde_backend import TorchSDE
 
@@ -18,6 +19,7 @@ __all__ = [
     "EulerHeun",
     "EulerMaruyama",
     "Milstein",
+    "ReversibleHeunSDE",
     "SDESolver",
     "StratonovichHeun",
     "StratonovichMidpoint",

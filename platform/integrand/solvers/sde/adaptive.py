@@ -58,7 +58,7 @@ class AdaptiveSteps(PathSteps):
         # a step twice as long has an error of 2^{order + 1/2} times as much
         self._easy = SAFETY / 2 ** (order + 0.5)
         self._kept = 0
-        self.t0 = self._time(problem.times[0])
+        self.t0 = self.time(problem.times[0])
 
     @property
     def differentiated(self) -> int:
@@ -74,6 +74,7 @@ class AdaptiveSteps(PathSteps):
         for output, (a, b) in enumerate(pairwise(self._outputs), start=1):
             y = self._interval(a, b, y, tape, output)
             outputs.append(y)
+        self.last = (y,)
         return outputs
 
     def _interval(self, start: float, stop: float, y: Tensor, tape: Tape | None, output: int) -> Tensor:
@@ -99,10 +100,10 @@ class AdaptiveSteps(PathSteps):
             last = n + 1 == 1 << level
             self._kept += super().differentiated - before
             for (c, d), state in zip(pairwise(nodes), (y, half), strict=True):
-                self.sizes.append(d - c)
+                lands = output if last and d == b else None
+                self.plan.append((c, d, lands))
                 if tape is not None:
-                    lands = output if last and d == b else None
-                    tape.note(state, StepRecord((self._time(c),), 0.0, lands=lands, data=(c, d)))
+                    tape.note(state, StepRecord((self.time(c),), 0.0, lands=lands, data=(c, d)))
             y, n, whole = end, n + 1, None
             if error <= self._easy and n % 2 == 0 and level:
                 level, n = level - 1, n // 2
@@ -116,7 +117,7 @@ class AdaptiveSteps(PathSteps):
         assert h2 is not None
         _, w, area = join((middle - a, w1, h1), (b - middle, w2, h2))
         with torch.no_grad():
-            return self._step(self.counted, self._time(a), b - a, y.detach(), w, area)
+            return self._step(self.counted, self.time(a), b - a, y.detach(), w, area)
 
     def _error(self, y: Tensor, end: Tensor, whole: Tensor) -> float:
         with torch.no_grad():

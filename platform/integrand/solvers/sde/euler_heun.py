@@ -18,6 +18,7 @@ class EulerHeun(OneStepSDE):
     One drift and two diffusion evaluations per step (Kloeden, Platen 1992, 4.9; Gardiner 1985).
     """
 
+    gradients: ClassVar[tuple[str, ...]] = ("backprop", "checkpoint", "adjoint")
     strong_order: ClassVar[float | None] = 1.0
     strong_orders: ClassVar[Mapping[str, float]] = {"general": 0.5}
     weak_order: ClassVar[float | None] = 1.0

@@ -18,6 +18,7 @@ class StratonovichHeun(OneStepSDE):
     Two drift and two diffusion evaluations per step; order 2 where the noise vanishes.
     """
 
+    gradients: ClassVar[tuple[str, ...]] = ("backprop", "checkpoint", "adjoint")
     strong_order: ClassVar[float | None] = 1.0
     strong_orders: ClassVar[Mapping[str, float]] = {"general": 0.5}
     weak_order: ClassVar[float | None] = 1.0

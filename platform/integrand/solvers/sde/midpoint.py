@@ -19,6 +19,7 @@ class StratonovichMidpoint(OneStepSDE):
     11.1; Burrage, Burrage 1996).
     """
 
+    gradients: ClassVar[tuple[str, ...]] = ("backprop", "checkpoint", "adjoint")
     strong_order: ClassVar[float | None] = 1.0
     strong_orders: ClassVar[Mapping[str, float]] = {"general": 0.5}
     weak_order: ClassVar[float | None] = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,10 @@ from .adaptive import AdaptiveSteps
 from .base import SDE, SDESolver
 from .brownian import Brownian
 from .counted import CountedSDE, check_types
+from .rebuilt import solve_rebuilding
 from .steps import FixedSteps, PathSteps
 
-Gradient = Literal["backprop", "checkpoint"]
+Gradient = Literal["backprop", "checkpoint", "adjoint", "reversible"]
 ALL_NOISE = ("diagonal", "scalar", "additive", "commutative", "general")
 
 
@@ -34,7 +35,9 @@ class OneStepSDE(SDESolver):
         step_size: Longest step, in units of t.
         num_steps: Number of steps over the whole time span, instead of step_size.
         gradient: `backprop` keeps the graph of every step; `checkpoint` keeps one state per step and replays
-            path and steps, with the same gradient to rounding.
+            path and steps, with the same gradient to rounding; `adjoint` (Stratonovich methods) keeps the
+            outputs only and rebuilds the states backwards along the path, a gradient of the method's order;
+            `reversible` (`ReversibleHeunSDE`) does so exactly. The first that the method has where not given.
         rtol: Relative tolerance of adaptive steps, instead of step_size and num_steps; of the two tolerances
             one serves for both. Step sizes count as constants in the gradient.
         atol: Absolute tolerance of adaptive steps.
@@ -55,11 +58,12 @@ class OneStepSDE(SDESolver):
         self,
         step_size: float | None = None,
         num_steps: int | None = None,
-        gradient: Gradient = "backprop",
+        gradient: Gradient | None = None,
         rtol: float | None = None,
         atol: float | None = None,
         max_nfe: int | None = None,
     ) -> None:
+        gradient = gradient or cast(Gradient, self.gradients[0])
         require_choice("gradient", gradient, self.gradients)
         require_positive(step_size=step_size, num_steps=num_steps, rtol=rtol, atol=atol, max_nfe=max_nfe)
         self.is_adaptive = rtol is not None or atol is not None
@@ -125,6 +129,10 @@ class OneStepSDE(SDESolver):
 
     def _check_adaptive(self, sde: SDE) -> None:
         if self.is_adaptive and sde.noise_type not in self.adaptive_noise:
+            if not self.adaptive_noise:
+                raise SolverOptionError(
+                    f"{type(self).__name__} takes fixed steps only", "set num_steps or step_size"
+                )
             raise SolverOptionError(
                 f"{type(self).__name__} with steps that follow the error does not converge with"
                 f" {sde.noise_type} noise (Gaines, Lyons 1997)",
@@ -133,17 +141,22 @@ class OneStepSDE(SDESolver):
 
     def _steps(self, counted: CountedSDE, problem: Problem) -> PathSteps:
         if not self.is_adaptive:
-            return FixedSteps(self.step, self.area, counted, problem, self.step_size, self.num_steps)
+            return self._fixed(counted, problem)
         order = self.strong_orders.get(counted.noise_type, self.strong_order or 0.5)
         return AdaptiveSteps(self.step, self.area, order, counted, problem, self.rtol, self.atol)
 
+    def _fixed(self, counted: CountedSDE, problem: Problem) -> FixedSteps:
+        return FixedSteps(self.step, self.area, counted, problem, self.step_size, self.num_steps)
+
     def _run(self, steps: PathSteps, module: nn.Module, problem: Problem) -> Tensor:
         y0, counted = problem.y0, steps.counted
-        if self.gradient == "checkpoint" and torch.is_grad_enabled():
-            refuse_dropout(module, "checkpoint")
+        if self.gradient != "backprop" and torch.is_grad_enabled():
+            refuse_dropout(module, self.gradient)
             inputs = steps.inputs()
-            if inputs or y0.requires_grad:
+            if (inputs or y0.requires_grad) and self.gradient == "checkpoint":
                 return torch.stack(solve_by_checkpoint(steps, y0, inputs))
+            if inputs or y0.requires_grad:
+                return torch.stack(solve_rebuilding(steps, y0, inputs, self.gradient))
         ys = torch.stack(steps.run(y0, None))
         if ys.requires_grad:
             vjps = steps.differentiated

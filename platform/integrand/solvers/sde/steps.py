@@ -12,6 +12,7 @@ from torch import Tensor
 from ..hidden_inputs import differentiable_inputs
 from ..problem import Problem, grid
 from ..randomness import Generators
+from ..reversible_schemes import State
 from ..tape import StepRecord, Tape
 from .brownian import Brownian, seeded_path
 from .counted import CountedSDE
@@ -31,12 +32,15 @@ class PathSteps(ABC):
     """
 
     t0: Tensor
+    last: State
+    notes_first: bool
+    slack: float
 
     def __init__(self, step: Step, area: bool, counted: CountedSDE, y0: Tensor) -> None:
         self.counted, self.y0 = counted, y0
         self._step, self._area = step, area
         self._clock = y0.dtype
-        self.sizes: list[float] = []
+        self.plan: list[tuple[float, float, int | None]] = []
         self.rejected = 0
         self.brownian: Brownian
 
@@ -49,6 +53,11 @@ class PathSteps(ABC):
     @abstractmethod
     def _path(self, seed: int | None, first_sample: int, shape: tuple[int, ...]) -> Brownian:
         """The path of a seed that suits the steps."""
+
+    @property
+    def sizes(self) -> list[float]:
+        """Every step that was kept, in order."""
+        return [b - a for a, b, _ in self.plan]
 
     @property
     def differentiated(self) -> int:
@@ -70,7 +79,8 @@ class PathSteps(ABC):
 
     def replay(self, record: StepRecord, y: Tensor) -> list[Tensor]:
         """Repeat one step; see `Integrator.replay`."""
-        return [self.advance(*record.data, y, record.times[0])]
+        a, b = record.data
+        return [self.advance(a, b, y, record.times[0])]
 
     def advance(self, a: float, b: float, y: Tensor, t: Tensor | None = None) -> Tensor:
         """The state at b from the one at a.
@@ -82,10 +92,24 @@ class PathSteps(ABC):
             t: Tensor of a, where it is at hand.
         """
         dw, area = self.brownian.increment(a, b, self._area)
-        return self._step(self.counted, self._time(a) if t is None else t, b - a, y, dw, area)
+        return self._step(self.counted, self.time(a) if t is None else t, b - a, y, dw, area)
 
-    def _time(self, t: float) -> Tensor:
+    def time(self, t: float) -> Tensor:
+        """T as the equation is called with it."""
         return torch.tensor(t, dtype=self._clock, device=self.y0.device)
+
+    def start(self, y: Tensor) -> State:
+        """The state that the method starts from."""
+        return (y,)
+
+    def onward(self, a: float, b: float, state: State) -> State:
+        """One step from a to b."""
+        return (self.advance(a, b, state[0]),)
+
+    def back(self, a: float, b: float, state: State) -> State:
+        """The state at a from the one at b, by the method's own step with −h and −ΔW: to its order."""
+        dw, _ = self.brownian.increment(a, b, False)
+        return (self._step(self.counted, self.time(b), a - b, state[0], -dw, None),)
 
 
 class FixedSteps(PathSteps):
@@ -115,12 +139,8 @@ class FixedSteps(PathSteps):
         super().__init__(step, area, counted, problem.y0)
         intervals = grid(problem.times, step_size, num_steps)
         self._nodes = [a for nodes in intervals for a in nodes[:-1]] + [problem.times[-1]]
-        # index of the output that a step ends on
-        self._lands, n = {}, 0
         for output, nodes in enumerate(intervals, start=1):
-            n += len(nodes) - 1
-            self._lands[n - 1] = output
-        self.sizes = [b - a for a, b in pairwise(self._nodes)]
+            self.plan += [(a, b, output if b == nodes[-1] else None) for a, b in pairwise(nodes)]
         self._clock = problem.clock_of(min(self.sizes))
         device = problem.y0.device
         self._times = torch.tensor(self._nodes, dtype=self._clock).to(device, non_blocking=True).unbind()
@@ -132,11 +152,11 @@ class FixedSteps(PathSteps):
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
         """Solve; see `Integrator.run`."""
         y, outputs = y0, [y0]
-        for n, (a, b) in enumerate(pairwise(self._nodes)):
-            lands, t = self._lands.get(n), self._times[n]
+        for t, (a, b, lands) in zip(self._times, self.plan, strict=False):
             if tape is not None:
                 tape.note(y, StepRecord((t,), 0.0, lands=lands, data=(a, b)))
             y = self.advance(a, b, y, t)
             if lands is not None:
                 outputs.append(y)
+        self.last = (y,)
         return outputs
