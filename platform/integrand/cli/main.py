@@ -11,6 +11,7 @@ from importlib import import_module
 from ..errors import IntegrandError, UsageError
 from ..suggest import did_you_mean
 from ..version import __version__
+from .allocator import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         0 on success, 1 on failure, 2 on wrong usage, 128 + n after signal n.
     """
     arguments = sys.argv[1:] if argv is None else argv
+    keep_freed_memory()
     try:
         return dispatch(arguments)
     except IntegrandError as error:
