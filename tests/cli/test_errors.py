@@ -47,7 +47,10 @@ INTEGRAND = str(Path(sysconfig.get_path("scripts")) / "integrand")
             "fit --recipe model/resnet.yaml",
             "is no recipe: it describes the class ResNet → give it with --model",
         ),
-        ("fit --recipe digits --model diffusion_vp", "model: DiffusionModel takes no option 'channels'"),
+        (
+            "fit --recipe digits --model diffusion_vp",
+            "DiffusionModel takes no option 'channels', which the recipe digits sets → take a recipe that is for such",
+        ),
         (
             "fit --config configs/experiment/fashion_mini/resnet.yaml",
             "resnet.yaml is gone → use --recipe fashion_mini --model resnet",

@@ -1,8 +1,11 @@
 """Keys follow the code that a cell can execute, and no other."""
 
+import sys
 import textwrap
+from pathlib import Path
 
 import pytest
+from lightning.pytorch import Trainer
 
 from integrand.suites.code import Sources, code_digest, sources
 from integrand.tracking.provenance.source import code_of, parsed, source_digest
@@ -178,3 +181,29 @@ def test_cells_of_the_real_package():
     )
     assert {m for m in reached if m.startswith(("cli.", "report.", "comparison.", "figures."))} == set()
     assert sources().digest(reached) != code_digest()
+
+
+@pytest.mark.parametrize("family", ["HOResNet", "HeavyBallNeuralODE"])
+def test_what_a_training_executes_is_among_the_code_of_its_cell(family):
+    """Whatever is found at run time, by the data or by default, rather than named or imported."""
+    import integrand.modules
+    from integrand.datamodules import Digits
+
+    top = Path(integrand.__file__).parent
+    names = {(top / f"{m.replace('.', '/')}.py").resolve().as_posix(): m for m in sources().files}
+    cls, executed = getattr(integrand.modules, family), set()
+    trainer = Trainer(fast_dev_run=1, logger=False, accelerator="cpu", enable_progress_bar=False)
+
+    def note(frame, event, argument):
+        if event == "call" and frame.f_code.co_name != "<module>":
+            executed.add(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+        data = Digits(batch_size=8)
+        trainer.fit(cls(data.spec, channels=4), datamodule=data)
+    finally:
+        sys.setprofile(None)
+    executed = {names[path] for file in executed if (path := Path(file).resolve().as_posix()) in names}
+    assert len(executed) > 20
+    assert executed <= sources().reached({family, "Digits"}) | {"modules.__init__", "datamodules.__init__"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -39,6 +40,23 @@ def compose_recipe(argv: list[str], default_model: str, scratch: Path) -> list[s
     path = Path(file)
     whole = compose(path, model) if option == "--recipe" else with_model(sections(path), path, model)
     return ["--config", _write(whole, scratch / "experiment.yaml"), *others]
+
+
+def blamed(error: UsageError, argv: list[str]) -> UsageError:
+    """The error, told of the recipe where that sets what the model does not take.
+
+    Args:
+        error: What the parser says.
+        argv: The arguments as the user wrote them.
+    """
+    option = re.search(r"takes no option '(\w+)'", error.message)
+    if "--recipe" not in argv or option is None or any(f".{option[1]}" in word for word in argv):
+        return error
+    recipe = argv[argv.index("--recipe") + 1]
+    return UsageError(
+        f"{error.message}, which the recipe {recipe} sets",
+        "take a recipe that is for such models; configs/recipe has one for each kind",
+    )
 
 
 def _sorted_out(argv: list[str]) -> tuple[list[tuple[str, str]], list[str], list[str]]:

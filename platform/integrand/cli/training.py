@@ -29,7 +29,7 @@ from ..tracking.processes import slurm
 from ..tracking.processes.exits import FULL, SAVED_CODE
 from ..tracking.processes.lost import is_lost, what_was_lost
 from . import arguments, strategies
-from .composed import compose_recipe
+from .composed import blamed, compose_recipe
 from .explain import explain, misconfigured
 from .predictions import to_csv
 from .progress import progress_callbacks
@@ -232,10 +232,13 @@ def run(command: str, argv: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="integrand-") as folder:
         scratch = Path(folder)
         argv = _with_embedded_config(command, argv, scratch)
-        argv = with_moved_classes(resolve_files(argv), scratch)
-        argv = compose_recipe(argv, arguments.DEFAULT_CLASSES["model"], scratch)
-        argv = forget_replaced_solvers(argv, scratch)
-        return _run(command, arguments.with_default_classes(argv))
+        whole = with_moved_classes(resolve_files(argv), scratch)
+        whole = compose_recipe(whole, arguments.DEFAULT_CLASSES["model"], scratch)
+        whole = forget_replaced_solvers(whole, scratch)
+        try:
+            return _run(command, arguments.with_default_classes(whole))
+        except UsageError as error:
+            raise blamed(error, argv) from error.__cause__
 
 
 def _run(command: str, argv: list[str]) -> int:
