@@ -25,7 +25,17 @@ _BYSTANDERS = (
     *("benchmarks", "cli", "comparison", "figures", "report", "suites"),
     *("tracking.processes", "tracking.provenance", "tracking.spool", "tracking.store"),
     *("tracking.__init__", "tracking.history", "tracking.logger", "tracking.request", "tracking.session"),
-    *("__init__", "__main__", "checkpoints", "config_files", "errors", "loading", "moved", "recipes", "record"),
+    *(
+        "__init__",
+        "__main__",
+        "checkpoints",
+        "config_files",
+        "errors",
+        "loading",
+        "moved",
+        "recipes",
+        "record",
+    ),
     *("suggest", "version"),
 )
 _CHOSEN = ("datamodules", "diffusion", "evaluations", "modules", "solvers")
