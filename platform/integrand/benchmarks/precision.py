@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -16,8 +18,11 @@ from rich.table import Table
 
 from .precision_curves import TARGET, Comparison, compare
 from .precision_problems import PROBLEMS
-from .precision_solvers import PAIRS, runs_of
+from .precision_solvers import PAIRS, TUNED, runs_of
 from .solvers_timing import one_thread
+
+CONTROLS: dict[str, dict[str, Any]] = {"": {}, " tuned": TUNED}
+"""Our step control as it comes and with the options for few evaluations."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +48,9 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     with one_thread():
         for problem in track(problems, "bench precision", console=console):
-            for pair in pairs:
-                rows.append(
-                    compare(problem.name, pair.ours.__name__, runs_of(problem, pair, args.per_decade))
-                )
+            for pair, (label, control) in itertools.product(pairs, CONTROLS.items()):
+                runs = runs_of(problem, pair, args.per_decade, control)
+                rows.append(compare(problem.name, f"{pair.ours.__name__}{label}", runs))
     _print(rows, time.monotonic() - started)
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)

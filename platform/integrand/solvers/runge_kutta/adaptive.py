@@ -88,7 +88,7 @@ class AdaptiveSteps:
         self.kept: list[Piece] = []
         self.stiffness: float | None = None
         self.next_step = 0.0
-        self.controller = PIController(tableau.error_order, control.pid)
+        self.controller = PIController(tableau.error_order, control.pid, control.safety)
         if past is not None:
             self.controller.past = past
         self._floor = control.atol / control.rtol

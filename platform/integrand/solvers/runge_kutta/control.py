@@ -32,6 +32,7 @@ class StepControl:
         pid: Proportional, integral and derivative gain, each divided by the order of the local error; None
             for the default of the mode.
         jumps: Times where the field jumps: steps end there and begin anew.
+        safety: Share of the step that the error estimate would just allow.
     """
 
     rtol: Tolerance
@@ -42,6 +43,7 @@ class StepControl:
     force: bool = False
     pid: tuple[float, float, float] | None = None
     jumps: tuple[float, ...] = ()
+    safety: float = SAFETY
 
     def like(self, y: Tensor) -> StepControl:
         """With tolerances of components in the dtype and on the device of a state."""
@@ -52,17 +54,19 @@ class StepControl:
 class PIController:
     """Next step from the errors of the last ones, Söderlind (2003), eq. 10–13.
 
-    The factor is SAFETY · e_n^{−(P+I+D)/k} e_{n−1}^{(P+2D)/k} e_{n−2}^{−D/k} with k the order of the local
+    The factor is safety · e_n^{−(P+I+D)/k} e_{n−1}^{(P+2D)/k} e_{n−2}^{−D/k} with k the order of the local
     error. Without gains it is proportional–integral control, Gustafsson (1991) as in Hairer, Wanner (1996),
     IV.2, with half of Hairer's P: as few steps as plain integral control here, with a smaller error.
 
     Args:
         order: Order of the error estimate, the local error being of order + 1.
         pid: Proportional, integral and derivative gain; None for (0.1, 0.825, 0).
+        safety: Share of the step that the error estimate would just allow.
     """
 
-    def __init__(self, order: int, pid: Sequence[float] | None = None) -> None:
+    def __init__(self, order: int, pid: Sequence[float] | None = None, safety: float = SAFETY) -> None:
         k = order + 1
+        self.safety = safety
         if pid is None:
             beta = 0.1 / k
             self.powers = (1 / k - 0.75 * beta, beta, 0.0)
@@ -77,7 +81,7 @@ class PIController:
         factor, (now, before, further) = GROW, self.powers
         previous, last = self.past
         if error > 0:
-            factor = SAFETY * math.pow(error, -now) * math.pow(previous, before)
+            factor = self.safety * math.pow(error, -now) * math.pow(previous, before)
             if further:
                 factor *= math.pow(last, -further)
         self.past = (max(error, 1e-4), previous)
@@ -90,7 +94,7 @@ class PIController:
         self._growth = 1.0
         if not math.isfinite(error):
             return SHRINK
-        return min(1.0, max(SHRINK, SAFETY * math.pow(error, -self.powers[0])))
+        return min(1.0, max(SHRINK, self.safety * math.pow(error, -self.powers[0])))
 
 
 def tolerance(name: str, value: float | Sequence[float] | Tensor | None, default: float) -> Tolerance:

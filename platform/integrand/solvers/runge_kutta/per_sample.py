@@ -16,7 +16,7 @@ from integrand.solvers.solution import SolveStats
 from integrand.solvers.tape import StepRecord, Tape
 
 from .between import Between, Piece
-from .control import GROW, SAFETY, SHRINK, StepControl
+from .control import GROW, SHRINK, StepControl
 from .outputs import Rows, pieces
 from .step import step, sum_stages
 from .tableau import Tableau
@@ -355,7 +355,7 @@ class PerSampleSteps:
 
     def _control(self, h: Tensor, move: Move, error: Tensor, taken: Tensor) -> Tensor:
         """Next step sizes, each sample by its own error."""
-        factor = self._factor(error, taken).mul(SAFETY).clamp(SHRINK, GROW)
+        factor = self._factor(error, taken).mul(self.control.safety).clamp(SHRINK, GROW)
         factor = torch.where(torch.isfinite(error), factor, SHRINK)
         wanted = move.used * torch.where(taken, factor, factor.clamp_max(1.0))
         # the step that only met an output says nothing against the longer one before it

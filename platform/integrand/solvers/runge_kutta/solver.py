@@ -25,7 +25,7 @@ from integrand.solvers.tape import Integrator
 from integrand.solvers.time_gradients import TimeGradient
 
 from .adaptive import AdaptiveSteps
-from .control import StepControl, told, tolerance
+from .control import SAFETY, StepControl, told, tolerance
 from .fixed import FixedSteps
 from .outputs import CommonTimes, EveryStep, Outputs, SampleTimes
 from .per_sample import PerSampleSteps
@@ -70,6 +70,8 @@ class RungeKutta(ODESolver):
         pid: Proportional, integral and derivative gain of the step control (Söderlind 2003), each divided by
             the order of the local error, such as (0.2, 0.7, 0.0); (0.1, 0.825, 0) where not given, with
             per_sample (0, 1, 0).
+        safety: Share of the step that the error estimate would just allow, 0.95 where not given; 0.8 with pid
+            (0, 1, 0) needs fewer evaluations at equal error.
         jump_t: Times where the field jumps: steps end there and begin anew on the other side.
         save: `outputs` returns the times asked for, `steps` the end of every step.
         dense: Keep the polynomials of all steps, for `solution.at(t)` at any t; gradients need backprop.
@@ -98,6 +100,7 @@ class RungeKutta(ODESolver):
         min_step: float | None = None,
         force_min_step: bool = False,
         pid: tuple[float, float, float] | None = None,
+        safety: float | None = None,
         jump_t: list[float] | None = None,
         save: Literal["outputs", "steps"] = "outputs",
         dense: bool = False,
@@ -118,7 +121,12 @@ class RungeKutta(ODESolver):
             first_step=first_step,
             max_step=max_step,
             max_nfe=max_nfe,
+            safety=safety,
         )
+        if safety is not None and safety >= 1:
+            raise SolverOptionError(
+                f"safety={safety} asks for steps that fail", "set it below 1, such as 0.8"
+            )
         self.is_adaptive = step_size is None and num_steps is None
         if self.is_adaptive and self.tableau.b_low is None:
             raise SolverOptionError(
@@ -137,6 +145,7 @@ class RungeKutta(ODESolver):
                 max_step=max_step,
                 min_step=min_step,
                 pid=pid,
+                safety=safety,
                 per_sample=per_sample,
             )
         if on_failure == "continue" and not per_sample:
@@ -170,6 +179,7 @@ class RungeKutta(ODESolver):
         self.on_failure = on_failure
         self.first_step, self.max_step = first_step, max_step
         self.min_step, self.force_min_step = min_step, force_min_step
+        self.safety = SAFETY if safety is None else safety
         self.pid, self.jump_t = pid, tuple(jump_t or ())
         self.save, self.dense = save, dense
         # fixed steps end by themselves
@@ -328,6 +338,7 @@ class RungeKutta(ODESolver):
             self.force_min_step,
             self.pid,
             self.jump_t,
+            self.safety,
         )
         return control.like(problem.y0)
 
