@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor
 
-from integrand.errors import SpecError
+from integrand.errors import UsageError
 from integrand.outcome import Outcome
 from integrand.quantities import mode_of
 from integrand.spec import Spec
@@ -35,7 +35,7 @@ class FamilyModule(Shardable):
         lr_scheduler: Makes the learning-rate schedule from the optimiser, stepped once an epoch.
 
     Raises:
-        SpecError: The data set asks what this family does not answer.
+        UsageError: The data set asks what this family does not answer.
     """
 
     family: ClassVar[str] = ""
@@ -119,17 +119,17 @@ class FamilyModule(Shardable):
         """The task that a data set asks of this family.
 
         Raises:
-            SpecError: Its inputs are of another kind, or it asks what this family does not answer.
+            UsageError: Its inputs are of another kind, or it asks what this family does not answer.
         """
         if not isinstance(spec, cls.takes):
             kinds = " and ".join(f"{kind.kind}s" for kind in cls.takes)
-            raise SpecError(
+            raise UsageError(
                 f"{cls.__name__} takes {kinds}, but {spec.name} holds {spec.kind}s",
                 f"choose a family that takes {spec.kind}s: integrand families",
             )
         task = find_task(spec, cls.models)
         if task is None:
-            raise SpecError(
+            raise UsageError(
                 f"{cls.__name__} is a model of {cls._modelled()}, but {spec.name} asks for {_asked(spec)}",
                 "choose a family that answers it: integrand families",
             )
@@ -170,6 +170,7 @@ class FamilyModule(Shardable):
         outcome = self.respond(batch)
         assert outcome.prediction is not None
         outcome.prediction = self.task.answer(outcome.prediction)
+        outcome.inputs = None  # Lightning keeps what this returns of every batch
         return outcome
 
     def _recorded(self, batch: Any, stage: str) -> Outcome:

@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import nn
 
-from integrand.errors import SpecError, UsageError
+from integrand.errors import UsageError
 from integrand.spec import Spec
 
 from .dynamics import Dynamics
@@ -89,10 +89,10 @@ class Bench(ABC):
         """Refuse inputs of another kind.
 
         Raises:
-            SpecError: They are.
+            UsageError: They are.
         """
         if not isinstance(spec, self.takes):
-            raise SpecError(
+            raise UsageError(
                 f"{type(self).__name__} is for {self.takes.kind}s, but {spec.name} holds {spec.kind}s",
                 "leave model.layout out, or choose one for the data",
             )

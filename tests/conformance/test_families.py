@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch.nn import functional as F
 
-from integrand.errors import SpecError
+from integrand.errors import SpecError, UsageError
 from integrand.modules import GROUPS, families
 from integrand.solvers import Dopri5, SolveStats, TorchDiffEq, count
 from integrand.spec import Classes, Density, ImageSpec, Targets, VectorSpec
@@ -199,7 +199,7 @@ def test_a_batch_that_contradicts_the_spec_is_refused(family, spec):
 @pytest.mark.parametrize("family", BENCHED, ids=lambda f: f.family)
 def test_a_question_that_it_does_not_answer_is_refused(family):
     with pytest.raises(
-        SpecError, match=r"is a model of outputs given an input, but points asks for a density"
+        UsageError, match=r"is a model of outputs given an input, but points asks for a density"
     ):
         family(VectorSpec("points", Density(), 2))
 

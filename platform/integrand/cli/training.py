@@ -7,7 +7,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import torch
 from jsonargparse import set_parsing_settings
@@ -144,7 +144,7 @@ class IntegrandCLI(LightningCLI):
         batches = self.trainer.predict(**kwargs) or []
         if not self.trainer.is_global_zero:
             return
-        text = to_csv(cast(list[torch.Tensor], batches), self.model.spec.class_names)
+        text = to_csv(self.model.task, batches)
         logger = self.trainer.logger
         if isinstance(logger, MLflowTracker):
             logger.log_text(text, "predictions.csv")
