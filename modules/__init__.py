@@ -46,5 +46,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    """Also every family, by its class name."""
+    return sorted({*globals(), *(family.__name__ for family in families())})
+
+
 GROUPS = ("control", "discrete", "continuous", "stochastic", "generative")
 """Order of the groups in listings."""
