@@ -99,7 +99,8 @@ class DataCard:
         sources: Ways to fetch the data, preferred first.
         megabytes: Size in the cache.
         note: What a reader of results must know.
-        generated: Whether the points are computed, so that there are no files and no digests.
+        origin: Where a set without files and digests of its own comes from: `formula`, or a package that is
+            always installed.
     """
 
     name: str
@@ -124,7 +125,12 @@ class DataCard:
     sources: tuple[Source, ...] = ()
     megabytes: float = 0.0
     note: str = ""
-    generated: bool = False
+    origin: str = ""
+
+    @property
+    def generated(self) -> bool:
+        """Whether there are no files of its own to fetch and verify."""
+        return bool(self.origin)
 
     @property
     def file_name(self) -> str:

@@ -22,7 +22,7 @@ def _card(name: str, class_name: str, title: str, note: str = "") -> DataCard:
         counts={"train": 25_600, "test": 4_000},
         licence="drawn by a formula",
         reference=_REFERENCE,
-        generated=True,
+        origin="formula",
         note=note,
     )
 

@@ -19,7 +19,7 @@ def _card(
     counts: dict[str, int],
     reference: str,
     licence: str = "drawn by a formula",
-    note: str = "",
+    origin: str = "formula",
 ) -> DataCard:
     return DataCard(
         name=name,
@@ -31,9 +31,7 @@ def _card(
         counts=counts,
         licence=licence,
         reference=reference,
-        # nothing to fetch: a formula, or a file of a package that is always installed
-        generated=True,
-        note=note,
+        origin=origin,
     )
 
 
@@ -76,6 +74,7 @@ WINE = _card(
     {"train": 134, "test": 44},
     "Aeberhard and Forina (1991), Wine, UCI Machine Learning Repository",
     _WITH_SKLEARN,
+    "sklearn",
 )
 BREAST_CANCER = _card(
     "breast-cancer",
@@ -87,6 +86,7 @@ BREAST_CANCER = _card(
     "Wolberg, Mangasarian, Street and Street (1995), Breast Cancer Wisconsin (Diagnostic), UCI Machine "
     "Learning Repository",
     _WITH_SKLEARN,
+    "sklearn",
 )
 DIABETES = _card(
     "diabetes",
@@ -98,6 +98,7 @@ DIABETES = _card(
     {"train": 332, "test": 110},
     "Efron, Hastie, Johnstone and Tibshirani (2004), Least Angle Regression, Annals of Statistics 32, 407",
     "comes with scikit-learn (BSD 3-clause)",
+    "sklearn",
 )
 
 CARDS = (CONCENTRIC_ANNULI, TWO_SPIRALS, CROSSING_MAP, WINE, BREAST_CANCER, DIABETES)

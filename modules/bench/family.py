@@ -38,8 +38,8 @@ class BenchFamily(FamilyModule):
         layout: What surrounds the dynamics; by default the bench that all families share on such inputs.
 
     Raises:
-        UsageError: The data set asks what no such family answers, the layout is for other inputs, or a number of
-            channels or halvings is out of range.
+        UsageError: The data set asks what no such family answers, the layout is for other inputs, or a number
+            of channels or halvings is out of range.
     """
 
     takes: ClassVar[tuple[type[Spec], ...]] = (ImageSpec, VectorSpec)

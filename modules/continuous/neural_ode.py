@@ -12,7 +12,7 @@ from .ode import DEFAULT_SOLVER, ODEDynamics
 
 
 class NeuralODE(BenchFamily):
-    """Image classifier whose hidden state follows a learned ODE.
+    """Network whose hidden state follows a learned ODE.
 
     Args:
         spec: What the data set publishes; the command line fills it in.

@@ -48,6 +48,8 @@ class GenerativeModule(FamilyModule):
 
     group = "generative"
     models = "distribution"
+    conditional: bool = False
+    """Whether the network is told the class."""
     takes: ClassVar[tuple[type[Spec], ...]] = (ImageSpec, VectorSpec)
     stochastic = True
 

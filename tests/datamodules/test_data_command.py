@@ -17,7 +17,7 @@ def test_list_fits_a_terminal_of_80_columns(capsys, monkeypatch):
         "fashion-mini",
         "FashionMNIST",
         "60,000",
-        "here: package",
+        "here, package",
         "fetch: npm",
         "not comparable",
     ):

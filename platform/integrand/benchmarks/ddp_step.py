@@ -123,7 +123,7 @@ def measure(family: str, options: dict[str, Any], batch: int, steps: int, blocks
     """Go through the strategies with one family.
 
     Args:
-        family: An image classifier by its registered name.
+        family: A family by its registered name.
         options: Its settings.
         batch: Samples of each process.
         steps: Steps of a block.

@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 def state(card: DataCard) -> dict[str, Any]:
     """Where a data set is: `{"found", "kind", "path"}`; a wrong INTEGRAND_DATA does not stop a listing."""
     if card.generated:
-        return {"found": True, "kind": "formula", "path": None}
+        return {"found": True, "kind": card.origin, "path": None}
     place = locate(card)
     if place is None:
         return {"found": False, "kind": None, "path": None}
@@ -87,7 +87,7 @@ def _list(options: argparse.Namespace) -> int:
     console = Console()
     groups: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
-        groups.setdefault(f"{entry['group']}: {entry['task']}", []).append(entry)
+        groups.setdefault(entry["group"], []).append(entry)
     for title, members in groups.items():
         console.print(_table(title, members))
     for entry in entries:
@@ -101,7 +101,7 @@ def _table(title: str, entries: list[dict[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in ("name", "class"):
         table.add_column(column, no_wrap=True)
-    for column in ("input", "classes", "train", "test"):
+    for column in ("input", "asks", "train", "test"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("where")
     for entry in entries:
@@ -111,11 +111,17 @@ def _table(title: str, entries: list[dict[str, Any]]) -> Table:
             entry["name"],
             entry["class"],
             "×".join(map(str, facts["input_shape"])),
-            str(facts["num_classes"]),
+            _asked(entry),
             *(f"{facts['counts'][split]:,}" for split in ("train", "test")),
-            f"[green]here: {found['kind']}" if found["found"] else f"[yellow]fetch: {ways}",
+            f"[green]here, {found['kind']}" if found["found"] else f"[yellow]fetch: {ways}",
         )
     return table
+
+
+def _asked(entry: dict[str, Any]) -> str:
+    """What a data set asks, in a word or two."""
+    classes = entry["properties"]["num_classes"]
+    return f"1 of {classes}" if classes else entry["question"]
 
 
 def _fetch(options: argparse.Namespace) -> int:

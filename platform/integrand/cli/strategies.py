@@ -54,7 +54,8 @@ def check(trainer: Trainer, model: LightningModule) -> None:
         UsageError: The combination cannot work.
     """
     watch_children(trainer)
-    if isinstance(trainer.strategy, DDPStrategy) and getattr(model, "skips_parameters", False):
+    leaves_out = isinstance(model, Shardable) and model.skips_parameters
+    if isinstance(trainer.strategy, DDPStrategy) and leaves_out:
         trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
     if isinstance(trainer.strategy, ModelParallelStrategy) and isinstance(model, Shardable):
         model.check_shardable()

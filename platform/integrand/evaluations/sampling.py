@@ -149,7 +149,7 @@ def labels(model: Any, label: str | None, n: int) -> Tensor | None:
 
 
 def _require_conditional(model: Any, option: str) -> None:
-    if not getattr(model, "conditional", False):
+    if not model.conditional:
         raise GuidanceError(
             f"{option} was asked for, but the model is unconditional",
             "leave it out, or train with --model.conditional true",
