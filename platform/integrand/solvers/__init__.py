@@ -44,12 +44,14 @@ from .sde import (
     BrownianPath,
     EulerHeun,
     EulerMaruyama,
+    LatentSDE,
     Milstein,
     ReversibleHeunSDE,
     SDESolver,
     StratonovichHeun,
     StratonovichMidpoint,
     TorchSDE,
+    solve_logqp,
 )
 from .solution import Solution, SolveStats, Status
 from .symplectic import (
@@ -88,6 +90,7 @@ __all__ = [
     "ImplicitSolver",
     "KenCarp4",
     "Kvaerno5",
+    "LatentSDE",
     "Leapfrog",
     "MaxNFEError",
     "Midpoint",
@@ -127,4 +130,5 @@ __all__ = [
     "odeint",
     "rectilinear_control",
     "sdeint",
+    "solve_logqp",
 ]

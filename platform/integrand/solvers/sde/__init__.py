@@ -5,6 +5,7 @@ from .brownian import Brownian, BrownianPath
 from .euler_heun import EulerHeun
 from .euler_maruyama import EulerMaruyama
 from .heun import StratonovichHeun
+from .logqp import LatentSDE, solve_logqp
 from .midpoint import StratonovichMidpoint
 from .milstein import Milstein
 from .reversible_heun import ReversibleHeunSDE
@@ -18,10 +19,12 @@ __all__ = [
     "BrownianPath",
     "EulerHeun",
     "EulerMaruyama",
+    "LatentSDE",
     "Milstein",
     "ReversibleHeunSDE",
     "SDESolver",
     "StratonovichHeun",
     "StratonovichMidpoint",
     "TorchSDE",
+    "solve_logqp",
 ]

@@ -16,6 +16,7 @@ from ..errors import MaxNFEError, SolverOptionError
 from ..processes import collectives, refuse_collectives
 from ..solution import SolveStats
 from .base import SDE
+from .brownian import Brownian
 
 
 class CountedSDE:
@@ -118,6 +119,16 @@ class CountedSDE:
         self._known_g = g.dtype == y.dtype and not scalar
         return (g.squeeze(-1) if scalar else g).to(y.dtype)
 
+    def probe(self, t: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        """Values at the initial state whose graphs lead to everything that the equation depends on."""
+        self.stats.nfe_forward += 1
+        self.stats.nfe_diffusion += 1
+        return self.sde.f(t, y), self.sde.g(t, y)
+
+    def seen(self, brownian: Brownian) -> Brownian:
+        """The path as the state needs it."""
+        return brownian
+
     def noise_shape(self, t: Tensor, y: Tensor) -> tuple[int, ...]:
         """Shape of ΔW; where the diffusion is evaluated for it, that serves as the solver's first.
 
@@ -126,7 +137,7 @@ class CountedSDE:
         """
         if self.noise_type == "diagonal":
             return tuple(y.shape)
-        g = self._remembered = self.g(t, y)
+        g = self._remembered = CountedSDE.g(self, t, y)
         return (len(y), 1 if self.elementwise else g.shape[2])
 
     def add_noise(self, y: Tensor, g: Tensor, dw: Tensor, scale: float = 1.0) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal, cast
 
 import torch
@@ -105,6 +105,19 @@ class OneStepSDE(SDESolver):
         brownian: Brownian | None = None,
     ) -> Solution:
         """Integrate; see `SDESolver.solve`."""
+        return self.integrate(sde, y0, t, seed, first_sample, brownian, CountedSDE)
+
+    def integrate(
+        self,
+        sde: SDE,
+        y0: Tensor,
+        t: Tensor | Sequence[float],
+        seed: int | None,
+        first_sample: int,
+        brownian: Brownian | None,
+        count: Callable[[SDE, SolveStats, int | None, bool], CountedSDE],
+    ) -> Solution:
+        """Integrate the equation that `count` makes of `sde`; for the rest see `SDESolver.solve`."""
         check_types(type(self).__name__, sde, self.noise_types, self.sde_types)
         self._check_adaptive(sde)
         module = sde if isinstance(sde, nn.Module) else nn.Module()
@@ -114,7 +127,7 @@ class OneStepSDE(SDESolver):
             return problem.still(stats)
         if problem.times[-1] < problem.times[0]:
             raise SpecError("an SDE is not solved backwards in time", "pass increasing times")
-        counted = CountedSDE(sde, stats, self.max_nfe, uneven=self.is_adaptive)
+        counted = count(sde, stats, self.max_nfe, self.is_adaptive)
         with problem.context():
             steps = self._steps(counted, problem)
             self.begin(counted, steps.t0, problem.y0)

@@ -48,7 +48,7 @@ class PathSteps(ABC):
         """Take the path given, or make the one of the seed."""
         if brownian is None:
             brownian = self._path(seed, first_sample, self.counted.noise_shape(self.t0, self.y0))
-        self.brownian = brownian
+        self.brownian = self.counted.seen(brownian)
 
     @abstractmethod
     def _path(self, seed: int | None, first_sample: int, shape: tuple[int, ...]) -> Brownian:
@@ -70,12 +70,10 @@ class PathSteps(ABC):
 
     def inputs(self) -> tuple[Tensor, ...]:
         """Everything but the state that drift and diffusion depend on; evaluations not made for the solve."""
-        y, sde = self.y0.detach(), self.counted.sde
+        y = self.y0.detach()
         with Generators(y.device).kept():
-            values = (sde.f(self.t0, y), sde.g(self.t0, y))
-        self.counted.stats.nfe_forward += 1
-        self.counted.stats.nfe_diffusion += 1
-        return differentiable_inputs(sde, *values)
+            values = self.counted.probe(self.t0, y)
+        return differentiable_inputs(self.counted.sde, *values)
 
     def replay(self, record: StepRecord, y: Tensor) -> list[Tensor]:
         """Repeat one step; see `Integrator.replay`."""
