@@ -108,7 +108,7 @@ def test_modes_of_autograd_change_nothing(method, wants):
 def test_tensors_made_in_inference_mode_may_condition_a_field(method, options, tanh_net, state):
     if options and method is Rodas5P:
         pytest.skip("factors only")
-    solver = method(rtol=1e-6, atol=1e-6, **options)
+    solver = method(rtol=1e-4, atol=1e-4, **options)
     with torch.no_grad():
         expected = solver.solve(Conditioned(tanh_net, torch.full((3,), 1.5).double()), state, [0.0, 1.0])
     with torch.inference_mode():
@@ -136,12 +136,17 @@ def test_stiff_problem_needs_few_steps(method):
     one = torch.ones(2, 1, dtype=torch.float64)
     with torch.no_grad():
         stiff = method(rtol=1e-4, atol=1e-4).solve(Stiff(), one, [0.0, 1.0, 2.0])
-        explicit = Dopri5(rtol=1e-4, atol=1e-4).solve(Stiff(), one, [0.0, 1.0, 2.0])
     exact = torch.tensor([1.0, math.cos(1), math.cos(2)], dtype=torch.float64)[:, None, None].expand(3, 2, 1)
     torch.testing.assert_close(stiff.ys, exact, rtol=0, atol=1e-3)
     assert stiff.stats.accepted < 50
-    assert explicit.stats.accepted > 3000
-    assert explicit.stats.stiffness > 0.7
+
+
+def test_an_explicit_method_needs_many_and_says_why():
+    one = torch.ones(2, 1, dtype=torch.float64)
+    with torch.no_grad():
+        stats = Dopri5(rtol=1e-4, atol=1e-4).solve(Stiff(), one, [0.0, 0.5]).stats
+    assert stats.accepted > 750
+    assert stats.stiffness > 0.7
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -166,6 +171,8 @@ def test_gradient_and_account(method, gradient, mode, split, state):
     times = [0.0, 0.4, 1.0]
     with count(*split.parts) as seen:
         field = split if method is KenCarp4 else EvaluationCounter(split)
+        if method is SDIRK3 and "rtol" in mode:
+            mode = {"rtol": 1e-5, "atol": 1e-5}
         solution = method(gradient=gradient, **mode).solve(field, y0, times)
         parts = 1 if method is KenCarp4 else 2
         assert solution.stats.nfe_forward * parts == seen.calls

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
+from ..errors import SolverOptionError
 from ..options import require_choice
 from ..problem import Problem
 from ..solution import SolveStats
@@ -59,6 +60,9 @@ class DIRKSolver(ImplicitSolver):
         max_nfe: int | None = None,
         linear: Literal["auto", "lu", "gmres"] = "auto",
     ) -> None:
+        if not hasattr(self, "tableau"):
+            name = type(self).__name__
+            raise SolverOptionError(f"{name} is the base of the methods", "choose one, such as Kvaerno5")
         super().__init__(rtol, atol, step_size, num_steps, gradient, first_step, max_step, max_nfe)
         require_choice("linear", linear, ("auto", "lu", "gmres"))
         self.linear = linear
