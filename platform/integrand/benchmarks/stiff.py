@@ -37,7 +37,7 @@ METHODS = (Rodas5P, Kvaerno5)
 TARGET = 2.0
 LEVELS = 9
 """Errors, evenly spaced in their logarithm, at which curves are compared."""
-REFERENCE = 1e-11
+REFERENCE = 1e-10
 Array = NDArray[np.float64]
 
 
