@@ -30,7 +30,15 @@ ODE_NAMES = {
 }
 """torchdiffeq's names for methods of the engine; its other methods run in torchdiffeq itself."""
 
-SDE_NAMES = {"euler": "EulerMaruyama", "milstein": "Milstein", "srk": "SRK", "heun": "StratonovichHeun"}
+SDE_NAMES = {
+    "euler": "EulerMaruyama",
+    "milstein": "Milstein",
+    "srk": "SRK",
+    "heun": "StratonovichHeun",
+    "euler_heun": "EulerHeun",
+    "midpoint": "StratonovichMidpoint",
+    "reversible_heun": "ReversibleHeunSDE",
+}
 """torchsde's names for methods of the engine; its other methods run in torchsde itself."""
 
 C = TypeVar("C", ODESolver, SDESolver)
