@@ -22,6 +22,7 @@ from .errors import (
 )
 from .functional import cdeint, odeint, sdeint
 from .implicit import SDIRK3, ImplicitSolver, KenCarp4, Kvaerno5, Rodas5P, SplitField
+from .lockstep import Updated, solve_with_updates
 from .reversible import Reversible
 from .runge_kutta import (
     RK4,
@@ -119,6 +120,7 @@ __all__ = [
     "TorchDiffEq",
     "TorchSDE",
     "Tsit5",
+    "Updated",
     "Yoshida4",
     "Yoshida6",
     "cdeint",
@@ -131,4 +133,5 @@ __all__ = [
     "rectilinear_control",
     "sdeint",
     "solve_logqp",
+    "solve_with_updates",
 ]

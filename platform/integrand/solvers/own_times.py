@@ -21,10 +21,14 @@ class OwnTimes:
     Args:
         times: Shape (batch, n), float64, monotone in each row; what is masked repeats the time before it.
         mask: Which of them count, shape (batch, n), None for all.
+        told: Dtype of the times that the field is called with, None to find it.
+        span: The longest span of a sample, None to find it.
     """
 
     times: Tensor
-    mask: Tensor | None
+    mask: Tensor | None = None
+    told: torch.dtype | None = None
+    span: float | None = None
 
     @property
     def start(self) -> Tensor:
@@ -39,6 +43,8 @@ class OwnTimes:
     @cached_property
     def longest(self) -> float:
         """The longest span of a sample."""
+        if self.span is not None:
+            return self.span
         return (self.end - self.start).abs().max().item() if len(self.times) else 0.0
 
     @cached_property
@@ -50,8 +56,16 @@ class OwnTimes:
 
     def clock(self, y0: Tensor) -> torch.dtype:
         """Dtype of the times that the field is called with; see `clock_dtype`."""
+        if self.told is not None:
+            return self.told
         largest = self.times.detach().abs().max().item() if self.times.numel() else 0.0
         return clock_dtype(largest, self.longest, y0.dtype, y0.device)
+
+    def gaps(self, y0: Tensor) -> list[OwnTimes]:
+        """From each time to the next one, with the clock of the whole."""
+        clock = self.clock(y0)
+        spans = self.times.detach().diff(dim=1).abs().amax(0).tolist() if len(self.times) else []
+        return [OwnTimes(self.times[:, j : j + 2], None, clock, span) for j, span in enumerate(spans)]
 
     def blank(self, ys: Tensor) -> Tensor:
         """Zero for outputs that are masked, shape (n, batch, ...)."""

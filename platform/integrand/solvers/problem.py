@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -178,7 +179,7 @@ def prepare(
     return Problem(y0.to(dtype), times, index, y0.dtype, autocast, clocked)
 
 
-def _times(t: Tensor | Sequence[float]) -> tuple[tuple[float, ...], tuple[int, ...] | None]:
+def _times(t: Tensor | Sequence[Any]) -> tuple[tuple[float, ...], tuple[int, ...] | None]:
     if isinstance(t, Tensor):
         if t.ndim != 1:
             raise SpecError(
@@ -186,7 +187,7 @@ def _times(t: Tensor | Sequence[float]) -> tuple[tuple[float, ...], tuple[int, .
             )
         values = [float(v) for v in t.tolist()]
     else:
-        values = [float(v) for v in t]
+        values = [v.item() if isinstance(v, Tensor) else float(v) for v in t]
     if not values:
         raise SpecError("no times to integrate to", "pass at least the initial time")
     if not all(math.isfinite(v) for v in values):

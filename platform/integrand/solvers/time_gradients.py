@@ -81,7 +81,7 @@ class _Depart(torch.autograd.Function):
         return y0.view_as(y0)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]  # torch
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (y0,) = ctx.saved_tensors
         times = ctx.gradient.times
@@ -98,7 +98,7 @@ class _Arrive(torch.autograd.Function):
         return ys.view_as(ys)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]  # torch
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (ys,) = ctx.saved_tensors
         times = ctx.gradient.times

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from integrand.solvers.accounts import CountedField
+from integrand.solvers.dense import Piece
 from integrand.solvers.errors import StepUnderflowError
 from integrand.solvers.initial_step import initial_step
 from integrand.solvers.problem import Problem, not_finite
 from integrand.solvers.tape import StepRecord, Tape
 
-from .between import Between, Piece
+from .between import Between
 from .compiled import compiled_attempt, compiled_step
 from .control import PIController, StepControl
 from .jumps import Jumps
@@ -103,8 +104,9 @@ class AdaptiveSteps:
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
         """Solve; see `Integrator.run`."""
         t, y, found = self.start, y0, [y0]
-        k1: Tensor | None = self.counted(self._tensor([self._jumps.after(t)])[0], y)
-        h = self._first(y, k1)
+        f0 = self.counted(self._tensor([self._jumps.after(t)])[0], y)
+        h = self._first(y, f0)
+        k1: Tensor | None = f0
         size, stops = y.detach().abs(), iter(self._stops)
         stop = next(stops)
         while True:

@@ -46,7 +46,17 @@ class StepControl:
     safety: float = SAFETY
 
     def like(self, y: Tensor) -> StepControl:
-        """With tolerances of components in the dtype and on the device of a state."""
+        """With tolerances of components in the dtype and on the device of a state.
+
+        Raises:
+            SolverOptionError: Their number does not fit.
+        """
+        for x in (self.rtol, self.atol):
+            if isinstance(x, Tensor) and x.numel() not in (1, y.shape[-1]):
+                raise SolverOptionError(
+                    f"{x.numel()} tolerances do not fit states of {y.shape[-1]} components",
+                    "pass one for each component along the last dimension, or one for all",
+                )
         rtol, atol = (x.to(y) if isinstance(x, Tensor) else x for x in (self.rtol, self.atol))
         return replace(self, rtol=rtol, atol=atol)
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from integrand.solvers.accounts import CountedField
+from integrand.solvers.dense import Piece
 from integrand.solvers.problem import Problem, grid
 from integrand.solvers.tape import StepRecord, Tape
 
-from .between import Between, Piece
+from .between import Between
 from .compiled import compiled_step
 from .jumps import Jumps
 from .outputs import Outputs

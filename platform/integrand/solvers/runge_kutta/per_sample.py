@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from integrand.solvers.accounts import CountedField
+from integrand.solvers.dense import Piece
 from integrand.solvers.errors import MaxNFEError, NonFiniteStateError, StepUnderflowError
 from integrand.solvers.problem import Problem
 from integrand.solvers.solution import SolveStats
 from integrand.solvers.tape import StepRecord, Tape
 
-from .between import Between, Piece
+from .between import Between
 from .control import GROW, SHRINK, StepControl
 from .outputs import Rows, pieces
 from .step import step, sum_stages
@@ -121,8 +122,9 @@ class PerSampleSteps:
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
         """Solve; see `Integrator.run`. Outputs are pieces: the states of some samples."""
         y, found = y0, [y0]
-        k1: Tensor | None = self.counted(self._time(self._after(self.t)), y)
-        h = self._first(y, k1)
+        f0 = self.counted(self._time(self._after(self.t)), y)
+        h = self._first(y, f0)
+        k1: Tensor | None = f0
         self._places = [self._initial()]
         going = bool((self._ahead() > 0).any())
         while going:

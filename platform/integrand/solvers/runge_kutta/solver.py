@@ -159,6 +159,10 @@ class RungeKutta(ODESolver):
             )
         if force_min_step and min_step is None:
             raise SolverOptionError("force_min_step needs a step to force", "set min_step")
+        if pid is not None and (len(pid) != 3 or not sum(pid) > 0):
+            raise SolverOptionError(
+                f"pid takes three gains of positive sum, not {list(pid)}", "such as [0.2, 0.7, 0.0]"
+            )
         require_choice("save", save, ("outputs", "steps"))
         if per_sample and save == "steps":
             raise SolverOptionError("save=steps has one time for all samples", "set per_sample: false")
