@@ -170,13 +170,12 @@ def test_own_times_that_do_not_fit_are_refused(field, y0):
     solver = Dopri5()
     with pytest.raises(SpecError, match="do not fit a batch of 4"):
         solver.solve(field, y0, TIMES[:3])
+    turned, nan = TIMES.clone(), TIMES.clone()
+    turned[2, 1], turned[2, 2] = 0.6, 0.4
+    nan[3, 2] = float("nan")
     with pytest.raises(SpecError, match="sample 2 turn back"):
-        turned = TIMES.clone()
-        turned[2, 1], turned[2, 2] = 0.6, 0.4
         solver.solve(field, y0, turned)
     with pytest.raises(NonFiniteStateError, match="sample 3"):
-        nan = TIMES.clone()
-        nan[3, 2] = float("nan")
         solver.solve(field, y0, nan)
     with pytest.raises(SpecError, match="bool"):
         solver.solve(field, y0, TIMES, mask=torch.ones(4, 5))

@@ -6,14 +6,28 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from integrand.solvers.tape import Integrator
 
 from .between import Between
 
 Rows = tuple[Tensor, Tensor | None]
 """Samples and their θ; None for the end of the step."""
+
+
+class Steps(Integrator, Protocol):
+    """The steps of one solve."""
+
+    @property
+    def differentiated(self) -> int:
+        """Evaluations whose values reach the outputs, and so are differentiated by backprop."""
+
+    def join(self, found: Sequence[Tensor]) -> Tensor:
+        """All outputs as one tensor."""
 
 
 @dataclass(slots=True)

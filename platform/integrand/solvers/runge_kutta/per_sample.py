@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,35 +16,15 @@ from integrand.solvers.solution import SolveStats
 from integrand.solvers.tape import StepRecord, Tape
 
 from .between import Between
-from .control import GROW, SHRINK, StepControl
+from .control import StepControl
 from .outputs import Rows, pieces
-from .step import step, sum_stages
+from .sample_control import Move, SampleControl
+from .step import step
 from .tableau import Tableau
 
 Watch = Callable[[Tensor, Between, Tensor, Tensor], Tensor]
 """Called after every step with the start times, the step, its signed sizes and which samples took it; returns
 which samples go no further."""
-
-
-@dataclass(slots=True)
-class Move:
-    """One step of all samples before its errors are known.
-
-    Args:
-        active: Which samples are on their way.
-        lands: Which of them end on their next stop.
-        used: Step of each, 0 for those that wait.
-        end: Time at its end.
-        size: `used`, signed, as a column that broadcasts against the state.
-        times: Time of each stage, as columns.
-    """
-
-    active: Tensor
-    lands: Tensor
-    used: Tensor
-    end: Tensor
-    size: Tensor
-    times: list[Tensor]
 
 
 class PerSampleSteps:
@@ -91,7 +70,7 @@ class PerSampleSteps:
         y0 = problem.y0
         self._shape = (len(y0), *[1] * (y0.ndim - 1))
         self._dtype, self._clock = y0.dtype, problem.clock
-        self._exponent = 1 / (tableau.error_order + 1)
+        self.steps = SampleControl(tableau, control)
         device, exact = y0.device, problem.time_dtype
         if times is None:
             times = torch.tensor(problem.times, dtype=exact, device=device).expand(len(y0), -1)
@@ -107,7 +86,6 @@ class PerSampleSteps:
         self.attempts = 0
         self.kept: list[Piece] = []
         self.next_step = torch.zeros_like(self.t)
-        self.past: list[Tensor] = []
         self._before = self._further = 0
         self._span = abs(end - start)
         # a step below this resolves no time, at t = 0 too, where the spacing of numbers says nothing
@@ -133,10 +111,10 @@ class PerSampleSteps:
             if attempt is None:
                 break
             y1, stages = attempt
-            error = self._error(stages, move.size, y, y1)
-            taken = move.active & ((error <= 1) | self._forced(move.used, error))
+            error = self.steps.error(stages, move.size, y, y1)
+            taken = move.active & ((error <= 1) | self.steps.forced(move.used, error))
             step_taken = self._between(move, move.size, y, y1, stages)
-            h = self._control(h, move, error, taken)
+            h = self.steps.next(h, move, error, taken)
             start = self.t
             recorded = y.requires_grad and torch.is_grad_enabled()
             going, inside, landed, jumped = self._bookkeeping(move, taken, h, error, recorded)
@@ -318,57 +296,6 @@ class PerSampleSteps:
             record.data[1].append((sample, None))
         return [*found, y.index_select(0, sample)]
 
-    @torch.no_grad()
-    def _error(self, stages: list[Tensor], h: Tensor, y: Tensor, y1: Tensor) -> Tensor:
-        """RMS of the error estimate over tolerance, shape (batch,)."""
-        scale = torch.maximum(y.abs(), y1.abs()).mul_(self.control.rtol).add_(self.control.atol)
-        ratio = sum_stages(stages, self.tableau.error_row, h).div_(scale)
-        return self._rms(ratio)
-
-    def _rms(self, x: Tensor) -> Tensor:
-        flat = x.detach().flatten(1)
-        norm: Tensor = torch.linalg.vector_norm(flat, dim=1)
-        return (norm / math.sqrt(max(1, flat.shape[1]))).to(self.t.dtype)
-
-    def _ratio(self, x: Tensor, scale: Tensor) -> Tensor:
-        """RMS of x / scale, in float64 for the samples whose squares leave the range of float32."""
-        rms = self._rms(x / scale)
-        wide = self._rms(x.to(self.t.dtype) / scale)
-        return torch.where(torch.isfinite(rms), rms, wide)
-
-    def _forced(self, used: Tensor, error: Tensor) -> Tensor:
-        forced = torch.isfinite(error) & (used <= self.control.min_step)
-        return forced if self.control.force else torch.zeros_like(forced)
-
-    def _factor(self, error: Tensor, taken: Tensor) -> Tensor:
-        """By how much each sample's step may change: integral control, or the gains that were given."""
-        if self.control.pid is None:
-            return error.clamp_min(1e-12).pow(-self._exponent)
-        p, i, d = (gain * self._exponent for gain in self.control.pid)
-        if not self.past:
-            self.past = [torch.ones_like(error), torch.ones_like(error)]
-        previous, last = self.past
-        factor = error.clamp_min(1e-12).pow(-(p + i + d)) * previous.pow(p + 2 * d) * last.pow(-d)
-        self.past = [
-            torch.where(taken, error.clamp_min(1e-4), previous),
-            torch.where(taken, previous, last),
-        ]
-        return torch.where(taken, factor, error.clamp_min(1e-12).pow(-(p + i + d)))
-
-    def _control(self, h: Tensor, move: Move, error: Tensor, taken: Tensor) -> Tensor:
-        """Next step sizes, each sample by its own error."""
-        factor = self._factor(error, taken).mul(self.control.safety).clamp(SHRINK, GROW)
-        factor = torch.where(torch.isfinite(error), factor, SHRINK)
-        wanted = move.used * torch.where(taken, factor, factor.clamp_max(1.0))
-        # the step that only met an output says nothing against the longer one before it
-        wanted = torch.where(taken & move.lands, torch.maximum(wanted, h), wanted)
-        if self.control.min_step:
-            floor = torch.full_like(wanted, self.control.min_step)
-            if not self.control.force:
-                floor = torch.where(taken, floor, 0.0)
-            wanted = torch.maximum(wanted, floor)
-        return torch.where(move.active, wanted.clamp_max(self.control.max_step), h)
-
     def _bookkeeping(
         self, move: Move, taken: Tensor, h: Tensor, error: Tensor, differentiated: bool
     ) -> tuple[bool, bool, bool, bool]:
@@ -417,28 +344,20 @@ class PerSampleSteps:
         return (passed & (ahead > 0)).any(), landed
 
     def _first(self, y: Tensor, k1: Tensor) -> Tensor:
-        """First step of each sample, as `initial_step` finds it for a batch."""
-        span = self._span
-        control = self.control
-        if control.first_step is not None:
+        """First step of each sample."""
+        if self.control.first_step is not None:
             self._before, self.nfe = 1, self.nfe + 1
-            return torch.full_like(self.t, min(control.first_step, control.max_step))
+            return torch.full_like(self.t, min(self.control.first_step, self.control.max_step))
+
+        def trial(h: Tensor) -> Tensor:
+            """The field after an Euler step."""
+            moved = y + self._column(self.sign * h) * k1
+            return self.counted(self._time(self.t + self.sign * h), moved)
+
         with torch.no_grad():
-            scale = y.abs().mul(control.rtol).add_(control.atol)
-            d0, d1 = self._ratio(y, scale), self._ratio(k1, scale)
-            h0 = torch.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6, 0.01 * d0 / d1).clamp_max(span)
-            h0 = torch.where(torch.isfinite(h0) & (h0 > 0), h0, 1e-6)
-            trial = y + self._column(self.sign * h0) * k1
-            f1 = self.counted(self._time(self.t + self.sign * h0), trial)
-            self._before, self.nfe = 2, self.nfe + 2
-            d2 = self._ratio(f1 - k1, scale) / h0
-            steepest = torch.maximum(d1, d2)
-            h1 = torch.where(
-                steepest <= 1e-15, (1e-3 * h0).clamp_min(1e-6), (0.01 / steepest) ** self._exponent
-            )
-            # no step of zero: it would be accepted for ever
-            h = torch.minimum(100 * h0, torch.where(torch.isfinite(h1) & (h1 > 0), h1, h0))
-        return h.clamp_min(control.min_step).clamp_max(min(span, control.max_step))
+            h = self.steps.first(y, k1, trial, self._span)
+        self._before, self.nfe = 2, self.nfe + 2
+        return h
 
     def _failure(self, fails: Tensor, error: Tensor) -> Exception:
         sample = int(fails.nonzero()[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,28 +21,17 @@ from integrand.solvers.own_times import OwnTimes, Rescaled, own_times
 from integrand.solvers.problem import Problem, prepare, require_finite
 from integrand.solvers.randomness import Generators
 from integrand.solvers.solution import Resume, Solution, SolveStats, Status
-from integrand.solvers.tape import Integrator
 from integrand.solvers.time_gradients import TimeGradient
 
 from .adaptive import AdaptiveSteps
+from .combinations import refuse_combinations
 from .control import SAFETY, StepControl, told, tolerance
 from .fixed import FixedSteps
-from .outputs import CommonTimes, EveryStep, Outputs, SampleTimes
+from .outputs import CommonTimes, EveryStep, Outputs, SampleTimes, Steps
 from .per_sample import PerSampleSteps
 from .tableau import Tableau
 
 RTOL = ATOL = 1e-5
-
-
-class Steps(Integrator, Protocol):
-    """The steps of one solve."""
-
-    @property
-    def differentiated(self) -> int:
-        """Evaluations whose values reach the outputs, and so are differentiated by backprop."""
-
-    def join(self, found: Sequence[Tensor]) -> Tensor:
-        """All outputs as one tensor."""
 
 
 class RungeKutta(ODESolver):
@@ -112,7 +101,6 @@ class RungeKutta(ODESolver):
         if not hasattr(self, "tableau"):
             raise SolverOptionError(f"{name} is the base of the methods", "choose one, such as Dopri5")
         require_choice("gradient", gradient, self.gradients)
-        require_choice("on_failure", on_failure, ("raise", "continue"))
         self.rtol, self.atol = tolerance("rtol", rtol, RTOL), tolerance("atol", atol, ATOL)
         require_positive(
             min_step=min_step,
@@ -148,35 +136,6 @@ class RungeKutta(ODESolver):
                 safety=safety,
                 per_sample=per_sample,
             )
-        if on_failure == "continue" and not per_sample:
-            raise SolverOptionError(
-                "on_failure=continue needs steps of its own for every sample", "set per_sample: true"
-            )
-        if on_failure == "continue" and gradient == "backprop":
-            raise SolverOptionError(
-                "backprop carries the NaN of a failed sample into the gradients of all",
-                "set gradient: checkpoint",
-            )
-        if force_min_step and min_step is None:
-            raise SolverOptionError("force_min_step needs a step to force", "set min_step")
-        if pid is not None and (len(pid) != 3 or not sum(pid) > 0):
-            raise SolverOptionError(
-                f"pid takes three gains of positive sum, not {list(pid)}", "such as [0.2, 0.7, 0.0]"
-            )
-        require_choice("save", save, ("outputs", "steps"))
-        if per_sample and save == "steps":
-            raise SolverOptionError("save=steps has one time for all samples", "set per_sample: false")
-        if dense and gradient == "checkpoint":
-            raise SolverOptionError(
-                "dense keeps what gradient=checkpoint does without", "set gradient: backprop"
-            )
-        if compile and any(isinstance(x, Tensor) for x in (self.rtol, self.atol)):
-            raise SolverOptionError(
-                f"{name} does not compile steps with a tolerance for each component", "remove one of the two"
-            )
-        if compile and (per_sample or autocast):
-            other = "per_sample" if per_sample else "autocast"
-            raise SolverOptionError(f"{name} does not compile steps with {other}", "remove one of the two")
         self.step_size, self.num_steps = step_size, num_steps
         self.gradient = gradient
         self.per_sample = per_sample
@@ -190,6 +149,7 @@ class RungeKutta(ODESolver):
         self.max_nfe = MAX_NFE if max_nfe is None and self.is_adaptive else max_nfe
         self.compile = compile
         self.autocast = autocast
+        refuse_combinations(name, self)
 
     def describe(self) -> str:
         """Method and accuracy, such as `dopri5 rtol=1e-3 atol=1e-3`."""
