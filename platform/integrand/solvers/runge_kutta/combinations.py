@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -17,13 +17,13 @@ class Settings(Protocol):
 
     rtol: Tolerance
     atol: Tolerance
-    gradient: str
+    gradient: Any
     per_sample: bool
-    on_failure: str
+    on_failure: Any
     min_step: float | None
     force_min_step: bool
     pid: tuple[float, float, float] | None
-    save: str
+    save: Any
     dense: bool
     compile: bool
     autocast: bool

@@ -208,7 +208,7 @@ class RungeKutta(ODESolver):
 
     def _solve_common(self, field: nn.Module, problem: Problem, resume: Resume | None = None) -> Solution:
         stats = self._account_for()
-        counted = self._counted(field, problem, stats)
+        counted = self.counted(field, problem, stats)
         y0 = problem.departing(counted, self.per_sample)
         if problem.trivial:
             counted.start_backward()
@@ -217,7 +217,7 @@ class RungeKutta(ODESolver):
             raise SolverOptionError(
                 "save=steps gives the steps, not the times asked for", "pass the first and the last time"
             )
-        control = self._control(problem, resume)
+        control = self.step_control(problem, resume)
         integrator = self.integrator(counted, problem, control, resume)
         ys, failed = self._outcome(integrator, counted, problem, y0)
         if self.save == "steps" and isinstance(integrator, AdaptiveSteps | FixedSteps):
@@ -261,14 +261,14 @@ class RungeKutta(ODESolver):
         clock = own.clock(problem.y0)
         start = problem.y0
         if clocked is not None:
-            told = self._counted(field, problem, stats)
+            told = self.counted(field, problem, stats)
             told.start_backward()
             clocked.start(told, clock, columns=True)
             start = clocked.depart(start)
         if not own.longest or not y0.numel():
             return problem.still(stats, start)
-        counted = self._counted(Rescaled(field, own.start, own.end, clock), problem, stats)
-        control = self._control(problem, None, own.longest)
+        counted = self.counted(Rescaled(field, own.start, own.end, clock), problem, stats)
+        control = self.step_control(problem, None, own.longest)
         if first_step is not None and control.first_step is None:
             control = replace(control, first_step=first_step)
         integrator = self.integrator(counted, problem, control)
@@ -278,7 +278,8 @@ class RungeKutta(ODESolver):
     def _account_for(self) -> SolveStats:
         return SolveStats(solver=self.describe(), gradient=self.gradient, accepted=0, rejected=0)
 
-    def _counted(self, field: nn.Module, problem: Problem, stats: SolveStats) -> CountedField:
+    def counted(self, field: nn.Module, problem: Problem, stats: SolveStats) -> CountedField:
+        """The field as the solver calls it."""
         return CountedField(
             field,
             stats,
@@ -288,7 +289,7 @@ class RungeKutta(ODESolver):
             uneven=self.is_adaptive,
         )
 
-    def _control(self, problem: Problem, resume: Resume | None = None, unit: float = 1.0) -> StepControl:
+    def step_control(self, problem: Problem, resume: Resume | None = None, unit: float = 1.0) -> StepControl:
         """What steps are chosen by, in units of t divided by `unit`."""
         first = self.first_step
         if resume is not None and isinstance(resume.step, float):
@@ -314,7 +315,7 @@ class RungeKutta(ODESolver):
         resume: Resume | None = None,
     ) -> FixedSteps | AdaptiveSteps | PerSampleSteps:
         """The steps of this method on one problem."""
-        own, control = problem.own, control or self._control(problem)
+        own, control = problem.own, control or self.step_control(problem)
         if self.per_sample:
             times = None if own is None else own.shares
             return PerSampleSteps(
