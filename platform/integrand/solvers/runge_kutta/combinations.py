@@ -22,6 +22,7 @@ class Settings(Protocol):
     on_failure: Any
     min_step: float | None
     force_min_step: bool
+    safety: float
     pid: tuple[float, float, float] | None
     save: Any
     dense: bool
@@ -45,6 +46,10 @@ def refuse_combinations(name: str, given: Settings) -> None:
         _refuse_going_on(given)
     if given.force_min_step and given.min_step is None:
         raise SolverOptionError("force_min_step needs a step to force", "set min_step")
+    if given.safety >= 1:
+        raise SolverOptionError(
+            f"safety={given.safety} asks for steps that fail", "set it below 1, such as 0.8"
+        )
     if given.pid is not None and (len(given.pid) != 3 or not sum(given.pid) > 0):
         raise SolverOptionError(
             f"pid takes three gains of positive sum, not {list(given.pid)}", "such as [0.2, 0.7, 0.0]"

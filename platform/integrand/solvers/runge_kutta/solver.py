@@ -111,10 +111,6 @@ class RungeKutta(ODESolver):
             max_nfe=max_nfe,
             safety=safety,
         )
-        if safety is not None and safety >= 1:
-            raise SolverOptionError(
-                f"safety={safety} asks for steps that fail", "set it below 1, such as 0.8"
-            )
         self.is_adaptive = step_size is None and num_steps is None
         if self.is_adaptive and self.tableau.b_low is None:
             raise SolverOptionError(
