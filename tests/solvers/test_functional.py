@@ -179,6 +179,31 @@ def test_gradients_reach_what_a_callable_uses(way, gradient):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
+def test_only_what_a_callable_reads_is_looked_at():
+    """A global that shares its name with an attribute is not read: its dropout is none of the field's."""
+
+    class Holder:
+        UNRELATED = 2.0
+
+    ys = odeint(lambda t, y: -Holder.UNRELATED * y, torch.ones(2, 3), [0.0, 1.0], gradient="checkpoint")
+    assert ys.dtype == torch.float32
+
+
+UNRELATED = nn.Sequential(nn.Linear(3, 3, dtype=F64), nn.Dropout(0.5))
+
+
+def test_a_function_inside_a_function_is_looked_at():
+    def outer(t, y):
+        def inner(y):
+            return torch.tanh(SHARED(y))
+
+        return inner(y)
+
+    y0 = torch.ones(2, 3, dtype=torch.float32)
+    # the weights' float64 is seen before the first evaluation
+    assert odeint(outer, y0, [0.0, 1.0], num_steps=2, method="RK4").dtype == torch.float32
+
+
 def test_float32_weights_meet_a_bfloat16_state_of_a_closure():
     net = nn.Linear(3, 3)
     ys = odeint(lambda t, y: net(y), torch.ones(2, 3, dtype=torch.bfloat16), [0.0, 1.0])

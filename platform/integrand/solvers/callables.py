@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
+import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -87,8 +89,7 @@ def _closure(function: Callable[..., Any]) -> list[Any]:
     """Cells, defaults, and those globals that are modules, tensors or functions of the same file."""
     cells = [c.cell_contents for c in function.__closure__ or () if _filled(c)]
     defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    names = function.__code__.co_names
-    named = [function.__globals__[n] for n in names if n in function.__globals__]
+    named = [function.__globals__[n] for n in _global_names(function.__code__) if n in function.__globals__]
     own = [
         v
         for v in named
@@ -96,6 +97,14 @@ def _closure(function: Callable[..., Any]) -> list[Any]:
         or (inspect.isfunction(v) and v.__globals__ is function.__globals__)
     ]
     return [*cells, *defaults, *own]
+
+
+@functools.cache
+def _global_names(code: types.CodeType) -> tuple[str, ...]:
+    """Globals that a function reads, functions defined inside it included; an attribute's name is none."""
+    names = [i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"]
+    inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
+    return tuple(dict.fromkeys([*names, *(n for c in inner for n in _global_names(c))]))
 
 
 def _filled(cell: Any) -> bool:
