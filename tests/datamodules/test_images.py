@@ -193,9 +193,7 @@ def test_a_wrong_card_is_a_spec_error(made, small, module_for, tmp_path):
     card, arrays = small("fashion-mnist", 60, 20)
     made.write_folder(tmp_path, made.idx_files(arrays))
     wrong = {
-        "shape": replace(
-            card, spec=replace(card.spec, shape=(3, 28, 28)), mean=(0.0,) * 3, std=(1.0,) * 3
-        ),
+        "shape": replace(card, spec=replace(card.spec, shape=(3, 28, 28)), mean=(0.0,) * 3, std=(1.0,) * 3),
         "labels go from 0 to 9": replace(card, spec=replace(card.spec, question=Classes(5))),
         "60 train images where the card says 50": replace(card, counts={"train": 50, "test": 20}),
         "bytes up to 16": replace(card, pixel_max=16),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import sys
 import tempfile
 import warnings
@@ -28,6 +29,7 @@ from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_co
 from ..tracking.processes import slurm
 from ..tracking.processes.exits import FULL, SAVED_CODE
 from ..tracking.processes.lost import is_lost, what_was_lost
+from ..tracking.store.uris import redact
 from . import arguments, strategies
 from .composed import blamed, compose_recipe
 from .explain import explain, misconfigured
@@ -87,14 +89,23 @@ class IntegrandCLI(LightningCLI):
         """Keep what the user gave: Lightning would let the checkpoint's hyperparameters override it."""
 
     def before_instantiate_classes(self) -> None:
-        """Refuse a configuration that names a linked value.
+        """Refuse a configuration that names a linked value, and load no objects from checkpoints.
 
         Raises:
-            UsageError: The configuration sets the spec by hand.
+            UsageError: The configuration sets the spec by hand, or names a checkpoint at an address.
         """
         if self.subcommand == "fit" and slurm.restarted() and not self._get(self.config, "ckpt_path"):
             # the job was queued again: go on where its last start ended
             self.config["fit"]["ckpt_path"] = "last"
+        checkpoint = str(self._get(self.config, "ckpt_path") or "")
+        if "://" in checkpoint:
+            raise UsageError(
+                f"a checkpoint at an address is not loaded: {redact(checkpoint)}",
+                "fetch it, see that it is from whom you trust, and name the file",
+            )
+        if self._get(self.config, "weights_only", default=None) is None:
+            # a checkpoint is data: Lightning would unpickle whatever objects it holds
+            self.config[str(self.subcommand)]["weights_only"] = True
         model = self._get(self.config, "model")
         if model is not None and model.get("init_args", {}).get("spec") is not None:
             raise UsageError("model.spec cannot be set: the data set publishes it", "drop it from the config")
@@ -262,6 +273,11 @@ def _run(command: str, argv: list[str]) -> int:
         )
     except IntegrandError:
         raise
+    except pickle.UnpicklingError as error:
+        raise UsageError(
+            "the checkpoint holds more than weights and plain data, and is not loaded",
+            "if you trust whoever made it: --weights_only false",
+        ) from error
     except MisconfigurationException as error:
         raise misconfigured(error, command) from error
     except torch.OutOfMemoryError as error:
