@@ -26,7 +26,7 @@ _RUN_CALLBACK = "integrand.suites.pruning."
 _BUDGET = "integrand.tracking.callbacks.budget.Budget"
 # what may differ between runs of one experiment without making them different experiments
 _NOT_IN_DIGEST = {
-    "seed", "seed_everything", "ckpt_path", "weights_only", "logger", "default_root_dir", "dirpath", "root", "data_dir",
+    "seed", "seed_everything", "ckpt_path", "logger", "default_root_dir", "dirpath", "root", "data_dir",
     "cache_dir", "enable_progress_bar", "enable_model_summary", "log_every_n_steps", "enable_checkpointing",
     "test_after_fit", "verbose", "return_predictions", "num_workers", "pin_memory", "profiler",
 }  # fmt: skip
