@@ -31,8 +31,9 @@ def regression_figure(
         axes.plot(true[:, i], said[:, i], ".", markersize=4, alpha=0.7, color=colour, label=name)
         error = float(np.sqrt(np.mean((said[:, i] - true[:, i]) ** 2)))
         parts.append(f"{name} with root mean squared error {error:.3g}")
-    axes.set_xlabel("true")
-    axes.set_ylabel("predicted")
+    alone = f" {names[0]}" if len(names) == 1 else ""
+    axes.set_xlabel(f"true{alone}")
+    axes.set_ylabel(f"predicted{alone}")
     if len(names) > 1:
         axes.legend(fontsize=7)
     description = f"Predicted against true values of {len(true)} {stage} samples: {', '.join(parts)}."
