@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from sde_cases import case
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from integrand.errors import SpecError
@@ -163,6 +164,37 @@ def test_any_steps_see_one_given_path(number):
     given = path(9, shape=(5, 3))
     end = end_of(EulerMaruyama(num_steps=number), brownian=given)
     torch.testing.assert_close(end, given.increment(0.0, 1.0)[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("noise_type", ["scalar", "general"])
+def test_torchsde_sees_the_path_of_a_seed_with_other_noise(noise_type):
+    sde, y0 = case(noise_type, "ito"), case(noise_type, "ito").start(5)
+    ends = [
+        solver.solve(sde, y0, [0.0, 1.0], seed=2, first_sample=70).ys[-1]
+        for solver in (EulerMaruyama(num_steps=8), TorchSDE("euler", num_steps=8))
+    ]
+    # torchsde's steps are 1e-9 longer
+    torch.testing.assert_close(*ends, rtol=0, atol=1e-8)
+
+
+def test_a_path_made_in_inference_serves_training():
+    with torch.inference_mode():
+        made = path(shape=(4, 2))
+        first = made.increment(0.25, 0.5)[0].clone()
+    y0 = torch.zeros(4, 2, dtype=torch.float64, requires_grad=True)
+    EulerMaruyama(num_steps=8).solve(Walk(), y0, [0.0, 1.0], brownian=made).ys.sum().backward()
+    assert torch.equal(made.increment(0.25, 0.5)[0], first)
+
+
+def test_what_was_handed_out_stays():
+    """Chunks of 16 intervals share memory; a graph may hold increments of earlier ones."""
+    one = path(shape=(3, 2), times=[i / 64 for i in range(65)])
+    ends = [(i / 64, (i + 1) / 64) for i in range(64)]
+    held = [one.increment(*e) for e in ends]
+    for (w, area), e in zip(held, ends, strict=True):
+        again = one.increment(*e)
+        assert torch.equal(w, again[0])
+        assert torch.equal(area, again[1])
 
 
 def test_refuses():

@@ -120,6 +120,17 @@ def test_gradients_and_accounts(method):
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:.*missed the initial one")
+def test_the_adjoint_takes_adaptive_steps_back():
+    """Steps of 1/64 or less: to about the order, as with fixed ones."""
+    found = []
+    for gradient in ("backprop", "adjoint"):
+        sde = Image("diagonal", "stratonovich")
+        solution, _ = run(StratonovichHeun, sde, 1e-3, gradient=gradient)
+        found.append(torch.autograd.grad(solution.ys[-1].mean(), sde.matrix)[0])
+    torch.testing.assert_close(*found, rtol=0.05, atol=0)
+
+
 def test_refusals_and_failures():
     sde = Image("diagonal", "ito")
     with pytest.raises(SolverOptionError, match="does not converge with diagonal noise"):

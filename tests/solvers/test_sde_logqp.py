@@ -20,6 +20,7 @@ from integrand.solvers import (
     StratonovichHeun,
     StratonovichMidpoint,
     TorchSDE,
+    sdeint,
     solve_logqp,
 )
 from integrand.solvers.sde.torchsde_path import EnginePath
@@ -190,6 +191,18 @@ def test_accounts(method):
     assert (stats.nfe_forward, stats.nfe_diffusion) == (calls["f"], calls["g"])
     assert stats.nfe_diffusion == 8 * {EulerMaruyama: 1, Milstein: 2, SRK: 6}[method]
     assert prior is not sde.h
+
+
+def test_sdeint_returns_it():
+    sde = _latent("diagonal", "ito")
+    path = BrownianPath(3, [0.0, 1.0], (BATCH, 2), torch.float64)
+    ys, kl, solution = sdeint(
+        sde, sde.start(BATCH), [0.0, 1.0], num_steps=4, brownian=path, logqp=True, return_solution=True
+    )
+    expected, divergence = solve_logqp(SRK(num_steps=4), sde, sde.start(BATCH), [0.0, 1.0], brownian=path)
+    assert torch.equal(ys, expected.ys)
+    assert torch.equal(kl, divergence)
+    assert solution.stats.nfe_forward == expected.stats.nfe_forward
 
 
 def test_refusals():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 from torch import Tensor, nn
 
@@ -13,7 +13,7 @@ from .base import ODESolver
 from .callables import FunctionField, hold
 from .control import CDESolver, ControlledField, ControlPath
 from .named import ode_solver, sde_solver
-from .sde import SDE, SDESolver
+from .sde import SDE, Brownian, LatentSDE, SDESolver, solve_logqp
 from .solution import Solution
 from .states import Layout
 
@@ -115,6 +115,8 @@ def sdeint(
     args: tuple[Any, ...] = (),
     seed: int | None = None,
     first_sample: int = 0,
+    brownian: Brownian | None = None,
+    logqp: bool = False,
     return_solution: bool = False,
     **settings: Any,
 ) -> Any:
@@ -134,12 +136,14 @@ def sdeint(
         args: Further positional arguments of a pair (f, g).
         seed: Seed of the Brownian paths; None draws one from torch's generator.
         first_sample: Index of the first sample of this batch among all samples of the seed.
+        brownian: A path to use in place of the seeded one, such as a `BrownianPath`.
+        logqp: Return the divergence from the prior drift `h` of an SDE object too; see `solve_logqp`.
         return_solution: Return the `Solution` too.
         **settings: Arguments of the solver, such as gradient.
 
     Returns:
-        The trajectory in the structure of y0, every tensor (n_t, *shape); with return_solution a pair of it
-        and the `Solution`.
+        The trajectory in the structure of y0, every tensor (n_t, *shape); with logqp a tuple of it and the
+        divergence over each interval, shape (n_t − 1, batch); with return_solution the `Solution` last.
 
     Raises:
         SolverOptionError: Unknown method or setting, or a method that the equation does not fit.
@@ -158,9 +162,18 @@ def sdeint(
             f"{sde.noise_type} noise couples the tensors of a state", "concatenate them to (batch, d)"
         )
     chosen = sde_solver(method, solver, sde, dt, ts, settings)
-    solution = chosen.solve(sde, layout.pack(y0), ts, seed=seed, first_sample=first_sample)
-    trajectory = layout.restore(solution.ys)
-    return (trajectory, solution) if return_solution else trajectory
+    start = layout.pack(y0)
+    if not logqp:
+        solution = chosen.solve(sde, start, ts, seed=seed, first_sample=first_sample, brownian=brownian)
+        parts = [layout.restore(solution.ys)]
+    else:
+        # solve_logqp asks for the prior drift
+        latent = cast(LatentSDE, sde)
+        solution, divergence = solve_logqp(chosen, latent, start, ts, seed, first_sample, brownian)
+        parts = [layout.restore(solution.ys), divergence]
+    if return_solution:
+        parts.append(solution)
+    return parts[0] if len(parts) == 1 else tuple(parts)
 
 
 def cdeint(

@@ -78,7 +78,9 @@ class KeyedNormals:
         for block, start, stop in self._parts:
             # one buffer for all: fresh memory of this size costs more than the numbers
             if stop * width > len(self._scratch):
-                self._scratch = torch.empty(stop * width)
+                # kept over solves: it must not become an inference tensor, which only inference may change
+                with torch.inference_mode(False):
+                    self._scratch = torch.empty(stop * width)
             self._generator.manual_seed(mix(self.seed, block, *place))
             drawn = self._scratch[: stop * width].normal_(0, std, generator=self._generator)
             samples = drawn.view(stop, width)[start:, :used].view(stop - start, rows, *self._rest)
