@@ -9,7 +9,7 @@ TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org
 JOBS ?= 2
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-cluster browser lint ui bench install clean
+.PHONY: demo test test-all test-cluster check browser lint ui bench install wheel clean
 .PHONY: docker docker-secrets docker-check
 
 demo: $(INSTALLED)
@@ -20,7 +20,17 @@ demo: $(INSTALLED)
 	@echo "Look at the figure: compare/quickstart/"
 
 test: $(INSTALLED) browser
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
+
+# with those that take minutes: real kills, dead servers, several processes, compiled fields, the wheel
+test-all: $(INSTALLED) browser
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# a developer's loop: lint, types, and the tests of what differs from main (BASE=… for another commit)
+BASE ?= main
+
+check: lint
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" $$($(BIN)/python tests/changed.py $(BASE))
 
 # docs/scaling.md: engines, servers and several machines for real; as root, since it installs and removes SLURM
 test-cluster: $(VENV)/installed-cluster
@@ -73,6 +83,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 $(VENV)/installed-cluster: $(INSTALLED)
 	$(BIN)/pip install -e '.[test,cluster]' -c constraints.txt
 	touch $@
+
+wheel: $(INSTALLED)
+	$(BIN)/python -m build --outdir dist
 
 clean:
 	rm -rf $(VENV) build dist platform/*.egg-info

@@ -78,6 +78,23 @@ def test_scalings_and_their_inverse(normalise, low, high):
     assert pixels.round().max() == 255
 
 
+def test_every_channel_has_its_own_scale_and_shift(made, cifar10, module_for, tmp_path):
+    """(pixel − mean) / deviation, with the channel's figures on the card, which differ by up to a tenth."""
+    card, arrays = cifar10
+    assert len(set(card.mean)) == len(set(card.std)) == 3
+    made.write_folder(tmp_path / "cifar", made.cifar10_python(arrays))
+    options = {"data_dir": str(tmp_path / "cifar"), "augment": None, "val_size": 0}
+    pixels, standard = (module_for(card)(normalise=n, **options) for n in ("unit", "standard"))
+    for dm in (pixels, standard):
+        dm.setup()
+    (x, labels), (y, same) = next(iter(pixels.test_dataloader())), next(iter(standard.test_dataloader()))
+    assert torch.equal(labels, same)
+    for channel, (mean, std) in enumerate(zip(card.mean, card.std, strict=True)):
+        # float32: relative roundings of 6e-8 of numbers up to 4
+        torch.testing.assert_close(y[:, channel], (x[:, channel] - mean) / std, rtol=0, atol=1e-6)
+        assert (standard.denormalise(y)[:, channel] - x[:, channel]).abs().max() < 1e-6
+
+
 def test_training_and_validation_share_no_image(made_fashion):
     cls, folder = made_fashion
     dm = cls(data_dir=folder, augment=None, normalise="unit", val_size=20)

@@ -31,7 +31,6 @@ def series(program, run, name):
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "names"),
     [

@@ -55,7 +55,6 @@ def test_mistakes_are_one_line(argv, says):
         command.run(argv)
 
 
-@pytest.mark.slow
 def test_run_reports_what_failed_and_how_to_go_on(suite_file, capsys, monkeypatch):
     """The real command line, with cells that fail at once because their families do not exist."""
     path = suite_file(seeds=[0])

@@ -59,7 +59,7 @@ class Place:
         while not any(f"epoch {number}/" in p.read_text() for p in self.folder.glob("**/suites/*/*.log")):
             assert process.poll() is None, process.stdout.read()
             assert time.monotonic() < deadline
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     @property
     def client(self):

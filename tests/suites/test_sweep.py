@@ -278,7 +278,7 @@ def test_a_real_sweep_interrupted_and_gone_on_with(tmp_path):
     while not any("epoch 2/" in p.read_text() for p in tmp_path.glob("**/suites/*/*.log")):
         assert time.monotonic() < deadline
         assert process.poll() is None, process.stdout.read()
-        time.sleep(0.01)
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 130, out

@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 
 import pytest
 import torch
@@ -90,6 +91,26 @@ def test_solver_metrics_are_sums_over_solves_and_means_over_batches(fitted, only
     assert (metrics["solver/accepted"], metrics["solver/rejected"]) == (4, 1)
     assert (metrics["solver/min_step"], metrics["solver/max_step"]) == (0.1, 0.9)
     assert metrics["solver/val_nfe_forward"] == 11 + STEPS
+
+
+def test_times_per_epoch_and_step_leave_the_first_epoch_out(workdir, tiny, only_run, client):
+    """The first epoch warms up: from the second on each figure is the median of the epochs after it."""
+    tiny.fit(epochs=4)
+    run_id = only_run().info.run_id
+
+    def series(name):
+        return [point.value for point in client.get_metric_history(run_id, f"cost/{name}")]
+
+    epochs = series("epoch_seconds")
+    assert len(set(epochs)) == 4, "clocks of nanoseconds: no two epochs are alike"
+    settled = [statistics.median(epochs[1 : n + 1] or epochs[:1]) for n in range(4)]
+    assert series("seconds_per_epoch") == settled
+    # 6 steps of 16 samples an epoch
+    assert series("seconds_per_step") == pytest.approx([seconds / 6 for seconds in settled])
+    rates = [96 / seconds for seconds in epochs]
+    assert series("samples_per_second") == pytest.approx(
+        [statistics.median(rates[1 : n + 1] or rates[:1]) for n in range(4)]
+    )
 
 
 def test_record_holds_the_whole_run(fitted, only_run, client):
