@@ -16,11 +16,12 @@ from integrand.solvers import (
     Bosh3,
     Dopri5,
     EvaluationCounter,
+    Event,
     SolverError,
     SolverOptionError,
     Tsit5,
+    solve_with_events,
 )
-from integrand.solvers.events import Event, solve_with_events
 
 TIGHT = {"rtol": 1e-10, "atol": 1e-10}
 SOLVERS = [

@@ -20,6 +20,8 @@ from .errors import (
     SolverOptionError,
     StepUnderflowError,
 )
+from .event_search import Event
+from .events import EventSolution, solve_with_events
 from .functional import cdeint, odeint, sdeint
 from .implicit import SDIRK3, ImplicitSolver, KenCarp4, Kvaerno5, Rodas5P, SplitField
 from .lockstep import Updated, solve_with_updates
@@ -85,6 +87,8 @@ __all__ = [
     "EulerMaruyama",
     "EulerScheme",
     "EvaluationCounter",
+    "Event",
+    "EventSolution",
     "Fehlberg45",
     "Heun",
     "ImplicitMidpoint",
@@ -133,5 +137,6 @@ __all__ = [
     "rectilinear_control",
     "sdeint",
     "solve_logqp",
+    "solve_with_events",
     "solve_with_updates",
 ]
