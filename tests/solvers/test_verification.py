@@ -48,6 +48,18 @@ def test_an_inaccurate_adjoint_is_found_out(fields):
     assert not report.used.adequate
 
 
+def test_times_of_each_sample_are_recorded_and_verified(fields):
+    """exp(rate T) with a T of each sample's own."""
+    network = nn.Module()
+    network.solver = Dopri5(rtol=1e-6, atol=1e-6)
+    times = torch.tensor([[0.0, 0.5, 1.0], [1.0, 2.0, 4.0]], dtype=torch.float64)
+    with recorded_solves(network) as found:
+        network.solver.solve(fields["linear"](), torch.ones(2, 1, dtype=torch.float64), times)
+    report = verify(found[0], 0)
+    assert report.used.adequate
+    assert report.used.worst_sample < 1e-5
+
+
 def test_tighter_leaves_the_original_alone():
     solver = Dopri5(rtol=1e-3, atol=1e-4)
     finer = refined(solver)

@@ -29,13 +29,13 @@ class Recorded:
         solver: The solver.
         field: The field.
         y0: Initial state, detached.
-        t: Times.
+        t: Times, or times of each sample's own, shape (batch, n).
     """
 
     solver: ODESolver
     field: nn.Module
     y0: Tensor
-    t: list[float]
+    t: list[float] | Tensor
 
 
 @dataclass
@@ -118,9 +118,12 @@ def recorded_solves(network: nn.Module) -> Iterator[list[Recorded]]:
     def record(solver: ODESolver) -> None:
         inner = solver.solve
 
-        def solve(field: nn.Module, y0: Tensor, t: Tensor | Sequence[float]) -> Solution:
-            found.append(Recorded(solver, field, y0.detach().clone(), [float(v) for v in t]))
-            return inner(field, y0, t)
+        def solve(field: nn.Module, y0: Tensor, t: Tensor | Sequence[float], **more: Any) -> Solution:
+            own = isinstance(t, Tensor) and t.ndim == 2
+            if not more:
+                times = t.detach() if isinstance(t, Tensor) and own else [float(v) for v in t]
+                found.append(Recorded(solver, field, y0.detach().clone(), times))
+            return inner(field, y0, t, **more)
 
         vars(solver)["solve"] = solve
 
@@ -197,7 +200,7 @@ def refined(solver: ODESolver, k: int = 1) -> ODESolver:
 
 
 def _ends(
-    solver: ODESolver, field: nn.Module, y0: Tensor, t: list[float], cotangent: Tensor
+    solver: ODESolver, field: nn.Module, y0: Tensor, t: list[float] | Tensor, cotangent: Tensor
 ) -> tuple[Tensor, Tensor | None, int]:
     """Final state, flattened parameter gradient for the cotangent, and forward evaluations."""
     parameters = [p for p in field.parameters() if p.requires_grad]

@@ -84,6 +84,13 @@ class FixedSteps:
             inside = picks.inside or self.dense
             if tape is not None:
                 tape.note(y, StepRecord(times, h, picks.interior, picks.lands, (row, picks, t, t1)))
+            if not inside and not picks.rows and self._compiled is None:
+                # nothing is asked for but the end: no object for what lies between
+                y, _, _ = step(self.tableau, self.counted, times, h, y, k1, all_stages=False)
+                k1 = None
+                if picks.lands is not None:
+                    found.append(y)
+                continue
             taken = self._take(t, t1, h, y, row, times, k1, inside)
             if self.dense:
                 self.kept.append(taken.complete(t, h))
