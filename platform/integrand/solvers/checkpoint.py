@@ -52,9 +52,8 @@ class _Checkpoint(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         tape = Tape(generators if integrator.notes_first else None)
         outputs = integrator.run(y0, tape)
-        if integrator.notes_first:
-            tape.keep_random()
-        else:
+        tape.settle()
+        if not integrator.notes_first:
             generators.refuse_draws(integrator.counted.stats.solver, "checkpoint")
         # the end of the last step, where it is an output, to compare its repetition with
         end = [outputs[-1]] if tape.steps and tape.steps[-1].lands == len(outputs) - 1 else []
@@ -130,7 +129,12 @@ def pull_back(
         SolverError: The graph leads through a tensor computed outside the field that is not among the inputs.
     """
     try:
-        return torch.autograd.grad(ends, inputs, cotangents, allow_unused=True)
+        # the engine itself: the checks of torch.autograd.grad cost a twentieth of a small step
+        engine = torch.autograd.Variable._execution_engine
+        found: tuple[Tensor | None, ...] = engine.run_backward(
+            tuple(ends), tuple(cotangents), False, False, tuple(inputs), True, accumulate_grad=False
+        )
+        return found
     except RuntimeError as error:
         if "second time" not in str(error):
             raise

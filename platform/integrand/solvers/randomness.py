@@ -27,12 +27,12 @@ class Generators:
 
     def states(self) -> States:
         """The states now."""
-        cpu = torch.get_rng_state()
+        cpu = torch.default_generator.get_state()
         return (cpu,) if self._module is None else (cpu, self._module.get_rng_state())
 
     def set(self, states: States) -> None:
         """Go to these states."""
-        torch.set_rng_state(states[0])
+        torch.default_generator.set_state(states[0])
         if self._module is not None:
             self._module.set_rng_state(states[1])
 

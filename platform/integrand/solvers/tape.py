@@ -45,23 +45,34 @@ class Tape:
         self.steps: list[StepRecord] = []
         self.random: list[States | None] = []
         self._generators = generators
-        self._before = None if generators is None else generators.before
 
     def note(self, y: Tensor, record: StepRecord) -> None:
         """Add a step that starts at `y`."""
-        if self.steps:
-            self.keep_random()
         self.states.append(y)
         self.steps.append(record)
-        self.random.append(None)
+        generators = self._generators
+        if generators is None:
+            self.random.append(None)
+        else:
+            # the first step may start with an evaluation that was made before
+            self.random.append(generators.states() if self.random else generators.before)
 
-    def keep_random(self) -> None:
-        """Keep the generators' states from before the last step if it drew numbers."""
-        if self._generators is None or self._before is None:
+    def settle(self) -> None:
+        """At the end of the solve: forget the generators' states before steps that drew no numbers."""
+        generators = self._generators
+        if generators is None or not self.random:
             return
-        now = self._generators.states()
-        if not alike(now, self._before):
-            self.random[-1], self._before = self._before, now
+        after: States | None = generators.states()
+        if not generators.moved():
+            self.random = [None] * len(self.random)
+            return
+        for i in reversed(range(len(self.random))):
+            before = self.random[i]
+            assert before is not None
+            assert after is not None
+            if alike(before, after):
+                self.random[i] = None
+            after = before
 
 
 class Recomputable(Protocol):
