@@ -1,6 +1,7 @@
 """Gradients by recomputation: backprop's for every tensor that was used, or a refusal that says why not."""
 
 import functools
+import gc
 import random
 import weakref
 
@@ -321,3 +322,27 @@ def test_assertions_of_the_field_stay_its_own():
         TorchDiffEq("rk4", num_steps=4).solve(
             Field(function), torch.ones(1, 1, dtype=torch.float64), [0.0, 1.0]
         )
+
+
+@pytest.mark.parametrize("mode", RECOMPUTING)
+def test_graphs_go_with_the_last_reference(mode):
+    """Not only when the garbage collector comes by: a cycle would keep every step of every batch until then."""
+    a = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    kept = []
+
+    def function(t, y):
+        value = -a * y
+        kept.append(weakref.ref(value))
+        return value
+
+    gc.collect()
+    gc.disable()
+    try:
+        ys = solve(RECOMPUTING[mode][0], function)
+        ys[-1].sum().backward()
+        del ys
+        # the watch over first evaluations and the field's own frame may hold the last ones
+        alive = sum(reference() is not None for reference in kept)
+    finally:
+        gc.enable()
+    assert alive <= 4

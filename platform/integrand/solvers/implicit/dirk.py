@@ -108,6 +108,8 @@ class DIRKStepper(Stepper):
     def forget(self) -> None:
         """See `Stepper.forget`."""
         self._known, self._carried, self._last = (math.nan, {}), None, None
+        if self._jacobian is not None:
+            self._jacobian.value = self._jacobian.value.detach()
 
     def _take_jacobian(self, t: float, y: Tensor) -> None:
         if self._stale or self._origin is None or self._origin[0] != t:

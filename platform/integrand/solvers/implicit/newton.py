@@ -124,7 +124,8 @@ class _Implicit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, stage: _Stage) -> Tensor:
         ctx.stage = stage
-        return stage.solution
+        # not the tensor itself, which would then hold the graph that holds it
+        return stage.solution.detach()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None]:
