@@ -289,6 +289,35 @@ def test_products_alone_give_the_gradient_of_factors(method, gradient, tanh_net,
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("shape", [(3,), (2, 1, 2, 2)])
+@pytest.mark.parametrize(
+    "solver", [Kvaerno5(1e-6, 1e-6), Kvaerno5(1e-6, 1e-6, linear="gmres"), Rodas5P(1e-6, 1e-6)]
+)
+def test_states_of_any_shape(solver, shape):
+    """ẏ = -y³ has y = y0 / √(1 + 2 y0² t)."""
+
+    class Cubic(nn.Module):
+        def forward(self, t, y):
+            return -(y**3)
+
+    y0 = torch.linspace(0.5, 1.5, math.prod(shape), dtype=torch.float64).view(shape).requires_grad_()
+    end = solver.solve(Cubic(), y0, [0.0, 2.0]).ys[-1]
+    torch.testing.assert_close(end, y0 / (1 + 4 * y0**2).sqrt(), rtol=1e-5, atol=0)
+    (gradient,) = torch.autograd.grad(end.sum(), y0)
+    torch.testing.assert_close(gradient, (1 + 4 * y0.detach() ** 2) ** -1.5, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("solver", [Kvaerno5(num_steps=10), Rodas5P(num_steps=10)])
+def test_a_compiled_field_in_inference_mode(solver, tanh_net, state):
+    """Traced, not compiled: what is looked at is how the modes meet."""
+    compiled = Conditioned(torch.compile(tanh_net, backend="eager"), torch.full((3,), 1.5).double())
+    plain = Conditioned(tanh_net, torch.full((3,), 1.5).double())
+    with torch.inference_mode():
+        found = solver.solve(compiled, state + 0.0, [0.0, 1.0]).ys
+        expected = solver.solve(plain, state + 0.0, [0.0, 1.0]).ys
+    torch.testing.assert_close(found, expected)
+
+
 def test_products_are_counted_where_they_are_made(tanh_net, state):
     """Forward: Jacobians of three components. Backward, per step: one for the first stage, and for each of six
     implicit stages the one that goes on and at least two by which it is solved for."""

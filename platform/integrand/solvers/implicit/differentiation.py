@@ -95,7 +95,7 @@ def linearise(
 
 def dense_jacobian(value: Tensor, point: Tensor, *, graph: bool = False) -> Tensor:
     """∂value/∂point of every sample, shape (batch, d, d); keeps the graph of `value`."""
-    flat = value.flatten(1)
+    flat = value.reshape(len(value), -1)
     batch, d = flat.shape
     if not flat.requires_grad:
         return flat.new_zeros(batch, d, d)
@@ -109,7 +109,7 @@ def dense_jacobian(value: Tensor, point: Tensor, *, graph: bool = False) -> Tens
         create_graph=graph,
         retain_graph=True,
     )
-    return columns.flatten(2).transpose(0, 1)
+    return columns.reshape(d, batch, d).transpose(0, 1)
 
 
 def product_with_transpose(value: Tensor, point: Tensor, w: Tensor) -> Tensor:

@@ -26,10 +26,10 @@ def gmres(
     Returns:
         x and whether it is that accurate.
     """
-    shape, flat = b.shape, b.flatten(1)
+    shape, flat = b.shape, b.reshape(len(b), -1)
 
     def product(x: Tensor) -> Tensor:
-        return apply(x.view(shape)).flatten(1)
+        return apply(x.view(shape)).reshape(flat.shape)
 
     target = accuracy * flat.norm(dim=1)
     x, residual = torch.zeros_like(flat), flat

@@ -78,7 +78,7 @@ class Factored(System):
 
     def solve(self, b: Tensor, adjoint: bool = False) -> Tensor:
         """(I - hγJ)⁻¹ b, or with the transpose."""
-        columns = b.flatten(1).unsqueeze(-1)
+        columns = b.reshape(len(b), -1).unsqueeze(-1)
         solved: Tensor = torch.linalg.lu_solve(self.lu, self.pivots, columns, adjoint=adjoint)
         return solved.view_as(b)
 
