@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback
 
 from integrand.errors import UsageError
 from integrand.tracking import MLflowTracker, default_callbacks
@@ -20,7 +21,7 @@ STEPS = 6
 def fit(tiny, workdir):
     """A fit of a keyed run with further callbacks; says nothing of how it ended."""
 
-    def run(*callbacks, epochs=3, pause=0.0, key="k", test=False, **trainer_args):
+    def run(*callbacks, epochs=3, key="k", test=False, **trainer_args):
         seed_everything(0, workers=True, verbose=False)
         tracker = MLflowTracker(run_key=key, resume=True)
         trainer = Trainer(
@@ -34,7 +35,7 @@ def fit(tiny, workdir):
             num_sanity_val_steps=0,
             **trainer_args,
         )
-        model = tiny.TinyModule(pause=pause)
+        model = tiny.TinyModule()
         trainer.fit(model, tiny.TinyData(), ckpt_path="last")
         if test:
             trainer.test(model, tiny.TinyData(), ckpt_path="best", verbose=False)
@@ -129,16 +130,30 @@ def test_without_a_whole_epoch_the_weights_of_the_moment_are_kept(fit, only_run)
     assert only_run().data.tags["status"] == "finished"
 
 
-def test_time_ends_a_fit_too_and_counts_what_earlier_processes_used(fit, only_run):
-    fit(Budget(max_seconds=0.5), pause=0.05, epochs=1000)
+class Clock(Callback):
+    """A clock that goes on by a sixteenth of a second at the end of every training step, and then only."""
+
+    def __init__(self):
+        self.now = 1.0
+
+    def monotonic(self):
+        return self.now
+
+    def on_train_batch_end(self, *_):
+        self.now += 1 / 16
+
+
+def test_time_ends_a_fit_too_and_counts_what_earlier_processes_used(fit, only_run, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("integrand.tracking.callbacks.budget.time", clock)
+    budget = (STEPS + 4) / 16
+    assert fit(clock, Budget(max_seconds=budget), epochs=1000).global_step == STEPS + 4
     run = only_run()
     assert run.data.tags[names.STOPPED_BY] == "time"
-    used = checkpoint_of(run, "last")["callbacks"]["Budget"]["seconds"]
-    steps = run.data.metrics["basics/total_epochs"] * STEPS
-    assert used >= 0.05 * STEPS
+    assert checkpoint_of(run, "last")["callbacks"]["Budget"]["seconds"] == STEPS / 16
     # the same budget has nothing left but the unfinished epoch
-    trainer = fit(Budget(max_seconds=0.5), pause=0.05, epochs=1000)
-    assert trainer.global_step <= steps + STEPS
+    assert fit(clock, Budget(max_seconds=budget), epochs=1000).global_step == STEPS + 4
+    assert only_run().data.tags["resumed"] == "1"
 
 
 @pytest.mark.parametrize("limits", [{"max_nfe": 0}, {"max_seconds": -1.0}])

@@ -42,7 +42,7 @@ def test_signal_ends_killed(start_training, client, signum, code):
     training = start_training("--epochs", "1000", "--pause", "0.02")
     run_id = wait_for_points(training)
     training.send_signal(signum)
-    _, errors = training.communicate(timeout=30)
+    _, errors = training.communicate(timeout=120)
     assert training.returncode == code, errors
     run = client.get_run(run_id)
     assert run.info.status == "KILLED"

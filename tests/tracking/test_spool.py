@@ -148,7 +148,7 @@ def test_store_that_dies_and_returns_gets_every_point_once(spool):
         fake.down = 10 <= step < 40
         spool.append(operations.metrics({"loss": float(step), "acc": 1.0}, step, float(step)))
         sender.wake()
-    assert sender.flush(spool.size, timeout=20)
+    assert sender.flush(spool.size, timeout=120)
     assert fake.points == {
         (key, step, step * 1000): value for step in range(50) for key, value in (("loss", step), ("acc", 1.0))
     }
@@ -170,7 +170,7 @@ def test_points_are_sent_in_few_requests(spool):
     for step in range(2500):
         spool.append(operations.metrics({"loss": 1.0, "acc": 0.5}, step, step / 7))
     sender = Sender(SpoolReader(spool.directory), lambda: Delivery(fake, "r1", None), interval=0.01)
-    assert sender.flush(spool.size, timeout=20)
+    assert sender.flush(spool.size, timeout=120)
     assert len(fake.points) == 5000
     assert fake.calls <= 8  # 5 requests of 1000 points, and a remainder per chunk of the file
     sender.close()
@@ -188,9 +188,9 @@ def test_a_training_that_writes_while_it_is_sent_does_not_make_tiny_batches(spoo
     fake = Busy()
     spool.append(operations.metrics({"a": 1.0}, 0, 0.0))
     sender = Sender(SpoolReader(spool.directory), lambda: Delivery(fake, "r1", None), interval=1000)
-    assert sender.flush(spool.size, timeout=20)
+    assert sender.flush(spool.size, timeout=120)
     assert fake.calls == 1
-    assert sender.flush(spool.size, timeout=20)
+    assert sender.flush(spool.size, timeout=120)
     assert fake.calls == 2
     sender.close()
 
