@@ -11,6 +11,7 @@ from integrand.solvers import (
     BrownianPath,
     EulerHeun,
     EulerMaruyama,
+    MaxNFEError,
     Milstein,
     ReversibleHeunSDE,
     SolverError,
@@ -197,6 +198,9 @@ def test_refusals():
     sde.f = lambda t, y: y[:, :1]
     with pytest.raises(SpecError, match="the drift returned shape"):
         EulerMaruyama(num_steps=4).solve(sde, y0, [0.0, 1.0])
+    with pytest.raises(MaxNFEError, match="max_nfe=3"):
+        EulerMaruyama(num_steps=4, max_nfe=3).solve(Image(), y0, [0.0, 1.0])
+    assert EulerMaruyama(num_steps=4).max_nfe is None  # fixed steps end by themselves
     second = Image("diagonal", "stratonovich")
     leaf = y0.clone().requires_grad_()
     ys = ReversibleHeunSDE(num_steps=4).solve(second, leaf, [0.0, 1.0]).ys

@@ -41,7 +41,8 @@ class OneStepSDE(SDESolver):
         rtol: Relative tolerance of adaptive steps, instead of step_size and num_steps; of the two tolerances
             one serves for both. Step sizes count as constants in the gradient.
         atol: Absolute tolerance of adaptive steps.
-        max_nfe: Drift evaluations after which the solve is given up; a million where not given.
+        max_nfe: Drift evaluations after which the solve is given up; a million for adaptive steps where not
+            given.
 
     Raises:
         SolverOptionError: Not one way to choose the steps.
@@ -75,7 +76,7 @@ class OneStepSDE(SDESolver):
         self.step_size, self.num_steps = step_size, num_steps
         self.rtol, self.atol = (rtol or atol or 0.0), (atol or rtol or 0.0)
         self.gradient = gradient
-        self.max_nfe = MAX_NFE if max_nfe is None else max_nfe
+        self.max_nfe = MAX_NFE if max_nfe is None and self.is_adaptive else max_nfe
 
     @staticmethod
     def begin(sde: CountedSDE, t: Tensor, y: Tensor) -> None:
