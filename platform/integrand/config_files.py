@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -97,16 +98,18 @@ def resolve_files(argv: list[str]) -> list[str]:
     Raises:
         UsageError: A file is named that exists neither here nor in the package.
     """
-    result = list(argv)
-    for i, option in enumerate(argv[:-1]):
-        value = argv[i + 1]
-        folder = _FOLDERS.get(option, "")
-        if option in CONFIG or option == "--recipe" or (folder and value.endswith(SUFFIXES)):
-            result[i + 1] = str(find(value, folder))
-        elif folder and value == value.lower() and "." not in value:
-            file = look_up(value, folder)
-            result[i + 1] = value if file is None else str(file)
-    return result
+    return [*argv[:1], *(resolved(option, value) for option, value in pairwise(argv))]
+
+
+def resolved(option: str, value: str) -> str:
+    """The path of the file that the value of an option names, or the value; see `resolve_files`."""
+    folder = _FOLDERS.get(option, "")
+    if option in CONFIG or option == "--recipe" or (folder and value.endswith(SUFFIXES)):
+        return str(find(value, folder))
+    if folder and value == value.lower() and "." not in value:
+        file = look_up(value, folder)
+        return value if file is None else str(file)
+    return value
 
 
 def moved(name: str) -> dict[str, str]:

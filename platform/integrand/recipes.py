@@ -92,7 +92,22 @@ def compose(recipe: Path, model: str) -> dict[str, Any]:
     Raises:
         UsageError: One of the files is not what it should be.
     """
-    return with_model(read_recipe(recipe), recipe, model)
+    return compose_content(configuration(recipe, "recipe"), recipe, model)
+
+
+def compose_content(content: Mapping[str, Any], file: Path, model: str) -> dict[str, Any]:
+    """The same of a recipe that has been read.
+
+    Raises:
+        UsageError: It is no recipe, or has no data; or the model is none.
+    """
+    if not content.get("data"):
+        raise UsageError(
+            f"{file} is a recipe without data", "name a data set in it: data: {class_path: Digits}"
+        )
+    if not is_open({"model": {}, **content}):
+        raise UsageError(f"{file} names its model and is no recipe", f"give it with --config {file}")
+    return with_model(content, file, model)
 
 
 def with_model(content: Mapping[str, Any], file: Path, model: str) -> dict[str, Any]:
@@ -123,22 +138,6 @@ def configuration(file: Path, kind: str) -> dict[str, Any]:
         )
     if _SUITE_KEYS & set(content):
         raise UsageError(f"{file} is no {kind}: it is a suite", f"integrand suite run {file}")
-    return content
-
-
-def read_recipe(file: Path) -> dict[str, Any]:
-    """The content of a recipe.
-
-    Raises:
-        UsageError: The file is something else, or has no data.
-    """
-    content = configuration(file, "recipe")
-    if not content.get("data"):
-        raise UsageError(
-            f"{file} is a recipe without data", "name a data set in it: data: {class_path: Digits}"
-        )
-    if not is_open({"model": {}, **content}):
-        raise UsageError(f"{file} names its model and is no recipe", f"give it with --config {file}")
     return content
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from integrand.cli.composed import compose_recipe
+from integrand.cli.line import Line
 from integrand.cli.main import main
 from integrand.config_files import PACKAGED, resolve_files
 from integrand.errors import UsageError
@@ -13,8 +13,10 @@ from integrand.errors import UsageError
 
 @pytest.fixture
 def composed(tmp_path):
-    def composed(line):
-        argv = compose_recipe(resolve_files(line.split()), "NeuralODE", tmp_path)
+    def composed(text):
+        line = Line(text.split())
+        line.compose()
+        argv = line.argv(tmp_path)
         assert argv[0] == "--config"
         return yaml.safe_load(Path(argv[1]).read_text()), argv[2:]
 
@@ -59,9 +61,9 @@ def test_a_fragment_of_ones_own_is_a_recipe_too(composed, tmp_path):
 
 
 def test_a_model_file_alone_stays_where_it_stands(tmp_path):
-    argv = compose_recipe(
-        resolve_files(["--seed_everything", "1", "--model", "neural-ode"]), "NeuralODE", tmp_path
-    )
+    line = Line(["--seed_everything", "1", "--model", "neural-ode"])
+    line.compose()
+    argv = line.argv(tmp_path)
     assert argv[:3] == ["--seed_everything", "1", "--config"]
     assert yaml.safe_load(Path(argv[3]).read_text())["model"]["class_path"] == "NeuralODE"
 
@@ -93,9 +95,9 @@ def test_bare_names(option, value, file):
         ("--model published/cifar10/resnet_20.yaml", "is no model.*--config"),
     ],
 )
-def test_misplaced_files(line, says, tmp_path):
+def test_misplaced_files(line, says):
     with pytest.raises(UsageError, match=says):
-        compose_recipe(resolve_files(line.split()), "NeuralODE", tmp_path)
+        Line(line.split()).compose()
 
 
 def test_through_the_parser(capsys, tmp_path, monkeypatch):

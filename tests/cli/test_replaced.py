@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from integrand.cli.replaced import forget_replaced_solvers
+from integrand.cli.line import Line
 
 CONFIG = {
     "model": {
@@ -16,6 +16,12 @@ CONFIG = {
         },
     }
 }
+
+
+def forgotten(argv, scratch):
+    line = Line(argv)
+    line.forget_replaced_solvers()
+    return line.argv(scratch)
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def config(tmp_path):
     "option", ["--model.solver", "--model.init_args.solver", "--model.solver.class_path"]
 )
 def test_other_class_drops_the_options(config, option, tmp_path):
-    _, copy, *rest = forget_replaced_solvers(["--config", str(config), option, "Euler"], tmp_path)
+    _, copy, *rest = forgotten(["--config", str(config), option, "Euler"], tmp_path)
     assert Path(copy).is_relative_to(tmp_path)
     assert rest == [option, "Euler"]
     arguments = yaml.safe_load(Path(copy).read_text())["model"]["init_args"]
@@ -48,12 +54,12 @@ def test_other_class_drops_the_options(config, option, tmp_path):
 )
 def test_otherwise_nothing_is_changed(config, rest, tmp_path):
     argv = ["--config", str(config), *rest]
-    assert forget_replaced_solvers(argv, tmp_path) == argv
+    assert forgotten(argv, tmp_path) == argv
 
 
 def test_only_files_before_the_option(config, tmp_path):
     argv = ["--model.solver", "Euler", "--config", str(config)]
-    assert forget_replaced_solvers(argv, tmp_path) == argv
+    assert forgotten(argv, tmp_path) == argv
 
 
 @pytest.mark.parametrize("fails", [False, True])

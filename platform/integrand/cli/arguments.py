@@ -1,18 +1,18 @@
-"""Rewrites what the user typed before LightningCLI parses it: defaults and recorded runs."""
+"""What `--run`, `--resume` and `--ckpt_path` stand for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-from ..config_files import sections
-from ..errors import UsageError
+import yaml
 
-DEFAULT_CLASSES = {"model": "NeuralODE", "data": "FashionMini"}
-"""What `integrand fit` trains, and on what, when told nothing."""
+from ..checkpoints import config_of, read
+from ..config_files import CONFIG, sections
+from ..errors import UsageError
+from .line import Line, Word
 
 
 @dataclass(frozen=True)
@@ -32,37 +32,9 @@ class RecordedRun:
     experiment: str
 
 
-def split(argv: list[str]) -> list[str]:
-    """`--a=b` as `--a b`, so that one rule serves both spellings; `+=` appends stay as they are."""
-    result: list[str] = []
-    for argument in argv:
-        name, equals, value = argument.partition("=")
-        if equals and name.startswith("--") and not name.endswith("+"):
-            result += [name, value]
-        else:
-            result.append(argument)
-    return result
-
-
-def with_default_classes(argv: list[str]) -> list[str]:
-    """Start from the default family and data set where neither a file nor an option names one.
-
-    They do not stand in the base configuration: parsed from there, every default of the default family would
-    count as given, and be carried over to the family that the user names.
-    """
-    keys: set[str] = set()
-    for name, value in pairwise(argv):
-        if name in {"--config", "-c"}:
-            keys.update(sections(Path(value)))
-        elif name in {"--model", "--data"}:
-            keys.add(name.removeprefix("--"))
-    missing = {key: default for key, default in DEFAULT_CLASSES.items() if key not in keys}
-    return [word for key, default in missing.items() for word in (f"--{key}", default)] + argv
-
-
 def expand_run(
-    command: str, argv: list[str], look_up: Callable[[str, Literal["best", "last"]], RecordedRun]
-) -> list[str]:
+    command: str, line: Line, look_up: Callable[[str, Literal["best", "last"]], RecordedRun]
+) -> None:
     """Replace `--run ID` (or `--resume ID` of fit) by the recorded configuration, checkpoint and run.
 
     A test with other model or data options than the run's own is a different measurement, so it becomes a
@@ -70,39 +42,44 @@ def expand_run(
 
     Args:
         command: `fit`, `validate`, `test` or `predict`.
-        argv: The arguments after the command.
+        line: The words after the command.
         look_up: Finds a run from its id, a prefix of it or `latest`, and its `best` or `last` checkpoint.
 
     Raises:
         UsageError: `--run` is given to fit, `--resume` to another command, or either without an id.
     """
     option, other = ("--resume", "--run") if command == "fit" else ("--run", "--resume")
-    if other in argv:
+    if line.has(other):
         raise UsageError(f"integrand {command} takes no {other}", f"use {option} ID")
-    if option not in argv:
-        return argv
-    i = argv.index(option)
-    if i + 1 == len(argv):
+    if not line.has(option):
+        return
+    which = line.take(option)
+    if which is None:
         raise UsageError(
             f"{option} wants a run id", f"integrand {command} {option} latest takes the newest run"
         )
-    rest = argv[:i] + argv[i + 2 :]
-    run = look_up(argv[i + 1], "last" if command == "fit" else "best")
-    changed = any(a.startswith(("--model", "--data", "--config", "-c")) for a in rest)
+    run = look_up(which, "last" if command == "fit" else "best")
+    changed = any(word.option.startswith(("--model", "--data", "--recipe", *CONFIG)) for word in line.words)
     logger = "parent_run_id" if changed and command != "fit" else "run_id"
-    head = ["--config", str(run.config)]
-    tail = [f"--trainer.logger.{logger}", run.run_id, "--trainer.logger.experiment", run.experiment]
-    if "--ckpt_path" not in rest:
-        tail += ["--ckpt_path", str(run.checkpoint)]
-    return [*head, *rest, *tail]
+    line.put_first(sections(run.config), run.config.name)
+    line.words.append(Word(f"--trainer.logger.{logger}", run.run_id))
+    line.words.append(Word("--trainer.logger.experiment", run.experiment))
+    if not line.has("--ckpt_path"):
+        line.words.append(Word("--ckpt_path", str(run.checkpoint)))
 
 
-def refuse_linked(argv: list[str]) -> None:
-    """Refuse a `spec` given by hand: it would be overridden silently and the recorded config would lie.
+def expand_checkpoint(command: str, line: Line) -> None:
+    """Start from the configuration inside the checkpoint where `--ckpt_path FILE` comes without one.
 
     Raises:
-        UsageError: A `--model.spec…` option is present.
+        UsageError: The checkpoint cannot be read, or names one of a run that is going on.
     """
-    for argument in argv:
-        if argument.startswith(("--model.spec", "--model.init_args.spec")):
-            raise UsageError(f"{argument} cannot be set: the data set publishes its spec", "drop the option")
+    path = next((word.value for word in line.words if word.option == "--ckpt_path"), None)
+    if command == "fit" or path is None or line.has(*CONFIG, "--model", "--recipe"):
+        return
+    if path in {"best", "last", "hpc"}:
+        raise UsageError(
+            f"--ckpt_path {path} means nothing in a new process",
+            f"integrand {command} --run RUN_ID takes a run's",
+        )
+    line.put_first(yaml.safe_load(config_of(read(path), path)), "from-checkpoint.yaml")

@@ -21,8 +21,7 @@ import integrand.datamodules
 import integrand.modules
 from integrand.modules.family import FamilyModule
 
-from ..checkpoints import config_of, read
-from ..config_files import BASE, resolve_files
+from ..config_files import BASE
 from ..errors import FullDiskError, IntegrandError, UsageError
 from ..spec import Spec
 from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_code
@@ -30,13 +29,13 @@ from ..tracking.processes import slurm
 from ..tracking.processes.exits import FULL, SAVED_CODE
 from ..tracking.processes.lost import is_lost, what_was_lost
 from ..tracking.store.uris import redact
-from . import arguments, strategies
-from .composed import blamed, compose_recipe
+from . import strategies
+from .arguments import expand_checkpoint, expand_run
 from .explain import explain, misconfigured
+from .line import Line
 from .predictions import to_csv
 from .progress import progress_callbacks
 from .recorded import recorded_run
-from .replaced import forget_replaced_solvers, with_moved_classes
 
 log = logging.getLogger(__name__)
 
@@ -200,22 +199,6 @@ def _quiet() -> None:
     )
 
 
-def _with_embedded_config(command: str, argv: list[str], scratch: Path) -> list[str]:
-    """Start from the configuration inside the checkpoint where `--ckpt_path FILE` comes without one."""
-    given = {"--config", "-c", "--model", "--recipe"}
-    if command == "fit" or given & set(argv) or "--ckpt_path" not in argv[:-1]:
-        return argv
-    path = argv[argv.index("--ckpt_path") + 1]
-    if path in {"best", "last", "hpc"}:
-        raise UsageError(
-            f"--ckpt_path {path} means nothing in a new process",
-            f"integrand {command} --run RUN_ID takes a run's",
-        )
-    config = scratch / "from-checkpoint.yaml"
-    config.write_text(config_of(read(path), path), encoding="utf-8")
-    return ["--config", str(config), *argv]
-
-
 def run(command: str, argv: list[str]) -> int:
     """Run one of the four trainer commands.
 
@@ -237,19 +220,17 @@ def run(command: str, argv: list[str]) -> int:
     )  # class paths may name the user's own files; last, so that they hide nothing
     integrand.modules.load_all()
     integrand.datamodules.load_all()
-    argv = arguments.split(argv)
-    arguments.refuse_linked(argv)
-    argv = arguments.expand_run(command, argv, recorded_run)
+    line = Line(argv)
+    expand_run(command, line, recorded_run)
+    expand_checkpoint(command, line)
+    line.compose()
+    line.forget_replaced_solvers()
+    line.add_default_classes()
     with tempfile.TemporaryDirectory(prefix="integrand-") as folder:
-        scratch = Path(folder)
-        argv = _with_embedded_config(command, argv, scratch)
-        whole = with_moved_classes(resolve_files(argv), scratch)
-        whole = compose_recipe(whole, arguments.DEFAULT_CLASSES["model"], scratch)
-        whole = forget_replaced_solvers(whole, scratch)
         try:
-            return _run(command, arguments.with_default_classes(whole))
+            return _run(command, line.argv(Path(folder)))
         except UsageError as error:
-            raise blamed(error, argv) from error.__cause__
+            raise line.blamed(error) from error.__cause__
 
 
 def _run(command: str, argv: list[str]) -> int:
