@@ -70,7 +70,8 @@ class Sensitivity(Evaluation):
     def measure(self, model: FamilyModule, data: Any) -> Iterator[Finding]:
         """The test under every solver."""
         self._headline = f"final/test_{model.monitor.partition('/')[2]}"
-        for given in self.solvers or [None]:
+        wanted: list[ODESolver | None] = [*self.solvers] or [None]
+        for given in wanted:
             for k in self.refine:
                 with _solved_by(model, given, k) as solver:
                     yield self._finding(model, data, solver)
