@@ -8,7 +8,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from jsonargparse import set_parsing_settings
@@ -23,6 +23,7 @@ from integrand.modules.family import FamilyModule
 
 from ..config_files import BASE
 from ..errors import FullDiskError, IntegrandError, UsageError
+from ..outcome import Outcome
 from ..spec import Spec
 from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_code
 from ..tracking.processes import slurm
@@ -154,7 +155,7 @@ class IntegrandCLI(LightningCLI):
         batches = self.trainer.predict(**kwargs) or []
         if not self.trainer.is_global_zero:
             return
-        text = to_csv(self.model.task, batches)
+        text = to_csv(self.model.task, cast(list[Outcome], batches))
         logger = self.trainer.logger
         if isinstance(logger, MLflowTracker):
             logger.log_text(text, "predictions.csv")
