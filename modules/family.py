@@ -121,6 +121,11 @@ class FamilyModule(Shardable):
         Raises:
             UsageError: Its inputs are of another kind, or it asks what this family does not answer.
         """
+        if not isinstance(spec, Spec):
+            raise UsageError(
+                f"{cls.__name__} takes its sizes from the data set, which publishes none",
+                "derive it from integrand.datamodules.DataModule, which asks for a spec",
+            )
         if not isinstance(spec, cls.takes):
             kinds = " and ".join(f"{kind.kind}s" for kind in cls.takes)
             raise UsageError(

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, cast
 import torch
 from jsonargparse import set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -151,7 +151,16 @@ class IntegrandCLI(LightningCLI):
         return built
 
     def predict(self, **kwargs: Any) -> None:
-        """Predict the test split and leave `predictions.csv` in the run, or here if there is no tracker."""
+        """Predict the test split and leave `predictions.csv` in the run, or here if there is no tracker.
+
+        Raises:
+            UsageError: The model is no family.
+        """
+        if not isinstance(self.model, FamilyModule):
+            raise UsageError(
+                f"{type(self.model).__name__} is no family, and what its predictions mean is not known",
+                "call Trainer.predict on what integrand.load gives",
+            )
         batches = self.trainer.predict(**kwargs) or []
         if not self.trainer.is_global_zero:
             return
@@ -240,7 +249,7 @@ def _run(command: str, argv: list[str]) -> int:
     parser_kwargs |= {c: {"default_config_files": [str(BASE)], "epilog": _EPILOG} for c in _COMMANDS}
     try:
         IntegrandCLI(
-            FamilyModule,
+            LightningModule,
             LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
