@@ -8,7 +8,15 @@ from sde_cases import case
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from integrand.errors import SpecError
-from integrand.solvers import SRK, BrownianPath, EulerMaruyama, Milstein, StratonovichHeun, TorchSDE
+from integrand.solvers import (
+    SRK,
+    BrownianPath,
+    EulerMaruyama,
+    Milstein,
+    SolverOptionError,
+    StratonovichHeun,
+    TorchSDE,
+)
 
 
 def path(seed=0, times=(0.0, 1.0), shape=(4096, 4), dtype=torch.float64, **kwargs):
@@ -195,6 +203,18 @@ def test_what_was_handed_out_stays():
         again = one.increment(*e)
         assert torch.equal(w, again[0])
         assert torch.equal(area, again[1])
+
+
+def test_normals_by_step_are_a_path_too():
+    class Ones:
+        def normals(self, n):
+            return torch.full((5, 3), n + 1.0, dtype=torch.float64), None
+
+    # √h (1 + 2 + 3 + 4)
+    end = end_of(EulerMaruyama(num_steps=4), brownian=Ones())
+    torch.testing.assert_close(end, torch.full_like(end, 5.0), rtol=0, atol=1e-12)
+    with pytest.raises(SolverOptionError, match="object is no Brownian path"):
+        end_of(EulerMaruyama(num_steps=4), brownian=object())
 
 
 def test_refuses():

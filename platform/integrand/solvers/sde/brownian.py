@@ -6,13 +6,14 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from integrand.errors import SpecError
 
+from ..errors import SolverOptionError
 from .normals import KeyedNormals, draw_seed
 
 CHUNK = 16
@@ -32,6 +33,32 @@ class Brownian(Protocol):
         H = ∫(W(s) − W(a)) ds / h − ΔW/2 with h = b − a: normal, of variance h/12, independent of ΔW (Foster,
         Lyons, Oberhauser 2020, An optimal polynomial approximation of Brownian motion).
         """
+
+
+class StepNormals:
+    """A path from standard normals of every step, by the steps' numbers: an object with `normals(n)`.
+
+    Args:
+        source: Its `normals(n)` gives z with ΔW = √h z, and ζ with H = √(h/12) ζ or None.
+        nodes: Ends of the steps.
+
+    Raises:
+        SolverOptionError: The object has neither `increment` nor `normals`.
+    """
+
+    def __init__(self, source: Any, nodes: Sequence[float]) -> None:
+        if not callable(getattr(source, "normals", None)):
+            raise SolverOptionError(
+                f"{type(source).__name__} is no Brownian path",
+                "pass a BrownianPath, or increment(a, b, area)",
+            )
+        self._source = source
+        self._numbers = {t: n for n, t in enumerate(nodes)}
+
+    def increment(self, a: float, b: float, area: bool) -> tuple[Tensor, Tensor | None]:
+        """See `Brownian.increment`."""
+        z, zeta = self._source.normals(self._numbers[a])
+        return math.sqrt(b - a) * z, None if zeta is None else math.sqrt((b - a) / 12) * zeta
 
 
 class BrownianPath:

@@ -14,7 +14,7 @@ from ..problem import Problem, grid
 from ..randomness import Generators
 from ..reversible_schemes import State
 from ..tape import StepRecord, Tape
-from .brownian import Brownian, seeded_path
+from .brownian import Brownian, StepNormals, seeded_path
 from .counted import CountedSDE
 
 Step = Callable[[CountedSDE, Tensor, float, Tensor, Tensor, Tensor | None], Tensor]
@@ -143,6 +143,12 @@ class FixedSteps(PathSteps):
         device = problem.y0.device
         self._times = torch.tensor(self._nodes, dtype=self._clock).to(device, non_blocking=True).unbind()
         self.t0 = self._times[0]
+
+    def prepare(self, seed: int | None, first_sample: int, brownian: Brownian | None) -> None:
+        """Take the path given, also one that knows steps only by their number, or make that of the seed."""
+        if brownian is not None and not hasattr(brownian, "increment"):
+            brownian = StepNormals(brownian, self._nodes)
+        super().prepare(seed, first_sample, brownian)
 
     def _path(self, seed: int | None, first_sample: int, shape: tuple[int, ...]) -> Brownian:
         return seeded_path(seed, self._nodes, shape, self.y0, first_sample)
