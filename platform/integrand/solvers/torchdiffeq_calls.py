@@ -137,6 +137,6 @@ def _typed(error: AssertionError, name: str, counted: CountedField) -> SolverErr
     if "underflow" in str(error):
         return StepUnderflowError(
             f"{name}: the step fell below the resolution of t {where}: {error}",
-            "loosen rtol and atol, use a stiff method such as SDIRK3, or regularise the field",
+            "loosen rtol and atol, use a stiff method such as Rodas5P, or regularise the field",
         )
     return SolverError(f"{name}: torchdiffeq refuses {where}: {error}", "check times, state and options")

@@ -157,7 +157,8 @@ def _solve_afresh(stage: _Stage, grad: Tensor) -> Tensor:
             f"(hγ = {stage.step:.3g})",
             "take smaller steps, or linear: lu for states of up to a thousand components",
         )
-    jacobian = dense_jacobian(stage.value, stage.point)
+    with torch.enable_grad():
+        jacobian = dense_jacobian(stage.value, stage.point)
     stage.field.add_vjps(jacobian.shape[-1])
     return Factored(jacobian, stage.step).solve(grad, adjoint=True)
 

@@ -267,7 +267,7 @@ class AdaptiveSteps:
         return StepUnderflowError(
             f"{stats.solver}: the step fell to {h:.3g} at t={t:.6g} with error ratio {error:.3g} "
             f"(NFE {stats.nfe_forward})",
-            "loosen rtol and atol, use a stiff method such as SDIRK3, or regularise the field",
+            "loosen rtol and atol, use a stiff method such as Rodas5P, or regularise the field",
         )
 
     @property
