@@ -56,6 +56,10 @@ INTEGRAND = str(Path(sysconfig.get_path("scripts")) / "integrand")
             "resnet.yaml is gone → use --recipe fashion_mini --model resnet",
         ),
         ("fit --foo 1", "unknown option --foo"),
+        (
+            "fit --recipe points --model resnet",
+            "ResNet takes no option 'backbone.init_args.hidden', which the recipe points",
+        ),
         ("fit --recip digits", "unknown option --recip, did you mean recipe?"),
         ("fit --model.spec 1", "--model.spec cannot be set: the data set publishes its spec"),
         ("fit --trainer.callbacks+=EarlyStoping", "no class 'EarlyStoping', did you mean EarlyStopping?"),

@@ -135,7 +135,7 @@ class Line:
 
     def blamed(self, error: UsageError) -> UsageError:
         """An error of the parser, told of the recipe where that sets what the model does not take."""
-        option = re.search(r"takes no option '(\w+)'", error.message)
+        option = re.search(r"takes no option '(\w+)", error.message)
         recipe = next((value for name, value in _split(self._given) if name == "--recipe"), None)
         if recipe is None or option is None or any(f".{option[1]}" in word for word in self._given):
             return error
