@@ -92,7 +92,7 @@ class KnownInputs:
 def _leaves(values: Iterable[Tensor], stops: set[Node] | set[Any]) -> list[Tensor]:
     """Leaves of the graphs of `values` that are reached without passing one of the nodes in `stops`."""
     leaves: list[Tensor] = []
-    seen: set[Node | None] = {None, *stops}  # one look-up for each edge
+    seen: set[Node] = {*stops}  # one look-up for each edge
     stack: list[Node] = [v.grad_fn for v in values if v.grad_fn is not None and v.grad_fn not in stops]
     while stack:
         node = stack.pop()
@@ -103,7 +103,7 @@ def _leaves(values: Iterable[Tensor], stops: set[Node] | set[Any]) -> list[Tenso
                 leaves.append(leaf)
             continue
         for parent, _ in parents:
-            if parent not in seen:
+            if parent is not None and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
     return leaves
