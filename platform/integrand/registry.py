@@ -44,6 +44,8 @@ def subclasses(base: type[T]) -> list[type[T]]:
     """Every class derived from `base`, at any depth, each once, in order of definition."""
     found: dict[type[T], None] = {}
     for child in base.__subclasses__():
+        if child.__name__.startswith("LazyInstance_"):
+            continue  # jsonargparse derives one for every default that is made when it is needed
         found[child] = None
         found.update(dict.fromkeys(subclasses(child)))
     return list(found)

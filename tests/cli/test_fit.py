@@ -161,12 +161,19 @@ def test_optimizer_and_schedule_are_injected(program, small):
     assert model["lr_scheduler"]["class_path"].endswith("StepLR")
 
 
-EXPERIMENTS = sorted((Path(__file__).parents[2] / "configs" / "experiment").rglob("*.yaml"))
+CONFIGS = Path(__file__).parents[2] / "configs"
+PUBLISHED = sorted((CONFIGS / "published").rglob("*.yaml"))
+RECIPES = sorted((CONFIGS / "recipe").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: f"{p.parent.name}/{p.stem}")
-def test_every_experiment_is_short_and_begins_with_its_command(path):
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_published_setting_is_short_and_begins_with_its_command(path):
     lines = path.read_text().splitlines()
-    relative = path.relative_to(Path(__file__).parents[2])
+    relative = path.relative_to(CONFIGS.parent)
     assert lines[0].startswith("# integrand fit --config " + relative.as_posix())
     assert len(lines) <= 30
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_every_recipe_begins_with_its_command(path):
+    assert path.read_text().startswith(f"# integrand fit --recipe {path.stem} --model ")

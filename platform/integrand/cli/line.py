@@ -77,12 +77,13 @@ class Line:
         """Replace a recipe and a model by one configuration at the front, which everything else overrides.
 
         So it does not matter where the recipe stands, nor whether it comes as `--recipe` or as a `--config`
-        file that leaves the model to be named. A model's file alone becomes a configuration where it stands.
+        file that leaves the model to be named; after one that names it, such a file sets single values. A
+        model's file alone becomes a configuration where it stands.
 
         Raises:
             UsageError: There are two recipes, or a file is not what its option says.
         """
-        recipes = [word for word in self.words if word.option == "--recipe" or _leaves_model_open(word)]
+        recipes = self._recipes()
         if len(recipes) > 1:
             names = " and ".join(str(word.value) for word in recipes)
             raise UsageError(
@@ -144,11 +145,18 @@ class Line:
             "take a recipe that is for such models; configs/recipe has one for each kind",
         )
 
+    def _recipes(self) -> list[Word]:
+        found, named = [], False
+        for word in self.words:
+            if word.option == "--recipe" or (_leaves_model_open(word) and not named):
+                found.append(word)
+            named = named or bool(_model_of(word))
+        return found
+
     def _configured_model(self) -> str:
         """The class that a whole configuration names last."""
-        models = [(word.content or {}).get("model") for word in self.words if word.is_config]
-        named = [m["class_path"] for m in models if isinstance(m, Mapping) and "class_path" in m]
-        return str(named[-1]) if named else ""
+        named = [_model_of(word) for word in self.words]
+        return next((name for name in reversed(named) if name), "")
 
 
 def _split(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:
@@ -194,6 +202,14 @@ def _current(value: Any) -> Any:
 
 def _leaves_model_open(word: Word) -> bool:
     return word.is_config and word.content is not None and is_open(word.content)
+
+
+def _model_of(word: Word) -> str:
+    """The class that a configuration names for the model; empty where it names none."""
+    model = (word.content or {}).get("model") if word.is_config else None
+    if isinstance(model, Mapping):
+        model = model.get("class_path")
+    return model if isinstance(model, str) else ""
 
 
 def _as_config(word: Word) -> Word:
