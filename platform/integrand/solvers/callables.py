@@ -90,13 +90,15 @@ def _closure(function: Callable[..., Any]) -> list[Any]:
     cells = [c.cell_contents for c in function.__closure__ or () if _filled(c)]
     defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
     named = [function.__globals__[n] for n in _global_names(function.__code__) if n in function.__globals__]
-    own = [
-        v
-        for v in named
-        if isinstance(v, nn.Module | Tensor | list | tuple | dict)
-        or (inspect.isfunction(v) and v.__globals__ is function.__globals__)
-    ]
+    own = [v for v in named if _of_the_file(v, function.__globals__)]
     return [*cells, *defaults, *own]
+
+
+def _of_the_file(value: Any, names: dict[str, Any]) -> bool:
+    """Whether a global may hold tensors: a container, a module, or a function with these globals."""
+    if isinstance(value, nn.Module | Tensor | list | tuple | dict):
+        return True
+    return inspect.isfunction(value) and value.__globals__ is names
 
 
 @functools.cache

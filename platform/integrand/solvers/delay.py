@@ -79,22 +79,27 @@ class MethodOfSteps:
         Raises:
             SolverOptionError: The times decrease, or the delay needs more than `MAX_STEPS` steps.
         """
-        start, span = times[0], times[-1] - times[0]
+        span = times[-1] - times[0]
         if span < 0:
             raise SolverOptionError("an equation with a delay has no backward solve", "pass increasing times")
         longest = span / self.num_steps if self.num_steps else self.step_size
         assert longest is not None
-        stops = list(times)
-        if self.delay:
-            if span / self.delay > MAX_STEPS:
-                raise SolverOptionError(
-                    f"delay={self.delay:g} needs {span / self.delay:.3g} steps: none may be longer",
-                    "set a longer delay, or 0 for none",
-                )
-            jumps = [start + k * self.delay for k in range(1, math.floor(span / self.delay) + 1)]
-            # a jump that misses an output time by rounding is that output time
-            stops += [j for j in jumps if min(abs(j - s) for s in _neighbours(times, j)) > 1e-12 * span]
-        return [start, *(b for interval in grid(sorted(stops), longest, None) for b in interval[1:])]
+        stops = sorted([*times, *self._jumps(times)])
+        return [times[0], *(b for interval in grid(stops, longest, None) for b in interval[1:])]
+
+    def _jumps(self, times: Sequence[float]) -> list[float]:
+        """Multiples of the delay after the first time that are no output times."""
+        if not self.delay:
+            return []
+        start, span = times[0], times[-1] - times[0]
+        if span / self.delay > MAX_STEPS:
+            raise SolverOptionError(
+                f"delay={self.delay:g} needs {span / self.delay:.3g} steps: none may be longer",
+                "set a longer delay, or 0 for none",
+            )
+        jumps = [start + k * self.delay for k in range(1, math.floor(span / self.delay) + 1)]
+        # a jump that misses an output time by rounding is that output time
+        return [j for j in jumps if min(abs(j - s) for s in _neighbours(times, j)) > 1e-12 * span]
 
     def solve(self, field: nn.Module, y0: Tensor, t: Tensor | Sequence[float]) -> Solution:
         """Integrate from t[0] through every time of t.

@@ -89,15 +89,19 @@ class Search:
             stop = torch.where(earlier, roots[k], stop)
             self.halted_by = torch.where(earlier, k, self.halted_by)
         for k, root in enumerate(roots):
-            here = torch.isfinite(root) & ((root == stop) if k in halting else (root <= stop))
-            sample = here.nonzero().flatten()
-            if k in halting:
-                sample = sample[self.halted_by[sample] == k]
-            if len(sample):
-                self.found.append((k, sample, root[sample]))
+            self._note(k, root, stop, self.halted_by if k in halting else None)
         halts = torch.isfinite(stop)
         self.halt = torch.where(halts, stop, self.halt)
         return halts
+
+    def _note(self, k: int, root: Tensor, stop: Tensor, halted_by: Tensor | None) -> None:
+        """Keep the roots of event k up to `stop`; with `halted_by`, those at which it halted a sample."""
+        reached = (root <= stop) if halted_by is None else (root == stop)
+        sample = (torch.isfinite(root) & reached).nonzero().flatten()
+        if halted_by is not None:
+            sample = sample[halted_by[sample] == k]
+        if len(sample):
+            self.found.append((k, sample, root[sample]))
 
     def _root(self, k: int, start: Tensor, step: Between, size: Tensor, taken: Tensor) -> Tensor:
         """S of the first root of event k in this step, infinite where there is none."""

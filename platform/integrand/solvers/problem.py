@@ -159,12 +159,7 @@ def prepare(
         SolverOptionError: A gradient with respect to t is asked for and the solver gives none.
         NonFiniteStateError: A time is not finite.
     """
-    if not isinstance(y0, Tensor) or not y0.is_floating_point() or y0.ndim == 0:
-        what = f"{y0.dtype} of shape {tuple(y0.shape)}" if isinstance(y0, Tensor) else type(y0).__name__
-        raise SpecError(
-            f"the initial state must be one floating-point tensor (batch, ...), not {what}",
-            "concatenate several states along dim 1; cast integers with .float()",
-        )
+    _check_state(y0)
     clocked = gradient_to(t)
     if clocked is not None and not times_gradient:
         raise SolverOptionError(
@@ -179,29 +174,48 @@ def prepare(
     return Problem(y0.to(dtype), times, index, y0.dtype, autocast, clocked)
 
 
+def _check_state(y0: object) -> None:
+    if not isinstance(y0, Tensor) or not y0.is_floating_point() or y0.ndim == 0:
+        what = f"{y0.dtype} of shape {tuple(y0.shape)}" if isinstance(y0, Tensor) else type(y0).__name__
+        raise SpecError(
+            f"the initial state must be one floating-point tensor (batch, ...), not {what}",
+            "concatenate several states along dim 1; cast integers with .float()",
+        )
+
+
 def _times(t: Tensor | Sequence[Any]) -> tuple[tuple[float, ...], tuple[int, ...] | None]:
-    if isinstance(t, Tensor):
-        if t.ndim != 1:
-            raise SpecError(
-                f"the times must be one-dimensional, not of shape {tuple(t.shape)}", "pass t.flatten()"
-            )
-        values = [float(v) for v in t.tolist()]
-    else:
-        values = [v.item() if isinstance(v, Tensor) else float(v) for v in t]
+    """Times without repetitions, and the place of each in them; None where nothing was repeated."""
+    values = _numbers(t)
     if not values:
         raise SpecError("no times to integrate to", "pass at least the initial time")
     if not all(math.isfinite(v) for v in values):
         raise NonFiniteStateError(f"the times are not finite: {values}", "pass finite times")
+    unique, index = _without_repetitions(values)
+    steps = [b - a for a, b in pairwise(unique)]
+    if any(s > 0 for s in steps) and any(s < 0 for s in steps):
+        raise SpecError(f"the times turn back: {values}", "sort them; to go there and back, solve twice")
+    return tuple(unique), None if len(unique) == len(values) else tuple(index)
+
+
+def _numbers(t: Tensor | Sequence[Any]) -> list[float]:
+    if not isinstance(t, Tensor):
+        return [v.item() if isinstance(v, Tensor) else float(v) for v in t]
+    if t.ndim != 1:
+        raise SpecError(
+            f"the times must be one-dimensional, not of shape {tuple(t.shape)}", "pass t.flatten()"
+        )
+    return [float(v) for v in t.tolist()]
+
+
+def _without_repetitions(values: Sequence[float]) -> tuple[list[float], list[int]]:
+    """The values with equal neighbours merged, and the place of each value among them."""
     unique: list[float] = []
     index: list[int] = []
     for value in values:
         if not unique or value != unique[-1]:
             unique.append(value)
         index.append(len(unique) - 1)
-    steps = [b - a for a, b in pairwise(unique)]
-    if any(s > 0 for s in steps) and any(s < 0 for s in steps):
-        raise SpecError(f"the times turn back: {values}", "sort them; to go there and back, solve twice")
-    return tuple(unique), None if len(unique) == len(values) else tuple(index)
+    return unique, index
 
 
 def grid(times: Sequence[float], step_size: float | None, num_steps: int | None) -> list[list[float]]:

@@ -57,6 +57,18 @@ def _parts(value: object) -> Iterable[object]:
         return value.values()
     if isinstance(value, FunctionType):
         return _of_function(value)
+    if wrapped := _wrapped(value):
+        return wrapped
+    if isinstance(value, nn.Module):
+        return _of_module(value)
+    if _foreign(type(value).__module__):
+        return ()
+    slots = [getattr(value, name, None) for name in getattr(type(value), "__slots__", ())]
+    return [*getattr(value, "__dict__", {}).values(), *slots, *_of_class(type(value))]
+
+
+def _wrapped(value: object) -> tuple[object, ...]:
+    """What a method, descriptor or partial stands around; nothing for any other value."""
     if isinstance(value, MethodType):
         return (value.__self__, value.__func__)
     if isinstance(value, staticmethod | classmethod):
@@ -65,14 +77,13 @@ def _parts(value: object) -> Iterable[object]:
         return (value.fget,)
     if isinstance(value, functools.partial):
         return (value.func, value.args, value.keywords)
-    if isinstance(value, nn.Module):
-        # most of a module's own dictionaries are empty, and hooks are no part of what a module computes from
-        own = [v for k, v in vars(value).items() if k not in _EMPTY_ON_MODULES or (v and k.endswith("hooks"))]
-        return [*own, *_of_class(type(value))]
-    if _foreign(type(value).__module__):
-        return ()
-    slots = [getattr(value, name, None) for name in getattr(type(value), "__slots__", ())]
-    return [*getattr(value, "__dict__", {}).values(), *slots, *_of_class(type(value))]
+    return ()
+
+
+def _of_module(module: nn.Module) -> Iterable[object]:
+    # most of a module's own dictionaries are empty, and hooks are no part of what a module computes from
+    own = [v for k, v in vars(module).items() if k not in _EMPTY_ON_MODULES or (v and k.endswith("hooks"))]
+    return [*own, *_of_class(type(module))]
 
 
 def _of_function(function: FunctionType) -> Iterable[object]:

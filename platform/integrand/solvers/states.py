@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,14 +43,7 @@ class Layout:
                 devices.
         """
         parts = _parts(state, state, "y0")
-        if not parts:
-            raise SpecError("the initial state holds no tensor", "pass at least one tensor")
-        if len({p.device for p in parts}) > 1:
-            devices = ", ".join(sorted({str(p.device) for p in parts}))
-            raise SpecError(f"the tensors of the initial state lie on {devices}", "move them to one device")
-        for p in parts:
-            if not (p.is_floating_point() or p.is_complex()):
-                raise SpecError(f"the initial state holds {p.dtype}", "cast it with .float()")
+        _check_initial(parts)
         firsts = {p.shape[0] if p.ndim else None for p in parts}
         batch = next(iter(firsts)) if len(firsts) == 1 else None
         plain = isinstance(state, Tensor) and state.ndim > 0 and not state.is_complex()
@@ -108,6 +101,17 @@ class Layout:
         return _rebuild(self.like, [p.to(d) for p, d in zip(parts, self.dtypes, strict=True)])
 
 
+def _check_initial(parts: Sequence[Tensor]) -> None:
+    if not parts:
+        raise SpecError("the initial state holds no tensor", "pass at least one tensor")
+    if len({p.device for p in parts}) > 1:
+        devices = ", ".join(sorted({str(p.device) for p in parts}))
+        raise SpecError(f"the tensors of the initial state lie on {devices}", "move them to one device")
+    for p in parts:
+        if not (p.is_floating_point() or p.is_complex()):
+            raise SpecError(f"the initial state holds {p.dtype}", "cast it with .float()")
+
+
 def _tensor(value: Any, what: str) -> Tensor:
     if isinstance(value, Tensor):
         return value
@@ -116,16 +120,19 @@ def _tensor(value: Any, what: str) -> Tensor:
 
 def _parts(state: Any, like: Any, what: str) -> list[Tensor]:
     """The tensors of `state` in the order of `like`."""
+    if not isinstance(like, Mapping | tuple | list):
+        return [_tensor(state, what)]
+    if not _alike(state, like):
+        raise _differs(state, like, what)
+    keys: Iterable[Any] = like if isinstance(like, Mapping) else range(len(like))
+    return [p for key in keys for p in _parts(state[key], like[key], f"{what}[{key!r}]")]
+
+
+def _alike(state: Any, like: Mapping[Any, Any] | tuple[Any, ...] | list[Any]) -> bool:
+    """Whether `state` is a container like `like`, with the same keys or as many parts."""
     if isinstance(like, Mapping):
-        if not isinstance(state, Mapping) or state.keys() != like.keys():
-            raise _differs(state, like, what)
-        return [p for key in like for p in _parts(state[key], like[key], f"{what}[{key!r}]")]
-    if isinstance(like, tuple | list):
-        if not isinstance(state, tuple | list) or len(state) != len(like):
-            raise _differs(state, like, what)
-        pairs = enumerate(zip(state, like, strict=True))
-        return [p for i, (s, part) in pairs for p in _parts(s, part, f"{what}[{i}]")]
-    return [_tensor(state, what)]
+        return isinstance(state, Mapping) and state.keys() == like.keys()
+    return isinstance(state, tuple | list) and len(state) == len(like)
 
 
 def _rebuild(like: Any, parts: list[Tensor]) -> Any:

@@ -67,9 +67,9 @@ def gradient_to(t: Tensor | Sequence[Any]) -> TimeGradient | None:
         return None
     if isinstance(t, Tensor):
         return TimeGradient(t) if t.requires_grad else None
-    if not any(isinstance(v, Tensor) and v.requires_grad for v in t):
+    known = next((v for v in t if isinstance(v, Tensor) and v.requires_grad), None)
+    if known is None:
         return None
-    known = next(v for v in t if isinstance(v, Tensor) and v.requires_grad)
     return TimeGradient(torch.stack([torch.as_tensor(v).to(known).reshape(()) for v in t]))
 
 

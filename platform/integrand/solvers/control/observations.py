@@ -26,6 +26,11 @@ def check(x: Tensor, t: Tensor | None) -> tuple[Tensor, Tensor]:
         raise SpecError(f"a control needs two observation times, not {n}", "repeat the observation")
     if bool(torch.isinf(x).any()):
         raise SpecError("the series holds infinite values", "mark missing values with NaN")
+    return x, _checked_times(x, t)
+
+
+def _checked_times(x: Tensor, t: Tensor | None) -> Tensor:
+    n = x.shape[1]
     if t is None:
         times = torch.arange(n, dtype=torch.float64, device=x.device)
     else:
@@ -37,7 +42,7 @@ def check(x: Tensor, t: Tensor | None) -> tuple[Tensor, Tensor]:
         )
     if not bool(torch.isfinite(times).all()) or bool((times.diff(dim=-1) < 0).any()):
         raise SpecError("the times are not finite or decrease", "sort them; pad by repeating the last time")
-    return x, times
+    return times
 
 
 def spread(times: Tensor) -> Tensor:

@@ -251,19 +251,25 @@ def _lengths(control: ControlPath) -> list[float]:
     return values
 
 
+def _knots_and_times(
+    control: ControlPath, t: Tensor | Sequence[float] | None
+) -> tuple[list[float], list[float]]:
+    """Knots, and the output times as asked for: the first and the last knot where t is None."""
+    if not control.own_times:
+        knots: list[float] = control.knots.tolist()
+        return knots, [knots[0], knots[-1]] if t is None else [float(v) for v in t]
+    knots = [float(i) for i in range(control.intervals + 1)]
+    if t is not None and t is not control.knots:
+        raise SpecError(
+            "output times for a control with knots of its own for every sample",
+            "pass t=control.knots for all knots, or leave t out for the last one",
+        )
+    return knots, knots if t is not None else [knots[0], knots[-1]]
+
+
 def _pieces(control: ControlPath, t: Tensor | Sequence[float] | None) -> tuple[list[float], list[Piece]]:
     """Output times, and the pieces between them; with knots of their own both count knots."""
-    if control.own_times:
-        knots = [float(i) for i in range(control.intervals + 1)]
-        if t is not None and t is not control.knots:
-            raise SpecError(
-                "output times for a control with knots of its own for every sample",
-                "pass t=control.knots for all knots, or leave t out for the last one",
-            )
-        times = knots if t is not None else [knots[0], knots[-1]]
-    else:
-        knots = control.knots.tolist()
-        times = [knots[0], knots[-1]] if t is None else [float(v) for v in t]
+    knots, times = _knots_and_times(control, t)
     slack = 1e-9 * (knots[-1] - knots[0])
     if not times or any(b < a for a, b in pairwise(times)):
         raise SpecError(f"the times {times[:4]}… do not increase", "a controlled equation is solved forwards")

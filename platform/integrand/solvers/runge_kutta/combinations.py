@@ -46,6 +46,17 @@ def refuse_combinations(name: str, given: Settings) -> None:
         _refuse_going_on(given)
     if given.force_min_step and given.min_step is None:
         raise SolverOptionError("force_min_step needs a step to force", "set min_step")
+    _refuse_step_control(given)
+    if given.per_sample and given.save == "steps":
+        raise SolverOptionError("save=steps has one time for all samples", "set per_sample: false")
+    if given.dense and given.gradient == "checkpoint":
+        raise SolverOptionError("dense keeps what gradient=checkpoint does without", "set gradient: backprop")
+    if given.compile:
+        _refuse_compiling(name, given)
+
+
+def _refuse_step_control(given: Settings) -> None:
+    """Refuse a safety factor or gains with which no step size settles."""
     if given.safety >= 1:
         raise SolverOptionError(
             f"safety={given.safety} asks for steps that fail", "set it below 1, such as 0.8"
@@ -54,12 +65,6 @@ def refuse_combinations(name: str, given: Settings) -> None:
         raise SolverOptionError(
             f"pid takes three gains of positive sum, not {list(given.pid)}", "such as [0.2, 0.7, 0.0]"
         )
-    if given.per_sample and given.save == "steps":
-        raise SolverOptionError("save=steps has one time for all samples", "set per_sample: false")
-    if given.dense and given.gradient == "checkpoint":
-        raise SolverOptionError("dense keeps what gradient=checkpoint does without", "set gradient: backprop")
-    if given.compile:
-        _refuse_compiling(name, given)
 
 
 def _refuse_going_on(given: Settings) -> None:

@@ -61,6 +61,12 @@ class StepNormals:
         return math.sqrt(b - a) * z, None if zeta is None else math.sqrt((b - a) / 12) * zeta
 
 
+def _rows_of_chunks(roots: int) -> list[int]:
+    """How many neighbouring intervals of each level are drawn together."""
+    nodes = [roots << level for level in range(DEPTH + 1)]
+    return [min(CHUNK, n) if n <= WIDE or n == roots else 2 for n in nodes]
+
+
 class BrownianPath:
     """A path refined by halving: a virtual Brownian tree that carries increments and areas.
 
@@ -103,8 +109,7 @@ class BrownianPath:
         self._roots = len(self.times) - 1
         self._widths = [b - a for a, b in pairwise(self.times)]
         self._even = max(self._widths) - min(self._widths) <= 1e-9 * max(self._widths)
-        nodes = [self._roots << level for level in range(DEPTH + 1)]
-        self._rows = [min(CHUNK, n) if n <= WIDE or n == self._roots else 2 for n in nodes]
+        self._rows = _rows_of_chunks(self._roots)
         self._chunks: dict[int, _Chunk] = {}
         self._starts = {t: n for n, t in enumerate(self.times[:-1])}
 
@@ -161,17 +166,23 @@ class BrownianPath:
         chunk = self._chunks.get(level)
         if chunk is not None and chunk.number == number and (chunk.complete or not area):
             return chunk
-        if chunk is None or chunk.lent:
-            # what was handed out is the solver's, and may be part of a graph
-            chunk = self._chunks[level] = _Chunk(self._empty(level))
-        if area and chunk.h is None:
-            chunk.h = self._empty(level)
+        chunk = self._room(level, area)
         chunk.number, chunk.complete = number, area
         if level:
             self._halve(level, chunk, area)
         else:
             self._draw(chunk, area)
         chunk.ws, chunk.hs = chunk.w.unbind(), () if chunk.h is None else chunk.h.unbind()
+        return chunk
+
+    def _room(self, level: int, area: bool) -> _Chunk:
+        """The chunk of a level to write into: the last one again, unless it was handed out."""
+        chunk = self._chunks.get(level)
+        if chunk is None or chunk.lent:
+            # what was handed out is the solver's, and may be part of a graph
+            chunk = self._chunks[level] = _Chunk(self._empty(level))
+        if area and chunk.h is None:
+            chunk.h = self._empty(level)
         return chunk
 
     def _empty(self, level: int) -> Tensor:

@@ -68,15 +68,18 @@ class OneStepSDE(SDESolver):
         require_choice("gradient", gradient, self.gradients)
         require_positive(step_size=step_size, num_steps=num_steps, rtol=rtol, atol=atol, max_nfe=max_nfe)
         self.is_adaptive = rtol is not None or atol is not None
+        self._require_one_way(step_size, num_steps)
+        self.step_size, self.num_steps = step_size, num_steps
+        self.rtol, self.atol = (rtol or atol or 0.0), (atol or rtol or 0.0)
+        self.gradient = gradient
+        self.max_nfe = MAX_NFE if max_nfe is None and self.is_adaptive else max_nfe
+
+    def _require_one_way(self, step_size: float | None, num_steps: int | None) -> None:
         given = [n for n, v in (("step_size", step_size), ("num_steps", num_steps)) if v is not None]
         given += ["rtol or atol"] if self.is_adaptive else []
         if len(given) != 1:
             what = " and ".join(given) or "neither step_size nor num_steps nor tolerances"
             raise SolverOptionError(f"{type(self).__name__} got {what}", "set one of the three")
-        self.step_size, self.num_steps = step_size, num_steps
-        self.rtol, self.atol = (rtol or atol or 0.0), (atol or rtol or 0.0)
-        self.gradient = gradient
-        self.max_nfe = MAX_NFE if max_nfe is None and self.is_adaptive else max_nfe
 
     @staticmethod
     def begin(sde: CountedSDE, t: Tensor, y: Tensor) -> None:
