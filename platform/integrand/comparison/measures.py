@@ -177,33 +177,58 @@ def choose_metric(records: Sequence[RunRecord], name: str | None = None, mode: M
     finished = [r for r in records if r.status == "FINISHED"]
     have = Counter(key for r in finished for key, value in r.metrics.items() if number(value) is not None)
     if name is None:
-        monitors = Counter(f"best/{_flat(r.monitor['name'])}" for r in finished if r.monitor.get("name"))
-        headlines = Counter(
-            str(r.monitor["name"]) for r in finished if r.evaluation and r.monitor.get("name")
-        )
-        chosen = [name for name, _ in (*headlines.most_common(), *monitors.most_common())]
-        candidates = [*DEFAULT_METRICS, *chosen]
-        name = max(candidates, key=lambda m: have[m])  # max takes the first of equals
-        if not have[name]:
-            raise UsageError(
-                f"none of the {len(finished)} finished runs has any of {', '.join(candidates)}",
-                "name one with --metric" + (f": {', '.join(sorted(have)[:8])}" if have else ""),
-            )
+        name = _most_common(finished, have)
     elif not have[name]:
-        close = difflib.get_close_matches(name, have, n=3, cutoff=0.4) or sorted(have)[:8]
-        raise UsageError(
-            f"no finished run has the metric {name!r}",
-            f"did you mean {', '.join(close)}?" if close else "no run has finished with metrics yet",
-        )
+        raise _not_recorded(name, have)
     quantity = _quantity(name, finished)
-    # what a run chose its best epoch by is a declaration too, and nearer than one by name
-    direction = mode or _monitored(name, finished) or (quantity.mode if quantity else None)
-    if direction is None:
-        problem = quantities.undirected(name, quantity)
-        raise UsageError(problem.message, f"add --mode min or max, or {problem.remedy}")
+    direction = _direction(name, mode, finished, quantity)
     return Metric(
         name, direction, quantity is not None and quantity.percent, quantity.unit if quantity else ""
     )
+
+
+def _most_common(finished: Sequence[RunRecord], have: Counter[str]) -> str:
+    """The metric that most runs have, the default ones and what the runs monitor being eligible.
+
+    Raises:
+        UsageError: No run has any of them.
+    """
+    monitored = [r for r in finished if r.monitor.get("name")]
+    monitors = Counter(f"best/{_flat(r.monitor['name'])}" for r in monitored)
+    headlines = Counter(str(r.monitor["name"]) for r in monitored if r.evaluation)
+    chosen = [name for name, _ in (*headlines.most_common(), *monitors.most_common())]
+    candidates = [*DEFAULT_METRICS, *chosen]
+    name = max(candidates, key=lambda m: have[m])  # max takes the first of equals
+    if not have[name]:
+        raise UsageError(
+            f"none of the {len(finished)} finished runs has any of {', '.join(candidates)}",
+            "name one with --metric" + (f": {', '.join(sorted(have)[:8])}" if have else ""),
+        )
+    return name
+
+
+def _not_recorded(name: str, have: Counter[str]) -> UsageError:
+    close = difflib.get_close_matches(name, have, n=3, cutoff=0.4) or sorted(have)[:8]
+    return UsageError(
+        f"no finished run has the metric {name!r}",
+        f"did you mean {', '.join(close)}?" if close else "no run has finished with metrics yet",
+    )
+
+
+def _direction(
+    name: str, named: Mode | None, finished: Sequence[RunRecord], quantity: Quantity | None
+) -> Mode:
+    """The direction that the reader named, or else the declared one.
+
+    Raises:
+        UsageError: There is neither.
+    """
+    # what a run chose its best epoch by is a declaration too, and nearer than one by name
+    direction = named or _monitored(name, finished) or (quantity.mode if quantity else None)
+    if direction is None:
+        problem = quantities.undirected(name, quantity)
+        raise UsageError(problem.message, f"add --mode min or max, or {problem.remedy}")
+    return direction
 
 
 def _quantity(name: str, records: Sequence[RunRecord]) -> Quantity | None:

@@ -47,30 +47,38 @@ def reproduction(
         report: The words after `integrand report`.
         experiment: The MLflow experiment, where one was named.
     """
-    steps = []
+    words = [_portable(word) for word in report] or (["--experiment", experiment] if experiment else [])
+    page = Command("This page", (shlex.join(["integrand", "report", *words]),))
+    return (*_code_step(runs), *_runs_step(runs), page)
+
+
+def _code_step(runs: Sequence[RunRecord]) -> list[Command]:
+    """How to get the code; none where no run recorded its commit."""
     found = commits(runs)
-    if found:
-        commit, dirty = found[0]
-        also = []
-        if dirty:
-            also.append("the work tree had uncommitted changes; each run's provenance holds them as a diff")
-        if len(found) > 1:
-            also.append(f"{len(found) - 1} other states of the code made some of the runs")
-        what = "The code" + (f" ({'; '.join(also)})" if also else "")
-        steps.append(Command(what, (f"git checkout {commit[:12]}", "pip install -e . -c constraints.txt")))
+    if not found:
+        return []
+    commit, dirty = found[0]
+    also = []
+    if dirty:
+        also.append("the work tree had uncommitted changes; each run's provenance holds them as a diff")
+    if len(found) > 1:
+        also.append(f"{len(found) - 1} other states of the code made some of the runs")
+    what = "The code" + (f" ({'; '.join(also)})" if also else "")
+    return [Command(what, (f"git checkout {commit[:12]}", "pip install -e . -c constraints.txt"))]
+
+
+def _runs_step(runs: Sequence[RunRecord]) -> list[Command]:
+    """How to make the runs: by their suites, or else the first of them one by one."""
     suites = [name for name, _ in Counter(run.suite for run in runs if run.suite).most_common()]
     if suites:
         lines = tuple(shlex.join(["integrand", "suite", "run", name]) for name in suites)
-        steps.append(Command("The runs; finished ones are skipped", lines))
-    elif runs:
-        single = [text for run in runs[:3] if (text := run_command(run))]
-        more = len(runs) - len(single)
-        if single:
-            rest = (f"# … and {more} more; every family below shows its own",) if more > 0 else ()
-            steps.append(Command("The runs", (*single, *rest)))
-    words = [_portable(word) for word in report] or (["--experiment", experiment] if experiment else [])
-    steps.append(Command("This page", (shlex.join(["integrand", "report", *words]),)))
-    return tuple(steps)
+        return [Command("The runs; finished ones are skipped", lines)]
+    single = [text for run in runs[:3] if (text := run_command(run))]
+    if not single:
+        return []
+    more = len(runs) - len(single)
+    rest = (f"# … and {more} more; every family below shows its own",) if more > 0 else ()
+    return [Command("The runs", (*single, *rest))]
 
 
 def _portable(word: str) -> str:

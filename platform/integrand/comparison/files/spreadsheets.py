@@ -10,8 +10,11 @@ from integrand.record import RunRecord
 
 from ..measures import COSTS
 from ..results import Comparison, Difference, Part, Row, RunReach
+from ..statistics.estimates import Estimate, Interval
+from ..statistics.probability import Improvement
 
 Fields = dict[str, object]
+Ranged = Interval | Estimate | Improvement
 
 
 def write_csv(comparison: Comparison, folder: Path) -> list[Path]:
@@ -44,7 +47,6 @@ def _group_fields(comparison: Comparison, part: Part, row: Row) -> Fields:
     """One group with its points, costs, time to target and difference to the reference."""
     q, d = row.quality, row.difference
     pairs = [(run.seed, comparison.metric.of(run)) for run in row.group.runs]
-    median, iqm = q.median_interval, q.iqm_interval
     out: Fields = {
         "data": part.data.name,
         "data_digest": part.data.digest,
@@ -53,38 +55,54 @@ def _group_fields(comparison: Comparison, part: Part, row: Row) -> Fields:
         "mode": comparison.metric.mode,
         "n": q.n,
         "mean": q.mean,
-        "ci_low": q.low,
-        "ci_high": q.high,
-        "ci_method": q.method,
+        **_interval("ci", q),
         "sd": q.sd,
         "median": q.median,
-        "median_ci_low": median.low if median else None,
-        "median_ci_high": median.high if median else None,
-        "median_ci_method": median.method if median else None,
+        **_interval("median_ci", q.median_interval),
         "iqm": q.iqm,
-        "iqm_ci_low": iqm.low if iqm else None,
-        "iqm_ci_high": iqm.high if iqm else None,
-        "iqm_ci_method": iqm.method if iqm else None,
+        **_interval("iqm_ci", q.iqm_interval),
         "values": " ".join(f"{'?' if seed is None else seed}:{value!r}" for seed, value in pairs),
     }
+    out |= _cost_fields(part, row) | _target_fields(part, row)
+    difference = _pair_fields(d) if d else {}
+    out |= {"reference": part.reference, **{k: v for k, v in difference.items() if k not in ("a", "b")}}
+    return out | {"tests": part.tests, "verdict": d.verdict if d else "reference"}
+
+
+def _ends(column: str, found: Ranged | None) -> Fields:
+    """Both ends of an interval."""
+    return {f"{column}_low": found.low if found else None, f"{column}_high": found.high if found else None}
+
+
+def _interval(column: str, found: Ranged | None) -> Fields:
+    """An interval and how it was made."""
+    return _ends(column, found) | {f"{column}_method": found.method if found else None}
+
+
+def _cost_fields(part: Part, row: Row) -> Fields:
+    """Mean and spread of every cost, and whether the group is on its Pareto front."""
+    out: Fields = {}
     for key, cost in row.costs.items():
         out[key] = cost.mean if cost else None
         out[f"{key}_sd"] = cost.sd if cost else None
         out[f"{key}_pareto"] = (row.label in part.pareto.get(key, ())) if cost else None
-    if part.target:
-        reach = row.reach
-        out |= {
-            "target": part.target.value,
-            "target_series": part.target.series,
-            "target_reached": reach.reached if reach else None,
-            "target_of": len(reach.runs) if reach else None,
-            "target_epochs_of_half": reach.epochs if reach else None,
-            "target_seconds_of_half": reach.seconds if reach else None,
-            "target_evaluations_of_half": reach.evaluations if reach else None,
-        }
-    difference = _pair_fields(d) if d else {}
-    out |= {"reference": part.reference, **{k: v for k, v in difference.items() if k not in ("a", "b")}}
-    return out | {"tests": part.tests, "verdict": d.verdict if d else "reference"}
+    return out
+
+
+def _target_fields(part: Part, row: Row) -> Fields:
+    """How the group got to the target; nothing where there is none."""
+    if part.target is None:
+        return {}
+    reach = row.reach
+    return {
+        "target": part.target.value,
+        "target_series": part.target.series,
+        "target_reached": reach.reached if reach else None,
+        "target_of": len(reach.runs) if reach else None,
+        "target_epochs_of_half": reach.epochs if reach else None,
+        "target_seconds_of_half": reach.seconds if reach else None,
+        "target_evaluations_of_half": reach.evaluations if reach else None,
+    }
 
 
 def _pair_fields(d: Difference) -> Fields:
@@ -95,18 +113,14 @@ def _pair_fields(d: Difference) -> Fields:
         "b": d.b,
         "common_seeds": " ".join(map(str, d.seeds)),
         "difference": paired.estimate.mean if paired else None,
-        "difference_ci_low": paired.estimate.low if paired else None,
-        "difference_ci_high": paired.estimate.high if paired else None,
-        "difference_ci_method": paired.estimate.method if paired else None,
+        **_interval("difference_ci", paired.estimate if paired else None),
         "p_t": paired.p_t if paired else None,
         "p_t_holm": d.p_t,
         "p_sign_flip": paired.p_flip if paired else None,
         "p_sign_flip_holm": d.p_flip,
         "p_sign_flip_floor": paired.p_floor if paired else None,
         "p_better": chance.probability,
-        "p_better_ci_low": chance.low,
-        "p_better_ci_high": chance.high,
-        "p_better_ci_method": chance.method,
+        **_interval("p_better_ci", chance),
         "p_better_ties": chance.ties,
         "verdict": d.verdict,
         "sentence": d.sentence,
@@ -146,9 +160,7 @@ def _sensitivity_rows(comparison: Comparison) -> list[Fields]:
             "seeds": " ".join("?" if seed is None else str(seed) for seed in s.seeds),
             "checkpoints": s.paired.estimate.n,
             "change": s.paired.estimate.mean,
-            "change_ci_low": s.paired.estimate.low,
-            "change_ci_high": s.paired.estimate.high,
-            "change_ci_method": s.paired.estimate.method,
+            **_interval("change_ci", s.paired.estimate),
             "p_t": s.paired.p_t,
             "p_t_holm": s.p_t,
             "p_sign_flip": s.paired.p_flip,
@@ -169,24 +181,18 @@ def _overall_rows(comparison: Comparison) -> list[Fields]:
     rows: list[Fields] = []
     for row in comparison.overall.rows:
         q, chance = row.quality, row.improvement
-        iqm = q.iqm_interval if q else None
         rows.append(
             {
                 "group": row.label,
                 "data": "; ".join(comparison.overall.data),
                 "n": " ".join(map(str, row.n)),
                 "mean": q.mean if q else None,
-                "ci_low": q.low if q else None,
-                "ci_high": q.high if q else None,
-                "ci_method": q.method if q else None,
+                **_interval("ci", q),
                 "iqm": q.iqm if q else None,
-                "iqm_ci_low": iqm.low if iqm else None,
-                "iqm_ci_high": iqm.high if iqm else None,
+                **_ends("iqm_ci", q.iqm_interval if q else None),
                 "reference": comparison.overall.reference,
                 "p_better": chance.probability if chance else None,
-                "p_better_ci_low": chance.low if chance else None,
-                "p_better_ci_high": chance.high if chance else None,
-                "p_better_ci_method": chance.method if chance else None,
+                **_interval("p_better_ci", chance),
             }
         )
     return rows

@@ -11,6 +11,9 @@ from integrand.record import RunRecord
 from ..measures import Metric
 from .group_labels import GroupBy, group_labels
 
+Members = dict["DataKey", dict[str, list[RunRecord]]]
+"""Runs by data, then by label."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -110,58 +113,76 @@ def sort_runs(
     runs with other keys, made by other code or from another configuration, do not count. Without a plan, a
     seed that some group of the same data has and another lacks is missing, unless it is already listed.
     """
-    result = Sorted()
     everything = sorted(records, key=lambda r: (r.started, r.run_id))
-    result.evaluations = [run for run in everything if evaluated_run(run) is not None]
     runs = [run for run in everything if evaluated_run(run) is None]
-    data = {run.run_id: DataKey.of(run) for run in runs}
-    planned = {e.run_key for e in expected}
-    # runs that do not count must not make a family look as if it had several configurations
-    counted = [r for r in runs if not planned or not r.run_key or r.run_key in planned]
-    label_of = {run.run_id: run.family or run.model_class or "unknown family" for run in runs}
-    counted_labels, notes = group_labels(counted, by, data)
-    label_of |= counted_labels
-    result.notes += notes
-    members: dict[DataKey, dict[str, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        label = label_of[run.run_id]
-        if planned and run.run_key and run.run_key not in planned:
-            reason = f"{run.status.lower()}, but not of the suite's latest plan: other code or configuration"
-            result.left_out.append(LeftOut("unplanned", run, label, run.seed, reason))
-        elif run.status != "FINISHED":
-            result.left_out.append(LeftOut("failed", run, label, run.seed, _failure(run)))
-        elif run.stopped.get("by") == "pruner":
-            reason = f"pruned: {run.stopped.get('reason') or 'the sweep gave it up'}"
-            result.left_out.append(LeftOut("pruned", run, label, run.seed, reason))
-        elif metric.of(run) is None:
-            kept = "is not finite" if metric.name in run.metrics else "was not recorded"
-            reason = f"finished, but {metric.name} {kept}"
-            result.left_out.append(LeftOut("unusable", run, label, run.seed, reason))
-        else:
-            members[data[run.run_id]][label].append(run)
+    result = Sorted(evaluations=[run for run in everything if evaluated_run(run) is not None])
+    members = _members(result, runs, metric, by, {e.run_key for e in expected})
     for key in sorted(members, key=lambda k: (-sum(map(len, members[k].values())), str(k))):
-        groups = []
-        for label, group_runs in sorted(members[key].items()):
-            kept_runs, older = _latest_per_seed(group_runs)
-            result.left_out += [
-                LeftOut("superseded", r, label, r.seed, "superseded: a later finished run has the same seed")
-                for r in older
-            ]
-            groups.append(Group(label, kept_runs))
-            stopped = sum(bool(run.stopped) for run in kept_runs)
-            if stopped:
-                early = f"{stopped} of {len(kept_runs)} runs ended early"
-                result.notes.append(f"{label}: {early} because their budget was used up")
-            configs = len({r.config_digest for r in group_runs if r.config_digest})
-            if configs > 1:
-                result.notes.append(
-                    f"{label}: its runs have {configs} different configurations; "
-                    "--group-by config separates them"
-                )
-        result.parts[key] = groups
+        result.parts[key] = [_group(result, label, own) for label, own in sorted(members[key].items())]
     _note_data(result)
     result.left_out += _missing(result, runs, expected)
     return result
+
+
+def _members(
+    result: Sorted, runs: Sequence[RunRecord], metric: Metric, by: GroupBy, planned: set[str]
+) -> Members:
+    """The runs that count, by data and label; the others are added to those left out."""
+    data = {run.run_id: DataKey.of(run) for run in runs}
+    label_of = {run.run_id: run.family or run.model_class or "unknown family" for run in runs}
+    # runs that do not count must not make a family look as if it had several configurations
+    counted_labels, notes = group_labels([r for r in runs if not _is_unplanned(r, planned)], by, data)
+    label_of |= counted_labels
+    result.notes += notes
+    members: Members = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        label = label_of[run.run_id]
+        if (why := _why_not(run, metric, planned)) is not None:
+            kind, reason = why
+            result.left_out.append(LeftOut(kind, run, label, run.seed, reason))
+        else:
+            members[data[run.run_id]][label].append(run)
+    return members
+
+
+def _is_unplanned(run: RunRecord, planned: set[str]) -> bool:
+    """Whether a suite left its plan, and the run was made for another one."""
+    return bool(planned and run.run_key and run.run_key not in planned)
+
+
+def _why_not(run: RunRecord, metric: Metric, planned: set[str]) -> tuple[str, str] | None:
+    """Kind and reason of leaving a run out, None for one that counts."""
+    if _is_unplanned(run, planned):
+        return "unplanned", (
+            f"{run.status.lower()}, but not of the suite's latest plan: other code or configuration"
+        )
+    if run.status != "FINISHED":
+        return "failed", _failure(run)
+    if run.stopped.get("by") == "pruner":
+        return "pruned", f"pruned: {run.stopped.get('reason') or 'the sweep gave it up'}"
+    if metric.of(run) is None:
+        kept = "is not finite" if metric.name in run.metrics else "was not recorded"
+        return "unusable", f"finished, but {metric.name} {kept}"
+    return None
+
+
+def _group(result: Sorted, label: str, runs: Sequence[RunRecord]) -> Group:
+    """The group of one label; its superseded runs and what a reader must know are added to the result."""
+    kept, older = _latest_per_seed(runs)
+    result.left_out += [
+        LeftOut("superseded", r, label, r.seed, "superseded: a later finished run has the same seed")
+        for r in older
+    ]
+    stopped = sum(bool(run.stopped) for run in kept)
+    if stopped:
+        early = f"{stopped} of {len(kept)} runs ended early"
+        result.notes.append(f"{label}: {early} because their budget was used up")
+    configs = len({r.config_digest for r in runs if r.config_digest})
+    if configs > 1:
+        result.notes.append(
+            f"{label}: its runs have {configs} different configurations; --group-by config separates them"
+        )
+    return Group(label, kept)
 
 
 def evaluated_run(run: RunRecord) -> str | None:
@@ -212,13 +233,18 @@ def _note_data(result: Sorted) -> None:
 def _missing(result: Sorted, runs: Sequence[RunRecord], expected: Sequence[Expected]) -> list[LeftOut]:
     """Runs that the suite planned, or that other groups have, and that do not exist."""
     keys = {run.run_key for run in runs}
-    missing = [
-        LeftOut("missing", None, e.label, e.seed, "missing: planned by the suite, never recorded")
-        for e in expected
-        if e.run_key not in keys
-    ]
     if expected:
-        return missing
+        return [
+            LeftOut("missing", None, e.label, e.seed, "missing: planned by the suite, never recorded")
+            for e in expected
+            if e.run_key not in keys
+        ]
+    return _absent_seeds(result)
+
+
+def _absent_seeds(result: Sorted) -> list[LeftOut]:
+    """Seeds that some group of the same data has and another lacks, unless the run is already listed."""
+    missing = []
     listed = {(item.label, item.seed) for item in result.left_out}
     for groups in result.parts.values():
         seeds = {run.seed for group in groups for run in group.runs if run.seed is not None}

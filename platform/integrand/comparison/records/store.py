@@ -56,10 +56,34 @@ def load_mlflow(
     """
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
     client = _client(uri)
+    runs = [
+        run
+        for run in _found(client, uri, experiment, filter_string)
+        if _is_wanted(run.data.tags, evaluation) and _is_named(run, run_ids, evaluation)
+    ]
+    with ThreadPoolExecutor(16) as pool:  # against a server each record is a request
+        records = list(pool.map(lambda run: slim(_record(client, run), traces), runs))
+    if evaluation is not None:
+        if not records:
+            raise nothing_evaluated(evaluation)
+        return [as_group(record) for record in records]
+    records = only(records, run_ids)
+    if not records:
+        raise _nothing_found(uri, experiment, filter_string)
+    return records
+
+
+def _found(client: Any, uri: str, experiment: str | None, filter_string: str) -> list[Any]:
+    """The runs that MLflow finds.
+
+    Raises:
+        UsageError: No such experiment, or MLflow refuses the filter.
+        TrackingError: The store does not answer.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
-        runs = list(_search(client, _experiment_ids(client, experiment, uri), filter_string))
+        return list(_search(client, _experiment_ids(client, experiment, uri), filter_string))
     except UsageError:
         raise
     except Exception as error:
@@ -73,26 +97,14 @@ def load_mlflow(
                 "example: --filter \"tags.suite = 'quickstart'\"",
             ) from error
         raise _unreadable(uri, error) from error
-    runs = [
-        run
-        for run in runs
-        if _is_wanted(run.data.tags, evaluation)
-        and (not run_ids or any(_about(run, evaluation).startswith(i) for i in run_ids))
-    ]
-    with ThreadPoolExecutor(16) as pool:  # against a server each record is a request
-        records = list(pool.map(lambda run: slim(_record(client, run), traces), runs))
-    if evaluation is not None:
-        if not records:
-            raise nothing_evaluated(evaluation)
-        return [as_group(record) for record in records]
-    records = only(records, run_ids)
-    if not records:
-        raise UsageError(
-            f"no run found in {f'experiment {experiment!r} of ' if experiment else ''}{uri}"
-            + (f" with the filter {filter_string}" if filter_string else ""),
-            "integrand fit or integrand suite run makes some",
-        )
-    return records
+
+
+def _nothing_found(uri: str, experiment: str | None, filter_string: str) -> UsageError:
+    return UsageError(
+        f"no run found in {f'experiment {experiment!r} of ' if experiment else ''}{uri}"
+        + (f" with the filter {filter_string}" if filter_string else ""),
+        "integrand fit or integrand suite run makes some",
+    )
 
 
 def _is_wanted(tags: Mapping[str, str], evaluation: str | None) -> bool:
@@ -100,6 +112,11 @@ def _is_wanted(tags: Mapping[str, str], evaluation: str | None) -> bool:
     if evaluation is not None or tags.get(EVALUATION) == BESIDE:
         return tags.get(EVALUATION) == (evaluation or BESIDE)
     return not tags.get(ROLE)
+
+
+def _is_named(run: Any, run_ids: Sequence[str], evaluation: str | None) -> bool:
+    """Whether one of the ids, or beginnings of ids, is the run's; with none given every run is."""
+    return not run_ids or any(_about(run, evaluation).startswith(i) for i in run_ids)
 
 
 def _about(run: Any, evaluation: str | None) -> str:

@@ -14,6 +14,9 @@ from .estimates import PairedDifference, holm, paired_differences
 from .probability import improvement
 from .verdicts import verdict
 
+Pair = tuple[str, str]
+"""Labels of two groups."""
+
 MAX_GROUPS = 40
 """Groups up to which every pair is compared, 780 pairs; beyond, only those with the reference."""
 
@@ -45,18 +48,11 @@ def compare_pairs(
     """
     values = {g.label: g.values(metric) for g in groups}
     by_seed = {g.label: g.by_seed(metric) for g in groups}
-    everything = len(groups) <= MAX_GROUPS
-    chosen = [
-        (a.label, b.label)
-        for a, b in combinations(groups, 2)
-        if everything or reference.label in (a.label, b.label)
-    ]
+    chosen = _chosen([g.label for g in groups], reference.label)
     seeds = {(a, b): tuple(sorted(by_seed[a].keys() & by_seed[b].keys())) for a, b in chosen}
-    common = [pair for pair in chosen if seeds[pair]]
-    rows = [[by_seed[a][s] - by_seed[b][s] for s in seeds[a, b]] for a, b in common]
-    paired = dict(zip(common, paired_differences(rows), strict=True))
-    tested = [pair for pair in common if not planned or reference.label in pair]
-    tests = len(tested) if everything or planned else len(groups) * (len(groups) - 1) // 2
+    paired = _paired(seeds, by_seed)
+    tested = [pair for pair in paired if not planned or reference.label in pair]
+    tests = _count(len(tested), len(groups), planned)
     p_t, p_flip = _corrected({pair: paired[pair] for pair in tested}, tests)
     found = []
     for pair in chosen:
@@ -71,6 +67,28 @@ def compare_pairs(
         )
         found.append(with_sentence(one, metric, costs))
     return tuple(found), _tests_in_words(tests, len(tested), planned, reference.label)
+
+
+def _chosen(labels: Sequence[str], reference: str) -> list[Pair]:
+    """The pairs that are compared."""
+    everything = len(labels) <= MAX_GROUPS
+    return [pair for pair in combinations(labels, 2) if everything or reference in pair]
+
+
+def _paired(
+    seeds: Mapping[Pair, Sequence[int]], by_seed: Mapping[str, Mapping[int, float]]
+) -> dict[Pair, PairedDifference]:
+    """The differences of the pairs that have common seeds."""
+    common = [pair for pair, own in seeds.items() if own]
+    rows = [[by_seed[a][s] - by_seed[b][s] for s in seeds[a, b]] for a, b in common]
+    return dict(zip(common, paired_differences(rows), strict=True))
+
+
+def _count(tested: int, groups: int, planned: bool) -> int:
+    """Tests that the correction covers: also those not made, where the reference was chosen by its mean."""
+    if planned or groups <= MAX_GROUPS:
+        return tested
+    return groups * (groups - 1) // 2
 
 
 def with_sentence(found: Difference, metric: Metric, costs: Mapping[str, Costs]) -> Difference:
@@ -93,8 +111,8 @@ def turned(found: Difference, metric: Metric, costs: Mapping[str, Costs]) -> Dif
 
 
 def _corrected(
-    paired: Mapping[tuple[str, str], PairedDifference], tests: int
-) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], float]]:
+    paired: Mapping[Pair, PairedDifference], tests: int
+) -> tuple[dict[Pair, float], dict[Pair, float]]:
     """Holm's correction of both tests; Bonferroni's where more tests count than were made."""
     raw_t = {pair: p.p_t for pair, p in paired.items() if p.p_t is not None}
     raw_flip = {pair: p.p_flip for pair, p in paired.items()}
