@@ -102,15 +102,21 @@ class SourceFile:
         found = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
-                for alias in node.names:
-                    if alias.name.startswith(f"{self.package}."):
-                        module = alias.name.removeprefix(f"{self.package}.")
-                        found[alias.asname or alias.name] = Import(module, "")
+                found.update(self._whole_modules(node))
             elif isinstance(node, ast.ImportFrom) and (whence := self._whence(node)) is not None:
                 for alias in node.names:
                     key = f"{whence}.*" if alias.name == "*" else alias.asname or alias.name
                     found[key] = Import(whence, alias.name)
         return found
+
+    def _whole_modules(self, node: ast.Import) -> dict[str, Import]:
+        """The modules of the package that an `import …` makes known, by the name that they get here."""
+        inside = f"{self.package}."
+        return {
+            alias.asname or alias.name: Import(alias.name.removeprefix(inside), "")
+            for alias in node.names
+            if alias.name.startswith(inside)
+        }
 
     def _whence(self, node: ast.ImportFrom) -> str | None:
         """The module inside the package from which an import comes; None for other packages."""
@@ -151,8 +157,7 @@ class Sources:
             said: The strings in its configuration; the classes among them are those that it chooses.
         """
         words = {word for text in said for word in _WORD.findall(text)}
-        known = {name for file in self.files.values() for name in file.classes}
-        if any(_CLASS.fullmatch(s) and not s.startswith(_FOREIGN) and _last(s) not in known for s in said):
+        if self._names_unknown_class(said):
             return set(self.files)
         roots = {m for m, f in self.files.items() if _counts_always(m) or f.classes & words}
         found: set[str] = set()
@@ -163,14 +168,18 @@ class Sources:
                 roots |= self._files_of(imported) - found
         return found
 
+    def _names_unknown_class(self, said: Collection[str]) -> bool:
+        """Whether a class is chosen whose file is not known, so that every file has to count."""
+        known = {name for file in self.files.values() for name in file.classes}
+        return any(_CLASS.fullmatch(s) and not s.startswith(_FOREIGN) and _last(s) not in known for s in said)
+
     def _files_of(self, imported: Import) -> set[str]:
         """The files in which an imported name is defined; those that only pass it on do not count."""
+        if (module := self._file_of(imported)) is not None:
+            return {module}
         whence, name = imported.whence, imported.name
-        for module in (f"{whence}.{name}" if whence else name, whence):
-            if module in self.files:
-                return {module}
         folder = self.files.get(f"{whence}.__init__")
-        below = {m for m in self.files if _within(m, [f"{whence}.{name}" if name else whence])}
+        below = self._below(f"{whence}.{name}" if name else whence)
         if folder is None or below:  # a folder as a whole, or nothing that counts
             return below
         if name in folder.defined:
@@ -178,8 +187,17 @@ class Sources:
         if name in folder.imports:
             return self._files_of(folder.imports[name])
         # loaded by name, or all names
-        below = {m for m in self.files if _within(m, [whence])}
+        below = self._below(whence)
         return {m for m in below if name in self.files[m].defined} or below
+
+    def _file_of(self, imported: Import) -> str | None:
+        """The file that an import names, or from which it takes a name; None where that is a folder."""
+        whence, name = imported.whence, imported.name
+        modules = (f"{whence}.{name}" if whence else name, whence)
+        return next((module for module in modules if module in self.files), None)
+
+    def _below(self, place: str) -> set[str]:
+        return {m for m in self.files if _within(m, [place])}
 
 
 @cache

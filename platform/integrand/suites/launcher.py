@@ -102,16 +102,20 @@ _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 _ERROR = re.compile(r"^(integrand: error: |[\w.]*(Error|Exception|Interrupt|Exit)\b)")
 
 
-def last_error(log: Path, tail: int = 20_000) -> str:
-    """The last line of a log that reads like an error, or else its last line; at most 300 characters."""
+def _last_lines(log: Path, tail: int) -> list[str]:
+    """The lines in the last bytes of a log that are not blank; none where it cannot be read."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - tail))
             text = _ESCAPES.sub(b"", file.read()).decode("utf-8", errors="replace")
     except OSError:
-        return ""
-    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
-    lines = [line for line in lines if not line.startswith("=== attempt")]
+        return []
+    return [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+
+
+def last_error(log: Path, tail: int = 20_000) -> str:
+    """The last line of a log that reads like an error, or else its last line; at most 300 characters."""
+    lines = [line for line in _last_lines(log, tail) if not line.startswith("=== attempt")]
     errors = [line for line in lines if _ERROR.match(line)]
     line = (errors or lines or [""])[-1].removeprefix("integrand: error: ")
     return line if len(line) <= 300 else f"{line[:299]}…"

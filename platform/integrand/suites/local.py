@@ -85,55 +85,53 @@ class LocalLauncher:
     def launch(self, tasks: Iterable[Task], observer: Observer) -> list[Outcome]:
         """Run every task; see `Launcher.launch`."""
         slots = max(1, min(self.jobs, len(tasks) if isinstance(tasks, Sized) else self.jobs))
-        threads = max(1, self.num_cores // slots)
-        free = list(range(slots))
-        waiting = _Queue(tasks)
-        running: list[_Child] = []
-        outcomes: list[Outcome] = []
-
-        def end(outcome: Outcome) -> None:
-            outcomes.append(outcome)
-            observer.ended(outcome)
-
         # one task gains nothing: its server would import what it imports
         several = not isinstance(tasks, Sized) or len(tasks) > 1
+        pool = _Pool(_Queue(tasks), list(range(slots)), observer)
         with self._stop_request.watched(), Starter(self.warm and several) as starter:
             try:
                 while True:
-                    while free and not self._stop_request.count and (following := waiting.take()) is not None:
-                        task, attempt = following
-                        try:
-                            child = self._start(starter, task, attempt, free[0], threads)
-                        except OSError as error:
-                            end(Outcome(task, "failed", 0.0, attempt, None, f"cannot be started: {error}"))
-                            continue
-                        free.pop(0)
-                        running.append(child)
-                        observer.started(task, attempt)
+                    self._fill(pool, starter, max(1, self.num_cores // slots))
                     if self._stop_request.signal is not None:
                         observer.stopping(signal.Signals(self._stop_request.signal).name)
-                        for outcome in self._stop(running):
-                            end(outcome)
+                        self._stop(pool)
                         break
-                    for child in [c for c in running if c.process.poll() is not None]:
-                        running.remove(child)
-                        free.append(child.slot)
-                        outcome = self._outcome(child)
-                        if self._retry(child, outcome):
-                            observer.retried(child.task, outcome.error)
-                            waiting.put_back(child.task, child.attempt + 1)
-                        else:
-                            end(outcome)
-                    self._end_hanging(running)
+                    self._collect(pool)
+                    self._end_hanging(pool.running)
                     observer.tick()
-                    if not running and waiting.is_empty():
+                    if not pool.running and pool.waiting.is_empty():
                         break
-                    if running:
+                    if pool.running:
                         time.sleep(POLL_SECONDS)
             finally:
-                for child in running:  # an observer raised: leave no process behind
+                for child in pool.running:  # an observer raised: leave no process behind
                     _kill(child)
-        return outcomes
+        return pool.outcomes
+
+    def _fill(self, pool: _Pool, starter: Starter, threads: int) -> None:
+        """Start waiting tasks in the free slots."""
+        while pool.free and not self._stop_request.count and (following := pool.waiting.take()) is not None:
+            task, attempt = following
+            try:
+                child = self._start(starter, task, attempt, pool.free[0], threads)
+            except OSError as error:
+                pool.end(Outcome(task, "failed", 0.0, attempt, None, f"cannot be started: {error}"))
+                continue
+            pool.free.pop(0)
+            pool.running.append(child)
+            pool.observer.started(task, attempt)
+
+    def _collect(self, pool: _Pool) -> None:
+        """Take in the children that have ended, and queue again those that get another try."""
+        for child in [c for c in pool.running if c.process.poll() is not None]:
+            pool.running.remove(child)
+            pool.free.append(child.slot)
+            outcome = self._outcome(child)
+            if self._retry(child, outcome):
+                pool.observer.retried(child.task, outcome.error)
+                pool.waiting.put_back(child.task, child.attempt + 1)
+            else:
+                pool.end(outcome)
 
     def _start(self, starter: Starter, task: Task, attempt: int, slot: int, threads: int) -> _Child:
         device = self.device_names[slot % len(self.device_names)] if self.device_names else None
@@ -184,22 +182,23 @@ class LocalLauncher:
             child.task, "interrupted" if interrupted else "failed", seconds, child.attempt, code, error
         )
 
-    def _stop(self, running: list[_Child]) -> list[Outcome]:
+    def _stop(self, pool: _Pool) -> None:
         """End all children; a second signal ends the patience."""
-        for child in running:
+        for child in pool.running:
             with contextlib.suppress(ProcessLookupError):
                 child.process.terminate()
         deadline = time.monotonic() + self.grace
-        while any(c.process.poll() is None for c in running):
+        while any(c.process.poll() is None for c in pool.running):
             if time.monotonic() > deadline or self._stop_request.count > 1:
                 break
             time.sleep(POLL_SECONDS)
         outcomes = []
-        while running:
-            child = running.pop()
+        while pool.running:
+            child = pool.running.pop()
             _kill(child)
             outcomes.append(self._outcome(child, interrupted=True))
-        return outcomes
+        for outcome in outcomes:
+            pool.end(outcome)
 
 
 class _Queue:
@@ -226,6 +225,23 @@ class _Queue:
         if self._next is None:
             self._next = next(self._source, None)
         return self._next is None and not self._again
+
+
+@dataclass
+class _Pool:
+    """The state of one `launch`."""
+
+    waiting: _Queue
+    free: list[int]
+    """Slots without a child."""
+    observer: Observer
+    running: list[_Child] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def end(self, outcome: Outcome) -> None:
+        """A task needs no further attempt."""
+        self.outcomes.append(outcome)
+        self.observer.ended(outcome)
 
 
 def _kill(child: _Child) -> None:

@@ -154,10 +154,7 @@ class ParentRuns:
         finished = [run for run in children if run.info.status == "FINISHED"]
         now = int(time.time() * 1000)
         values = {"basics/seeds": float(len(finished)), **means(run.data.metrics for run in finished)}
-        tags = {names.NOTE: self._note(children)}
-        if children:
-            own = children[-1].data.tags
-            tags |= {key: own[key] for key in _COPIED if key in own}
+        tags = {names.NOTE: self._note(children), **_copied(children)}
         self._client.log_batch(
             parent,
             metrics=[Metric(name, value, now, 0) for name, value in values.items()],
@@ -165,12 +162,7 @@ class ParentRuns:
         )
 
     def _close(self, parent: str, states: Sequence[CellState]) -> None:
-        found = {"finished" if s.state in DONE else s.state for s in states}
-        found = {"running" if state == "queued" else state for state in found}
-        # the worst of them: a suite with a failed cell has failed
-        state = next((s for s in ("running", "failed", "stopped") if s in found), "finished")
-        if "waiting" in found and state == "finished":
-            state = "stopped"
+        state = _together(states)
         self._client.set_tag(parent, names.STATUS, "killed" if state == "stopped" else state)
         if state == "running":
             return
@@ -187,6 +179,19 @@ class ParentRuns:
         report = notes.reports_link(self.experiment_id, "reports")
         report += f" (make one: `integrand report --experiment {self._suite}`)"
         return "\n".join(["Means over the finished seeds.", "", *rows, "", report])
+
+
+def _copied(children: Sequence[Any]) -> dict[str, str]:
+    """The tags that a parent takes over from its last child."""
+    own = children[-1].data.tags if children else {}
+    return {key: own[key] for key in _COPIED if key in own}
+
+
+def _together(states: Sequence[CellState]) -> str:
+    """The worst of the cells' states: a suite with a failed cell has failed."""
+    ranks = {"queued": "running", "waiting": "stopped", **dict.fromkeys(DONE, "finished")}
+    found = {ranks.get(s.state, s.state) for s in states}
+    return next((s for s in ("running", "failed", "stopped") if s in found), "finished")
 
 
 def means(metrics: Iterable[dict[str, float]]) -> dict[str, float]:

@@ -85,7 +85,7 @@ class RayLauncher:
 
     def launch(self, tasks: Iterable[Task], observer: Observer) -> list[Outcome]:
         """Run every task; see `Launcher.launch`."""
-        most = self.jobs or (len(tasks) if isinstance(tasks, Sized) else self.room())
+        most = self._at_a_time(tasks)
         waiting, outcomes = iter(tasks), list[Outcome]()
         board, remote = self._board(), self._remote()
         self._begun = set()
@@ -111,15 +111,22 @@ class RayLauncher:
                         outcomes.append(outcome)
                         observer.ended(outcome)
                     observer.tick()
-                    patience = self.grace + 10.0
-                    if stopped is not None and (
-                        self._stop.count > 1 or time.monotonic() - stopped > patience
-                    ):
-                        for reference in running:
-                            self._ray.cancel(reference, force=True)
+                    if stopped is not None and self._is_out_of_patience(stopped):
+                        self._kill(running)
                         return outcomes
         finally:
             self._ray.kill(board)
+
+    def _at_a_time(self, tasks: Iterable[Task]) -> int:
+        return self.jobs or (len(tasks) if isinstance(tasks, Sized) else self.room())
+
+    def _is_out_of_patience(self, stopped: float) -> bool:
+        """Whether tasks that were told to end at that time are to be killed."""
+        return self._stop.count > 1 or time.monotonic() - stopped > self.grace + 10.0
+
+    def _kill(self, running: Iterable[Any]) -> None:
+        for reference in running:
+            self._ray.cancel(reference, force=True)
 
     # ------------------------------------------------------------------ Ray
 
@@ -219,23 +226,27 @@ def _connected(address: str | None) -> Any:
     try:
         ray.init(address=wanted, log_to_driver=False, configure_logging=False)
     except Exception as error:  # ConnectionError, RuntimeError, AuthenticationError, ValueError by version
-        text = f"{type(error).__name__} {error}"
-        where = "on this machine" if wanted == "auto" else f"at {wanted}"
-        if "ersion mismatch" in text:
-            raise UsageError(
-                f"the Ray cluster {where} has other versions: {_last_line(error)}",
-                "install the same Python and Ray on all machines",
-            ) from error
-        if "uthenticat" in text or "token" in text.lower() or _listens(wanted):
-            raise UsageError(
-                f"the Ray cluster {where} refuses this machine's token",
-                "copy the head's ~/.ray/auth_token to this machine and set RAY_AUTH_MODE=token",
-            ) from error
-        raise UsageError(
-            f"no Ray cluster {where} ({_last_line(error)})",
-            "ray start --head here, ray start --address=HEAD:6379 on the others; see docs/scaling.md",
-        ) from error
+        raise _why_unconnected(error, wanted) from error
     return ray
+
+
+def _why_unconnected(error: Exception, wanted: str) -> UsageError:
+    text = f"{type(error).__name__} {error}"
+    where = "on this machine" if wanted == "auto" else f"at {wanted}"
+    if "ersion mismatch" in text:
+        return UsageError(
+            f"the Ray cluster {where} has other versions: {_last_line(error)}",
+            "install the same Python and Ray on all machines",
+        )
+    if "uthenticat" in text or "token" in text.lower() or _listens(wanted):
+        return UsageError(
+            f"the Ray cluster {where} refuses this machine's token",
+            "copy the head's ~/.ray/auth_token to this machine and set RAY_AUTH_MODE=token",
+        )
+    return UsageError(
+        f"no Ray cluster {where} ({_last_line(error)})",
+        "ray start --head here, ray start --address=HEAD:6379 on the others; see docs/scaling.md",
+    )
 
 
 def _listens(address: str) -> bool:

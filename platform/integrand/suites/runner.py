@@ -96,13 +96,8 @@ def run_suite(
         journal.write_plan(name, cells)
         before = lookup()
         skipped = sum(is_done(before.get(k), budget) for k in known)
-        queued = engines.held(journal.folder)
-        busy = {k for k in known if k in queued or (k in before and before[k].state == "running")}
-        # a launcher that finds its own jobs again goes on watching them
-        busy -= set(queued) if launcher.adopts else set()
-        todo = {k: c for k, c in known.items() if k not in busy and not is_done(before.get(k), budget)}
-        gone_on = sum(1 for k in todo if k in before and before[k].state in ("interrupted", "over budget"))
-        console.print(_opening(name, cells, todo, skipped, gone_on, journal, jobs), soft_wrap=True)
+        todo = _left(known, before, budget, launcher, journal)
+        console.print(_opening(name, cells, todo, skipped, before, journal, jobs), soft_wrap=True)
         if note := stale_note(cells, before):
             console.print(f"[dim]{note}[/dim]", soft_wrap=True)
         above = parents() if parents is not None and todo else None
@@ -110,27 +105,60 @@ def run_suite(
         def default(cell: Cell) -> tuple[str, ...]:
             return cell.command(name, above.of(cell) if above else "", budget)
 
-        limit = None if budget.seconds is None else HANG_FACTOR * budget.seconds + HANG_SECONDS
-        make = command or default
+        make, limit = command or default, _time_limit(budget)
         tasks = [Task(c.key, c.label, make(c), journal.log(c), limit) for c in todo.values()]
-        whole = {k for k in todo if k not in before or before[k].state == "failed"}
+        whole = _from_the_start(todo, before)
         with Progress(console, todo, len(known), jobs, journal.durations()) as progress:
             outcomes = launcher.launch(tasks, _Journalled(progress, todo, journal, whole, above))
         after = lookup()
-        for outcome in outcomes:
-            recorded = after.get(outcome.task.key)
-            if outcome.state == "finished" and (recorded is None or recorded.state not in DONE):
-                error = (
-                    "ended well, but the store has no finished run of it; integrand sync sends what was left"
-                )
-                journal.append(
-                    todo[outcome.task.key], Outcome(outcome.task, "failed", outcome.seconds, 1, 0, error)
-                )
-        interrupted = len(outcomes) < len(tasks) or any(o.state == "interrupted" for o in outcomes)
+        _note_unrecorded(outcomes, todo, after, journal)
         states = cell_states(cells, after, journal, budget, engines.held(journal.folder))
         if above is not None:
             above.close(states)
-        return SuiteResult(tuple(states), skipped, interrupted)
+        return SuiteResult(tuple(states), skipped, _was_stopped(outcomes, len(tasks)))
+
+
+def _left(
+    known: Mapping[str, Cell],
+    before: Mapping[str, StoredCell],
+    budget: BudgetSpec,
+    launcher: Launcher,
+    journal: Journal,
+) -> dict[str, Cell]:
+    """The cells to run now: those that are neither done nor at work elsewhere."""
+    busy = {k for k in known if k in before and before[k].state == "running"}
+    queued = set(engines.held(journal.folder))
+    # a launcher that finds its own jobs again goes on watching them
+    busy = busy - queued if launcher.adopts else busy | queued
+    return {k: c for k, c in known.items() if k not in busy and not is_done(before.get(k), budget)}
+
+
+def _from_the_start(todo: Collection[str], before: Mapping[str, StoredCell]) -> set[str]:
+    """The keys of the cells that have no run to go on with."""
+    return {k for k in todo if k not in before or before[k].state == "failed"}
+
+
+def _was_stopped(outcomes: Sequence[Outcome], count: int) -> bool:
+    """Whether the user stopped the launcher before its `count` tasks had ended; see `Launcher.launch`."""
+    return len(outcomes) < count or any(o.state == "interrupted" for o in outcomes)
+
+
+def _time_limit(budget: BudgetSpec) -> float | None:
+    """Seconds after which a run hangs; None where nothing limits its time."""
+    return None if budget.seconds is None else HANG_FACTOR * budget.seconds + HANG_SECONDS
+
+
+def _note_unrecorded(
+    outcomes: Sequence[Outcome], cells: Mapping[str, Cell], stored: Mapping[str, StoredCell], journal: Journal
+) -> None:
+    """Note as failed what ended well and left no run that counts."""
+    error = "ended well, but the store has no finished run of it; integrand sync sends what was left"
+    for outcome in outcomes:
+        recorded = stored.get(outcome.task.key)
+        if outcome.state == "finished" and (recorded is None or recorded.state not in DONE):
+            journal.append(
+                cells[outcome.task.key], Outcome(outcome.task, "failed", outcome.seconds, 1, 0, error)
+            )
 
 
 def _opening(
@@ -138,10 +166,11 @@ def _opening(
     cells: Sequence[Cell],
     todo: Mapping[str, Cell],
     skipped: int,
-    gone_on: int,
+    before: Mapping[str, StoredCell],
     journal: Journal,
     jobs: int,
 ) -> str:
+    gone_on = sum(1 for k in todo if k in before and before[k].state in ("interrupted", "over budget"))
     elsewhere = len(cells) - len(todo) - skipped
     text = f"suite {name}: {len(cells)} cells, {skipped} finished, {len(todo)} to run"
     text += f" ({gone_on} of them from their last checkpoint)" if gone_on else ""

@@ -86,11 +86,7 @@ def read_search(spec: SuiteSpec) -> SearchSpec:
     values, where = spec.sweep, f"sweep {spec.name}"
     if not values:
         raise UsageError(f"{spec.name} has no sweep section", "integrand suite run runs a suite")
-    for key in values:
-        if key not in _KEYS:
-            close = difflib.get_close_matches(str(key), _KEYS, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"its keys are {', '.join(_KEYS)}"
-            raise UsageError(f"{where}: there is no key {key!r}", hint)
+    _refuse_unknown_keys(values, where)
     if len(spec.seeds) != 1 or len(spec.variants) != 1:
         raise UsageError(
             f"{where}: trials are compared with one another, so they share one seed and one set of overrides",
@@ -99,9 +95,7 @@ def read_search(spec: SuiteSpec) -> SearchSpec:
     direction = values.get("direction", "maximize")
     if direction not in ("maximize", "minimize"):
         raise UsageError(f"{where}: direction {direction!r}", "take maximize or minimize")
-    n_trials = values.get("n_trials", 20)
-    if not isinstance(n_trials, int) or isinstance(n_trials, bool) or n_trials < 1:
-        raise UsageError(f"{where}: n_trials {n_trials!r} is no number of trials", "n_trials: 20")
+    n_trials = _num_trials(values.get("n_trials", 20), where)
     metric, storage = values.get("metric", "best/val_acc"), values.get("storage")
     if not isinstance(metric, str) or not isinstance(storage, str | None):
         raise UsageError(f"{where}: metric and storage are names", "metric: best/val_acc")
@@ -116,6 +110,20 @@ def read_search(spec: SuiteSpec) -> SearchSpec:
     )
 
 
+def _refuse_unknown_keys(values: Mapping[str, Any], where: str) -> None:
+    for key in values:
+        if key not in _KEYS:
+            close = difflib.get_close_matches(str(key), _KEYS, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"its keys are {', '.join(_KEYS)}"
+            raise UsageError(f"{where}: there is no key {key!r}", hint)
+
+
+def _num_trials(value: Any, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{where}: n_trials {value!r} is no number of trials", "n_trials: 20")
+    return value
+
+
 def _space(values: Any, where: str) -> dict[str, Range | tuple[Any, ...]]:
     if not isinstance(values, dict) or not values:
         example = "space: {model.optimizer.lr: {low: 1e-4, high: 1e-1, log: true}}"
@@ -125,10 +133,18 @@ def _space(values: Any, where: str) -> dict[str, Range | tuple[Any, ...]]:
 
 def _dimension(value: Any, where: str) -> Range | tuple[Any, ...]:
     if isinstance(value, list) and value:
-        # Optuna stores plain values only; the command line reads JSON text as what it says
-        return tuple(json.dumps(v) if isinstance(v, dict | list) else v for v in value)
+        return tuple(map(_choice, value))
     if not isinstance(value, dict) or not {"low", "high"} <= set(value) <= _RANGE_KEYS:
         raise UsageError(f"{where}: {value!r} is no range and no list", "{low: 1, high: 8} or [1, 2, 4]")
+    return _range(value, where)
+
+
+def _choice(value: Any) -> Any:
+    """As Optuna can store it, plain values only; the command line reads JSON text as what it says."""
+    return json.dumps(value) if isinstance(value, dict | list) else value
+
+
+def _range(value: Mapping[str, Any], where: str) -> Range:
     log, step = value.get("log", False), value.get("step")
     low, high = _number(value["low"], where), _number(value["high"], where)
     if not low < high or (log and low <= 0) or (log and step is not None):

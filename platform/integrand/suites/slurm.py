@@ -128,10 +128,7 @@ class SlurmLauncher:
 
     def _look(self, observer: Observer) -> Iterator[Outcome]:
         found = slurm_queue.jobs()
-        queue = {
-            batch.folder: {} if found is None else slurm_queue.of_batch(batch, found)
-            for batch in {h.batch.folder: h.batch for h in self._handed.values()}.values()
-        }
+        queue = self._by_batch(found)
         for key, handed in list(self._handed.items()):
             job = queue[handed.batch.folder].get(key)
             if not handed.started and handed.batch.state(key):
@@ -148,6 +145,13 @@ class SlurmLauncher:
                 self._submit([handed.task], handed.attempt + 1, 1)
             else:
                 yield outcome
+
+    def _by_batch(self, found: Sequence[Job] | None) -> dict[Path, dict[str, Job]]:
+        """The jobs in the queue by the folder of their array and by run key."""
+        return {
+            batch.folder: {} if found is None else slurm_queue.of_batch(batch, found)
+            for batch in {h.batch.folder: h.batch for h in self._handed.values()}.values()
+        }
 
     def _outcome(self, handed: _Handed, job: Job | None, known: bool) -> Outcome | None:
         """How a task ended; None while it has not, or while nothing is known."""
@@ -169,6 +173,11 @@ class SlurmLauncher:
         handed.gone = handed.gone or time.monotonic()
         if time.monotonic() - handed.gone < self.patience:
             return None
+        return self._without_word(handed, job)
+
+    @staticmethod
+    def _without_word(handed: _Handed, job: Job | None) -> Outcome:
+        """The outcome of a task that ended and left no word of it."""
         if (job is not None and job.state == "CANCELLED") or (job is None and not handed.started):
             return Outcome(handed.task, "interrupted", 0.0, handed.attempt, None, "cancelled")
         how = f"{job.state.lower().replace('_', ' ')} on {job.node}" if job else "gone from the queue"
@@ -189,8 +198,7 @@ class SlurmLauncher:
             observer.leaving(reason, f"{len(self._handed)} jobs go on in SLURM")
             return []
         observer.stopping(reason)
-        held = slurm_queue.held(self.folder)
-        slurm_queue.cancel([job.id for key, job in held.items() if key in self._handed])
+        self._cancel()
         outcomes = []
         deadline = time.monotonic() + self.patience
         while self._handed and time.monotonic() < deadline and self._stop.count < 2:
@@ -205,6 +213,10 @@ class SlurmLauncher:
                 observer.ended(outcome)
             time.sleep(min(self.poll, 1.0))
         return outcomes
+
+    def _cancel(self) -> None:
+        held = slurm_queue.held(self.folder)
+        slurm_queue.cancel([job.id for key, job in held.items() if key in self._handed])
 
     def _close_batches(self) -> None:
         """Arrays of which nothing is left need no look any more."""

@@ -176,9 +176,13 @@ def _seeds(values: Any, path: Path) -> tuple[int, ...]:
     return tuple(seeds)
 
 
+def _are_mappings(values: Any) -> bool:
+    return isinstance(values, list) and bool(values) and all(isinstance(v, dict) for v in values)
+
+
 def _variants(values: Any, path: Path) -> tuple[Mapping[str, Any], ...]:
     variants = [values or {}] if values is None or isinstance(values, dict) else values
-    if not isinstance(variants, list) or not variants or not all(isinstance(v, dict) for v in variants):
+    if not _are_mappings(variants):
         raise UsageError(
             f"{path}: overrides are neither options nor a list of sets of options",
             "overrides: {trainer.max_epochs: 3}",

@@ -99,10 +99,7 @@ def _cell_state(
     cell: Cell, run: StoredCell | None, end: Mapping[str, Any] | None, budget: BudgetSpec
 ) -> CellState:
     if run is None:
-        error = str(end.get("error", "")) if end else ""
-        if end and end.get("state") == "interrupted":
-            return CellState(cell, "stopped")
-        return CellState(cell, "failed" if error else "waiting", error=error)
+        return _state_without_run(cell, end)
     found = CellState(cell, run.state, run.seconds, run.error, run.run_id, run.metrics)
     if is_done(run, budget) or run.state == "running":
         return found
@@ -110,6 +107,13 @@ def _cell_state(
         return replace(found, state="failed", seconds=None, error=str(end["error"]))
     state = "failed" if run.state == "failed" and not _was_interrupted(end) else "stopped"
     return replace(found, state=state, seconds=None)
+
+
+def _state_without_run(cell: Cell, end: Mapping[str, Any] | None) -> CellState:
+    if _was_interrupted(end):
+        return CellState(cell, "stopped")
+    error = str(end.get("error", "")) if end else ""
+    return CellState(cell, "failed" if error else "waiting", error=error)
 
 
 def _was_interrupted(end: Mapping[str, Any] | None) -> bool:

@@ -94,19 +94,13 @@ def choose(runs: Iterable[Any]) -> dict[str, StoredCell]:
 
 def _cell(run: Any) -> StoredCell:
     tags, info = run.data.tags, run.info
-    seconds = (info.end_time - info.start_time) / 1000 if info.end_time and info.start_time else None
     metrics = dict(run.data.metrics)
-    if names.RESUMED in tags:
-        # the time between its processes is not its own
-        seconds = metrics.get("cost/fit_seconds", seconds)
-    cell = StoredCell("failed", info.run_id, seconds, "", cell=tags.get(names.CELL, ""), metrics=metrics)
+    cell = StoredCell(
+        "failed", info.run_id, _seconds(run), "", cell=tags.get(names.CELL, ""), metrics=metrics
+    )
     by = tags.get(names.STOPPED_BY, "")
     if info.status == "FINISHED":
-        if by not in ("time", "nfe"):
-            return replace(cell, state="finished")
-        limit = float(tags.get(names.STOP_LIMIT, "inf"))
-        reason = tags.get(names.STOP_REASON, by)
-        return replace(cell, state="over budget", error=reason, stopped=(by, limit))
+        return _finished(cell, tags, by)
     started = (info.start_time or 0) / 1000
     if info.status == "RUNNING" and process.is_at_work(tags, started):
         return replace(cell, state="running", seconds=None)
@@ -117,6 +111,26 @@ def _cell(run: Any) -> StoredCell:
         return replace(cell, state="pruned", error=tags.get(names.STOP_REASON, ""))
     state = "interrupted" if is_resumable(info.status, tags, started) else "failed"
     return replace(cell, state=state, error=f"{status}: {message}" if message else status)
+
+
+def _seconds(run: Any) -> float | None:
+    """How long a run took; None where it has no end."""
+    info = run.info
+    seconds: float | None = None
+    if info.end_time and info.start_time:
+        seconds = (info.end_time - info.start_time) / 1000
+    if names.RESUMED in run.data.tags:
+        # the time between its processes is not its own
+        seconds = run.data.metrics.get("cost/fit_seconds", seconds)
+    return seconds
+
+
+def _finished(cell: StoredCell, tags: Mapping[str, str], by: str) -> StoredCell:
+    if by not in ("time", "nfe"):
+        return replace(cell, state="finished")
+    limit = float(tags.get(names.STOP_LIMIT, "inf"))
+    reason = tags.get(names.STOP_REASON, by)
+    return replace(cell, state="over budget", error=reason, stopped=(by, limit))
 
 
 def _search(client: Any, experiment_id: str, condition: str) -> Iterable[Any]:

@@ -72,13 +72,33 @@ def open_study(name: str, search: SearchSpec, base: str, code: str, create: bool
         if not create and not os.path.exists(url.removeprefix("sqlite:///")):  # noqa: PTH110 - a URL, not a path
             return None
         runs_root().mkdir(parents=True, exist_ok=True)
+    study = _load(library, url, name, search, create)
+    if study is None:
+        return None
+    attributes = study.user_attrs
+    if study.direction.name.lower() != search.direction or attributes.get(_BASE, base) != base:
+        raise UsageError(
+            f"the study {name} was made with another configuration or direction",
+            "give the sweep another name, or take back the change",
+        )
+    if create:
+        study.set_user_attr(_BASE, base)
+        study.set_user_attr(_CODE, sorted({*attributes.get(_CODE, []), code}))
+        # a trial, in a process of its own, needs it too
+        pruner = search.pruner
+        study.set_user_attr(_PRUNER, [pruner.name, dict(pruner.arguments)] if pruner else None)
+    return study
+
+
+def _load(library: Any, url: str, name: str, search: SearchSpec, create: bool) -> Any:
+    """The study as it is in the storage, made where it is not and `create` says so; else None."""
     try:
         storage = library.storages.RDBStorage(url)
         known = {s.study_name: s for s in library.get_all_study_summaries(storage)}
         if not create and name not in known:
             return None
         count = known[name].n_trials if name in known else 0
-        study = library.create_study(
+        return library.create_study(
             study_name=name,
             storage=storage,
             direction=search.direction,
@@ -93,19 +113,6 @@ def open_study(name: str, search: SearchSpec, base: str, code: str, create: bool
         raise TrackingError(
             f"the sweep storage {redact(url)} cannot be used: {reason}", "check its URL"
         ) from error
-    attributes = study.user_attrs
-    if study.direction.name.lower() != search.direction or attributes.get(_BASE, base) != base:
-        raise UsageError(
-            f"the study {name} was made with another configuration or direction",
-            "give the sweep another name, or take back the change",
-        )
-    if create:
-        study.set_user_attr(_BASE, base)
-        study.set_user_attr(_CODE, sorted({*attributes.get(_CODE, []), code}))
-        # a trial, in a process of its own, needs it too
-        pruner = search.pruner
-        study.set_user_attr(_PRUNER, [pruner.name, dict(pruner.arguments)] if pruner else None)
-    return study
 
 
 def codes(study: Any) -> int:

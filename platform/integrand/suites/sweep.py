@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -202,15 +202,7 @@ class Sweep:
     def _conclude(self, number: int, run: StoredCell | None, error: str = "") -> None:
         """Tell the study how a trial ended."""
         trial = studies.live_trial(self.study, self.study.get_trials(deepcopy=False)[number])
-        value = run.metrics.get(self.search.metric) if run is not None and not error else None
-        state = "fail"
-        if run is not None and run.state == "pruned":
-            state, error, value = "pruned", run.error, None
-        elif value is not None:
-            state = "complete"
-        elif run is not None and not error:
-            known = ", ".join(sorted(n for n in run.metrics if n.startswith(("best/", "final/"))))
-            error = f"its run has no metric {self.search.metric}; it has {known or 'none'}"
+        state, value, error = self._judged(run, error)
         if run is not None:
             trial.set_user_attr(studies.RUN_ID, run.run_id)
         if error:
@@ -222,6 +214,20 @@ class Sweep:
         text += f": {self.search.metric} {value:.4g}" if value is not None else f": {escape(error)}"
         text += f"[dim]; best {best.value:.4g}, trial {best.number}[/dim]" if best else ""
         self._say(text)
+
+    def _judged(self, run: StoredCell | None, error: str) -> tuple[str, float | None, str]:
+        """Optuna's state of a trial, its value where it is complete, and else why it has none."""
+        if run is None:
+            return "fail", None, error
+        if run.state == "pruned":
+            return "pruned", None, run.error
+        if error:
+            return "fail", None, error
+        value = run.metrics.get(self.search.metric)
+        if value is not None:
+            return "complete", value, ""
+        known = ", ".join(sorted(n for n in run.metrics if n.startswith(("best/", "final/"))))
+        return "fail", None, f"its run has no metric {self.search.metric}; it has {known or 'none'}"
 
     # ------------------------------------------------------------------ what is left in the end
 
@@ -246,14 +252,9 @@ class Sweep:
         """Show the best trials where MLflow shows the sweep."""
         if self._parents is None:
             return
-        lines = ["| trial | run | value | parameters |", "|---|---|---|---|"]
         sign = -1 if self.search.direction == "maximize" else 1
         complete = sorted(studies.by_state(self.study, "complete"), key=lambda t: sign * t.value)
-        for trial in complete[:_SHOWN]:
-            run_id = trial.user_attrs.get(studies.RUN_ID, "")
-            link = notes.run_link(self._parents.experiment_id, run_id, run_id[:8])
-            params = ", ".join(f"`{k}: {_short(v)}`" for k, v in trial.params.items())
-            lines.append(f"| {trial.number} | {link} | {trial.value:.4g} | {params} |")
+        lines = _table(complete[:_SHOWN], self._parents.experiment_id)
         found = {s: len(studies.by_state(self.study, s)) for s in ("complete", "pruned", "fail", "running")}
         first = f"Sweep of `{self.search.metric}` ({self.search.direction}): "
         first += ", ".join(f"{n} {state}" for state, n in found.items() if n)
@@ -288,6 +289,17 @@ def sweeps(spec: SuiteSpec, journal: Journal, console: Console, create: bool = T
     """One search per experiment of the file, so that each gets the same number of trials."""
     for experiment in spec.experiments:
         yield Sweep(replace(spec, experiments=(experiment,)), journal, console, create)
+
+
+def _table(trials: Sequence[Any], experiment_id: str) -> list[str]:
+    """A Markdown table of trials, with links to their runs."""
+    lines = ["| trial | run | value | parameters |", "|---|---|---|---|"]
+    for trial in trials:
+        run_id = trial.user_attrs.get(studies.RUN_ID, "")
+        link = notes.run_link(experiment_id, run_id, run_id[:8])
+        params = ", ".join(f"`{k}: {_short(v)}`" for k, v in trial.params.items())
+        lines.append(f"| {trial.number} | {link} | {trial.value:.4g} | {params} |")
+    return lines
 
 
 def _short(value: Any) -> str:
