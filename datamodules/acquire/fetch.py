@@ -76,14 +76,7 @@ def fetch(card: DataCard, via: str | None = None, force: bool = False, report: R
         UsageError: The data set cannot be had that way.
         DataError: The tool or the download failed, or the content is wrong.
     """
-    sources = [s for s in card.sources if via in (None, s.via)]
-    if not sources:
-        if not card.sources:
-            raise UsageError(f"{card.name} comes with an installed package", "there is nothing to fetch")
-        known = ", ".join(s.via for s in card.sources)
-        raise UsageError(f"{card.name} cannot be fetched via {via}", f"ways: {known}")
-    if via == "https" and offline():
-        raise DataError("INTEGRAND_OFFLINE forbids the download", ways(card))
+    sources = _sources(card, via)
     path = cache_folder() / card.file_name
     place = Place("cache", path, "npz")
     report("waiting for another process", 0, 0)
@@ -107,6 +100,19 @@ def fetch(card: DataCard, via: str | None = None, force: bool = False, report: R
                     raise
                 failures.append(f"{source.via}: {error.message}")
         raise DataError(f"{card.name} could not be fetched: " + " | ".join(failures), ways(card))
+
+
+def _sources(card: DataCard, via: str | None) -> list[Source]:
+    """The sources that `via` names, all of them for None."""
+    sources = [s for s in card.sources if via in (None, s.via)]
+    if not sources:
+        if not card.sources:
+            raise UsageError(f"{card.name} comes with an installed package", "there is nothing to fetch")
+        known = ", ".join(s.via for s in card.sources)
+        raise UsageError(f"{card.name} cannot be fetched via {via}", f"ways: {known}")
+    if via == "https" and offline():
+        raise DataError("INTEGRAND_OFFLINE forbids the download", ways(card))
+    return sources
 
 
 def _obtain(card: DataCard, source: Source, scratch: Path, report: Report) -> tuple[Arrays, str]:
@@ -166,13 +172,16 @@ def _by_tool(source: Source, scratch: Path, report: Report) -> Path:
         ) from error
     archives = [p for p in folder.iterdir() if p.is_file()]
     if done.returncode or len(archives) != 1:
-        lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        why = lines[-1] if lines else "no output"
         raise DataError(
-            f"{' '.join(source.tool_command())} failed: {why}",
+            f"{' '.join(source.tool_command())} failed: {_last_line(done.stderr + done.stdout)}",
             "check the registry's address, or try another way",
         )
     return archives[0]
+
+
+def _last_line(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return lines[-1] if lines else "no output"
 
 
 def _over_https(card: DataCard, source: Source, report: Report) -> tuple[Arrays, str]:

@@ -99,6 +99,29 @@ def _load_npz(card: DataCard, place: Place, verify: bool) -> Loaded:
 
 
 def _places(card: DataCard, data_dir: str | os.PathLike[str] | None) -> Iterator[Place]:
+    for root in _roots(data_dir):
+        for folder in (*(root / name for name in card.folders), root):
+            yield from _in_folder(card, folder, "local")
+    for name in card.system_folders:
+        yield from _in_folder(card, Path(name), "system")
+    if (cached := cache_folder() / card.file_name).is_file():
+        yield Place("cache", cached, "npz")
+    yield from _in_packages(card)
+
+
+def _in_packages(card: DataCard) -> Iterator[Place]:
+    for file in card.packaged:
+        if (home := _package_folder(file.package)) is not None:
+            folder = home / file.folder
+            if file.format == "npz":
+                if (folder / card.file_name).is_file():
+                    yield Place("package", folder / card.file_name, "npz")
+            elif _complete(folder, file.format):
+                yield Place("package", folder, file.format)
+
+
+def _roots(data_dir: str | os.PathLike[str] | None) -> list[Path]:
+    """The user's own folders of data: `data_dir`, then INTEGRAND_DATA."""
     roots: list[Path] = []
     if data_dir is not None:
         root = Path(data_dir).expanduser()
@@ -109,21 +132,7 @@ def _places(card: DataCard, data_dir: str | os.PathLike[str] | None) -> Iterator
         roots.append(root)
     if shared := os.environ.get("INTEGRAND_DATA"):
         roots.append(Path(shared).expanduser())
-    for root in roots:
-        for folder in (*(root / name for name in card.folders), root):
-            yield from _in_folder(card, folder, "local")
-    for name in card.system_folders:
-        yield from _in_folder(card, Path(name), "system")
-    if (cached := cache_folder() / card.file_name).is_file():
-        yield Place("cache", cached, "npz")
-    for file in card.packaged:
-        if (home := _package_folder(file.package)) is not None:
-            folder = home / file.folder
-            if file.format == "npz":
-                if (folder / card.file_name).is_file():
-                    yield Place("package", folder / card.file_name, "npz")
-            elif _complete(folder, file.format):
-                yield Place("package", folder, file.format)
+    return roots
 
 
 def _in_folder(card: DataCard, folder: Path, kind: Kind) -> Iterator[Place]:

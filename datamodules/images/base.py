@@ -266,14 +266,17 @@ class ImageDataModule(DataModule):
                     f"{self.spec.input_shape}",
                     _CARD,
                 )
-            if images.dtype != np.uint8 or int(images.max()) > self.card.pixel_max:
-                raise SpecError(f"{self.card.name}: pixels are not bytes up to {self.card.pixel_max}", _CARD)
-            if int(labels.min()) < 0 or int(labels.max()) >= self.spec.num_classes:
-                raise SpecError(
-                    f"{self.card.name}: labels go from {labels.min()} to {labels.max()}, the spec says "
-                    f"{self.spec.num_classes} classes",
-                    _CARD,
-                )
+            self._check_values(images, labels)
+
+    def _check_values(self, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> None:
+        if images.dtype != np.uint8 or int(images.max()) > self.card.pixel_max:
+            raise SpecError(f"{self.card.name}: pixels are not bytes up to {self.card.pixel_max}", _CARD)
+        if int(labels.min()) < 0 or int(labels.max()) >= self.spec.num_classes:
+            raise SpecError(
+                f"{self.card.name}: labels go from {labels.min()} to {labels.max()}, the spec says "
+                f"{self.spec.num_classes} classes",
+                _CARD,
+            )
 
 
 _CARD = "correct the card or the files; a datamodule's card must describe what its files hold"

@@ -197,6 +197,14 @@ def generate_record(index: int, points: int = POINTS) -> RunRecord:
         "seconds_per_epoch": 1 + 0.1 * family + 0.05 * float(draw.random()),
         "peak_memory_mb": 400.0 + family,
     }
+    _add_history(record, accuracy, nfe, points, draw)
+    return record
+
+
+def _add_history(
+    record: RunRecord, accuracy: float, nfe: float, points: int, draw: np.random.Generator
+) -> None:
+    """Curves that rise to `accuracy`, and the evaluations of each epoch."""
     per_epoch = max(1, points // 40)
     rise = accuracy * (1 - np.exp(-np.arange(points) / max(1, points / 5)))
     noise = draw.normal(0, 0.005, (len(_SERIES), points))
@@ -209,4 +217,3 @@ def generate_record(index: int, points: int = POINTS) -> RunRecord:
         [e * per_epoch, e, 0.5 * e, nfe * (e + 1) * 90] for e in range(40)
     ]
     record.history["solver/nfe_backward_total"] = [[e * per_epoch, e, 0.5 * e, 0.0] for e in range(40)]
-    return record

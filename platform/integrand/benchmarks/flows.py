@@ -10,6 +10,7 @@ CPU times.
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import sys
 import time
@@ -88,13 +89,18 @@ def run(args: argparse.Namespace) -> int:
     return 0 if all(r.met is not False for r in rows) else 1
 
 
-def _problem(name: str, tol: float, seconds: float, seed: int) -> list[Row]:
-    d, hidden, batch = PROBLEMS[name]
-    torch.manual_seed(seed)
+def _moving_network(d: int, hidden: int) -> TimeNet:
     net = MLP(hidden=hidden, layers=3).build((d,))
     with torch.no_grad():
         for p in net.parameters():
             p.mul_(1.5)  # a fresh network moves almost nothing
+    return net
+
+
+def _problem(name: str, tol: float, seconds: float, seed: int) -> list[Row]:
+    d, hidden, batch = PROBLEMS[name]
+    torch.manual_seed(seed)
+    net = _moving_network(d, hidden)
     x = torch.randn(batch, d)
     fused: dict[str, Trace] = {"Hutchinson": FixedProbe(HutchinsonTrace().directions(x)[0])}
     probe = fused["Hutchinson"].directions(x)[0]
@@ -112,21 +118,19 @@ def _problem(name: str, tol: float, seconds: float, seed: int) -> list[Row]:
         for label, field in pattern.items():
             runs[label] = _pattern(field, x, tol, train)
         times = measure(runs, seconds / 2, 3, seed)
-        kind = "training step" if train else "likelihood alone"
-        for label in fused:
-            for other in pattern:
-                if label == "exact" and other == "one product":
-                    continue  # they compute different things
-                row = paired_row(
-                    f"{kind}, {label}",
-                    f"{name}, batch {batch}",
-                    f"cnf.py, {other}",
-                    times[f"fused {label}"],
-                    times[other],
-                    TARGET if train else None,
-                    nfe=nfe[f"fused {label}"],
-                )
-                rows.append(row)
+        for label, other in itertools.product(fused, pattern):
+            if label == "exact" and other == "one product":
+                continue  # they compute different things
+            row = paired_row(
+                f"{'training step' if train else 'likelihood alone'}, {label}",
+                f"{name}, batch {batch}",
+                f"cnf.py, {other}",
+                times[f"fused {label}"],
+                times[other],
+                TARGET if train else None,
+                nfe=nfe[f"fused {label}"],
+            )
+            rows.append(row)
     return rows
 
 

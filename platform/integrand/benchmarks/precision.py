@@ -17,8 +17,8 @@ from rich.progress import track
 from rich.table import Table
 
 from .precision_curves import TARGET, Comparison, compare
-from .precision_problems import PROBLEMS
-from .precision_solvers import PAIRS, TUNED, runs_of
+from .precision_problems import PROBLEMS, InitialValueProblem
+from .precision_solvers import PAIRS, TUNED, Pair, runs_of
 from .solvers_timing import one_thread
 
 CONTROLS: dict[str, dict[str, Any]] = {"": {}, " tuned": TUNED}
@@ -37,12 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Solve, compare, print a table, and write the rows."""
-    problems = [
-        p
-        for p in PROBLEMS
-        if not args.problems or p.name.lower().startswith(tuple(map(str.lower, args.problems)))
-    ]
-    pairs = [p for p in PAIRS if not args.methods or p.ours.__name__ in args.methods]
+    problems, pairs = _chosen(args)
     console = Console(stderr=True)
     started = time.monotonic()
     rows = []
@@ -56,6 +51,13 @@ def run(args: argparse.Namespace) -> int:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps([r.to_dict() for r in rows], indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _chosen(args: argparse.Namespace) -> tuple[list[InitialValueProblem], list[Pair]]:
+    """The problems and the pairs of methods that the options leave."""
+    beginnings = tuple(map(str.lower, args.problems or [""]))
+    problems = [p for p in PROBLEMS if p.name.lower().startswith(beginnings)]
+    return problems, [p for p in PAIRS if not args.methods or p.ours.__name__ in args.methods]
 
 
 def _print(rows: list[Comparison], seconds: float) -> None:

@@ -148,6 +148,27 @@ def _rows(args: argparse.Namespace, console: Console) -> list[Row]:
     return rows
 
 
+def _timed_loops(
+    loops: dict[str, Callable[[], object]], timed: Timed, x: Tensor, repetitions: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]], dict[str, int]]:
+    """Seconds in all, seconds inside the network, and its evaluations, of loops that take turns."""
+    totals: dict[str, list[float]] = {key: [] for key in loops}
+    inside: dict[str, list[float]] = {key: [] for key in loops}
+    calls: dict[str, int] = {}
+    for repetition in range(repetitions + 1):
+        for key, loop in loops.items():
+            timed.reset()
+            start = time.process_time()
+            loop()
+            _wait(x)
+            total = time.process_time() - start
+            seconds, calls[key] = timed.reset()
+            if repetition:  # the first warms caches
+                totals[key].append(total)
+                inside[key].append(seconds)
+    return totals, inside, calls
+
+
 def _case(name: str, net: nn.Module, case: str, args: argparse.Namespace) -> list[Row]:
     sampler, grid, scheduler, options = CASES[case]
     process, timed = DiscreteVP(), Timed(net)
@@ -162,20 +183,7 @@ def _case(name: str, net: nn.Module, case: str, args: argparse.Namespace) -> lis
     loops: dict[str, Callable[[], object]] = {"ours": ours}
     if importlib.util.find_spec("diffusers") is not None:
         loops["diffusers"] = _diffusers(scheduler, options, timed, x)
-    totals: dict[str, list[float]] = {key: [] for key in loops}
-    inside: dict[str, list[float]] = {key: [] for key in loops}
-    calls: dict[str, int] = {}
-    for repetition in range(_repetitions(args) + 1):
-        for key, loop in loops.items():
-            timed.reset()
-            start = time.process_time()
-            loop()
-            _wait(x)
-            total = time.process_time() - start
-            seconds, calls[key] = timed.reset()
-            if repetition:  # the first warms caches
-                totals[key].append(total)
-                inside[key].append(seconds)
+    totals, inside, calls = _timed_loops(loops, timed, x, _repetitions(args))
     reference, target = "NFE × evaluation", TARGET if name == "small" else None
     made = calls["ours"]
     rows = [paired_row(case, name, reference, totals["ours"], inside["ours"], target, nfe=made)]

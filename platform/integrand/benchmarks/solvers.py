@@ -90,8 +90,11 @@ def _budget(problem: Problem, args: argparse.Namespace) -> tuple[float, int]:
     return (20.0 if problem.name in MLPS else 30.0), 9
 
 
-def _forward(problem: Problem, args: argparse.Namespace) -> list[Row]:
-    tiny = problem.name == "tiny"
+Solvers = dict[str, ODESolver]
+
+
+def _forward_solvers(problem: Problem, args: argparse.Namespace) -> tuple[Solvers, Solvers]:
+    """Our solvers and torchdiffeq's."""
     own: dict[str, ODESolver] = {"dopri5": Dopri5(rtol=TOL, atol=TOL), "rk4": RK4(num_steps=STEPS)}
     theirs: dict[str, ODESolver] = {"dopri5": TorchDiffEq(rtol=TOL, atol=TOL)}
     if problem.name in MLPS or not args.quick:
@@ -109,6 +112,20 @@ def _forward(problem: Problem, args: argparse.Namespace) -> list[Row]:
     if args.compile and problem.name in MLPS:
         own["dopri5 compiled"] = Dopri5(rtol=TOL, atol=TOL, compile=True)
         own["rk4 compiled"] = RK4(num_steps=STEPS, compile=True)
+    return own, theirs
+
+
+def _forward_target(name: str, tiny: bool) -> float:
+    """Ratio to the plain evaluations that one of our solvers must not exceed."""
+    if "compiled" in name:
+        return 0.9
+    if name.startswith(("rk", "euler")):
+        return 1.15 if tiny else 1.05
+    return 1.4 if tiny else 1.15
+
+
+def _forward(problem: Problem, args: argparse.Namespace) -> list[Row]:
+    own, theirs = _forward_solvers(problem, args)
     nfe: dict[str, int] = {}
     alternatives: dict[str, Callable[[], object]] = {
         "f": _evaluations(problem, 40),
@@ -121,9 +138,6 @@ def _forward(problem: Problem, args: argparse.Namespace) -> list[Row]:
     times = measure(alternatives, *_budget(problem, args), args.seed)
     rows = []
     for name in own:
-        adaptive = not name.startswith(("rk", "euler"))
-        target = (1.4 if tiny else 1.15) if adaptive else (1.15 if tiny else 1.05)
-        target = 0.9 if "compiled" in name else target
         rows.append(
             paired_row(
                 f"forward {name}",
@@ -131,7 +145,7 @@ def _forward(problem: Problem, args: argparse.Namespace) -> list[Row]:
                 "NFE × evaluation",
                 times[name],
                 times["f"],
-                target,
+                _forward_target(name, problem.name == "tiny"),
                 40 / nfe[name],
                 nfe[name],
             )
@@ -146,7 +160,8 @@ def _forward(problem: Problem, args: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def _training(problem: Problem, args: argparse.Namespace) -> list[Row]:
+def _training_solvers(problem: Problem, args: argparse.Namespace) -> tuple[Solvers, Solvers]:
+    """Our solvers and torchdiffeq's."""
     own: dict[str, ODESolver] = {
         "dopri5 backprop": Dopri5(rtol=TOL, atol=TOL),
         "dopri5 checkpoint": Dopri5(rtol=TOL, atol=TOL, gradient="checkpoint"),
@@ -164,6 +179,11 @@ def _training(problem: Problem, args: argparse.Namespace) -> list[Row]:
     }
     if not args.quick or problem.name in MLPS:
         theirs["torchdiffeq dopri5 backprop"] = TorchDiffEq(rtol=TOL, atol=TOL)
+    return own, theirs
+
+
+def _training(problem: Problem, args: argparse.Namespace) -> list[Row]:
+    own, theirs = _training_solvers(problem, args)
     nfe: dict[str, int] = {}
     every = own | theirs
     alternatives: dict[str, Callable[[], object]] = {
@@ -187,16 +207,18 @@ def _training(problem: Problem, args: argparse.Namespace) -> list[Row]:
             )
         )
     for other in theirs:
-        name = "dopri5 checkpoint" if "adjoint" in other else "dopri5 backprop"
-        target = 1 / 3 if "adjoint" in other else 1.0
-        rows.append(
-            paired_row(f"training {name}", problem.name, other, times[name], times[other], round(target, 4))
-        )
-        for compiled in (n for n in own if "compiled" in n and n.split()[-1] == name.split()[-1]):
-            limit = 0.25 if problem.name == "tiny" and "backprop" in other else None
-            rows.append(
-                paired_row(f"training {compiled}", problem.name, other, times[compiled], times[other], limit)
-            )
+        rows += _training_against(other, problem.name, own, times)
+    return rows
+
+
+def _training_against(other: str, field: str, own: Solvers, times: dict[str, list[float]]) -> list[Row]:
+    """Our solvers with the same kind of gradient against one of torchdiffeq's."""
+    name = "dopri5 checkpoint" if "adjoint" in other else "dopri5 backprop"
+    target = 1 / 3 if "adjoint" in other else 1.0
+    rows = [paired_row(f"training {name}", field, other, times[name], times[other], round(target, 4))]
+    for compiled in (n for n in own if "compiled" in n and n.split()[-1] == name.split()[-1]):
+        limit = 0.25 if field == "tiny" and "backprop" in other else None
+        rows.append(paired_row(f"training {compiled}", field, other, times[compiled], times[other], limit))
     return rows
 
 
@@ -249,6 +271,12 @@ def _wait(y: Tensor) -> None:
         torch.cuda.synchronize()
 
 
+def _device_name(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return platform.processor() or platform.machine()
+
+
 def _print(rows: list[Row], seconds: float, args: argparse.Namespace) -> None:
     table = Table(title=f"Solver cost, CPU time, one thread, {seconds:.0f} s, seed {args.seed}")
     for heading in ("case", "field", "relative to", "ratio", "±", "target", "met", "NFE", "n"):
@@ -260,7 +288,5 @@ def _print(rows: list[Row], seconds: float, args: argparse.Namespace) -> None:
         table.add_row(r.case, r.field, r.reference, *figures)
     console = Console(width=None if sys.stdout.isatty() else 132)
     console.print(table)
-    device = (
-        torch.cuda.get_device_name() if args.device == "cuda" else platform.processor() or platform.machine()
-    )
+    device = _device_name(args.device)
     console.print(f"torch {torch.__version__}, python {platform.python_version()}, {device}", highlight=False)

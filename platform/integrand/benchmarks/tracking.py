@@ -59,14 +59,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"training loop without tracking: {base:.3f} ms CPU per step")
     missed = False
     for name, target in TARGETS_MS.items():
-        # paired by repetition: the machine was equally busy for both arms
-        pairs = zip(measured[name], measured["no tracking"], strict=True)
-        extra = [m["step_ms"] - b["step_ms"] for m, b in pairs]
+        extra, epoch = _extra(measured[name], measured["no tracking"])
         cost = statistics.median(extra)
         missed |= cost > target
-        epoch = statistics.median(m["epoch_ms"] for m in measured[name]) - statistics.median(
-            m["epoch_ms"] for m in measured["no tracking"]
-        )
         report["arms"][name] = {
             "interval": intervals[name],
             "step_ms": cost,
@@ -81,6 +76,14 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         args.json.write_text(json.dumps({**report, "measured": measured}, indent=1), encoding="utf-8")
     return 1 if missed else 0
+
+
+def _extra(arm: list[dict[str, float]], base: list[dict[str, float]]) -> tuple[list[float], float]:
+    """What an arm costs over the base: per step in each repetition, and at the end of an epoch."""
+    # paired by repetition: the machine was equally busy for both arms
+    steps = [m["step_ms"] - b["step_ms"] for m, b in zip(arm, base, strict=True)]
+    epoch = statistics.median(m["epoch_ms"] for m in arm) - statistics.median(m["epoch_ms"] for m in base)
+    return steps, epoch
 
 
 def _measure(steps: int, interval: int) -> dict[str, float]:

@@ -115,16 +115,20 @@ class Samples(Evaluation):
         notes += [f"left out: {text}" for text in self.left_out]
         return Summary({self.name: [rows_of(finding) for finding in findings]}, pictures, notes)
 
+    def _wanted(self, model: Any) -> list[str]:
+        """Names of the samplers asked for, the usual ones of the model where none are."""
+        everything = self.samplers == ["all"]
+        if self.samplers and not everything:
+            return self.samplers
+        if not is_diffusion(model):
+            return list(USUAL_OF_FLOWS)
+        return list(presets("sampler") if everything else USUAL)
+
     def _plans(self, model: Any) -> dict[tuple[str, int], Any]:
         """What can be sampled."""
-        everything = self.samplers == ["all"]
-        given = self.samplers is not None and not everything
-        usual = USUAL if is_diffusion(model) else USUAL_OF_FLOWS
-        wanted = self.samplers if given and self.samplers else list(usual)
-        if everything and is_diffusion(model):
-            wanted = list(presets("sampler"))
+        given = self.samplers is not None and self.samplers != ["all"]
         found: dict[tuple[str, int], Any] = {}
-        for name in dict.fromkeys(wanted):
+        for name in dict.fromkeys(self._wanted(model)):
             sampler = named_sampler(model, name)
             for nfe in self.nfe:
                 try:

@@ -95,13 +95,23 @@ def own_times(t: Tensor, y0: Tensor, mask: Tensor | None = None) -> OwnTimes:
         )
     times = t.to(y0.device, torch.float32 if y0.device.type == "mps" else torch.float64)
     if mask is not None:
-        if mask.shape != t.shape or mask.dtype != torch.bool:
-            raise SpecError(
-                f"the mask is {mask.dtype} of shape {tuple(mask.shape)}, the times have {tuple(t.shape)}",
-                "pass a bool for each time",
-            )
+        _check_mask(mask, t)
         mask = mask.to(y0.device)
         times = _fill(times, mask)
+    _check_rows(times)
+    return OwnTimes(times, mask)
+
+
+def _check_mask(mask: Tensor, t: Tensor) -> None:
+    if mask.shape != t.shape or mask.dtype != torch.bool:
+        raise SpecError(
+            f"the mask is {mask.dtype} of shape {tuple(mask.shape)}, the times have {tuple(t.shape)}",
+            "pass a bool for each time",
+        )
+
+
+def _check_rows(times: Tensor) -> None:
+    """Refuse rows that are not finite or turn back; one synchronisation."""
     steps = times.detach().diff(dim=1)
     turns = (steps > 0).any(1) & (steps < 0).any(1)
     finite = torch.isfinite(times.detach()).all(1)
@@ -115,7 +125,6 @@ def own_times(t: Tensor, y0: Tensor, mask: Tensor | None = None) -> OwnTimes:
             f"the times of sample {sample} turn back: {times[sample].tolist()}",
             "sort each row; what is padded is masked, or repeats the last time",
         )
-    return OwnTimes(times, mask)
 
 
 def _fill(times: Tensor, mask: Tensor) -> Tensor:

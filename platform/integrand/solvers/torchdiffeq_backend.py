@@ -26,6 +26,28 @@ from .torchdiffeq_methods import METHODS, MethodName, check_options
 RTOL = ATOL = 1e-5
 
 
+def _check_steps(method: MethodName, step_size: float | None, num_steps: int | None) -> None:
+    """Refuse steps for a method that chooses its own; ask for one of the two where they are fixed."""
+    if METHODS[method].adaptive:
+        remedy = "remove it, or use rk4; options: {max_step: …} bounds the steps"
+        require_not_set(method, "it chooses its steps", remedy, step_size=step_size, num_steps=num_steps)
+    elif (step_size is None) == (num_steps is None):
+        both = "both step_size and num_steps" if step_size else "neither step_size nor num_steps"
+        raise SolverOptionError(f"{method} got {both}", "set one of the two")
+
+
+def _check_gradient(method: MethodName, gradient: str, seminorm: bool) -> None:
+    """Refuse a gradient that the method does not have, and a seminorm that would do nothing."""
+    info = METHODS[method]
+    if seminorm and (gradient != "adjoint" or not info.adaptive or method == "scipy_solver"):
+        raise SolverOptionError(
+            f"seminorm does nothing for {method} with gradient={gradient}",
+            "remove it, or use an adaptive method with gradient: adjoint",
+        )
+    if not info.differentiable and gradient == "backprop":
+        raise SolverOptionError(f"no gradient goes through {method}", "set gradient: adjoint")
+
+
 class TorchDiffEq(ODESolver):
     """Any method of torchdiffeq 0.2.5 (Chen 2018).
 
@@ -74,19 +96,8 @@ class TorchDiffEq(ODESolver):
         info = METHODS[method]
         if not info.tolerances:
             require_not_set(method, "its steps are fixed", "remove it, or use dopri5", rtol=rtol, atol=atol)
-        if info.adaptive:
-            remedy = "remove it, or use rk4; options: {max_step: …} bounds the steps"
-            require_not_set(method, "it chooses its steps", remedy, step_size=step_size, num_steps=num_steps)
-        elif (step_size is None) == (num_steps is None):
-            both = "both step_size and num_steps" if step_size else "neither step_size nor num_steps"
-            raise SolverOptionError(f"{method} got {both}", "set one of the two")
-        if seminorm and (gradient != "adjoint" or not info.adaptive or method == "scipy_solver"):
-            raise SolverOptionError(
-                f"seminorm does nothing for {method} with gradient={gradient}",
-                "remove it, or use an adaptive method with gradient: adjoint",
-            )
-        if not info.differentiable and gradient == "backprop":
-            raise SolverOptionError(f"no gradient goes through {method}", "set gradient: adjoint")
+        _check_steps(method, step_size, num_steps)
+        _check_gradient(method, gradient, seminorm)
         check_options(method, options or {})
         self.method = method
         self.rtol = RTOL if rtol is None else rtol
