@@ -13,7 +13,7 @@ from .records.group_labels import GroupBy
 from .records.groups import DataKey, Expected, Group, sort_runs
 from .records.load import Selection, load
 from .records.traces import Traces
-from .results import Comparison, Part, Row, Sensitivity
+from .results import Comparison, Difference, Part, Row, Sensitivity
 from .statistics.bootstrap import estimate_quality
 from .statistics.curves import curves
 from .statistics.estimates import Estimate, estimate
@@ -23,6 +23,7 @@ from .statistics.pareto import pareto_front
 from .statistics.sensitivity import sensitivities
 from .statistics.target import choose_target, reach
 from .tables.notes import notes
+from .tables.wording import Costs
 
 
 def compare(
@@ -111,15 +112,13 @@ def _part(
     sensitive: tuple[Sensitivity, ...],
 ) -> Part:
     """What is said about the groups of one data set."""
-    sign = 1 if metric.mode == "min" else -1
     quality = {group.label: estimate_quality(group.values(metric)) for group in groups}
-    ordered = sorted(groups, key=lambda g: (sign * quality[g.label].mean, g.label))
-    chosen = baseline is not None and baseline in quality
-    reference = next(g for g in ordered if g.label == baseline) if chosen else ordered[0]
+    ordered = _best_first(groups, quality, metric)
+    reference = next((g for g in ordered if g.label == baseline), ordered[0])
+    chosen = reference.label == baseline
     costs = {g.label: {cost.key: _cost(g, cost) for cost in COSTS} for g in groups}
     pairs, tests = compare_pairs(ordered, reference, chosen, metric, costs)
-    differences = {d.a: d for d in pairs if d.b == reference.label}
-    differences |= {d.b: turned(d, metric, costs) for d in pairs if d.a == reference.label}
+    differences = _to_reference(reference.label, pairs, metric, costs)
     series = validation_series(metric, [run for group in groups for run in group.runs])
     target = choose_target(ordered, metric, series, traces, wanted)
     rows = tuple(
@@ -134,6 +133,20 @@ def _part(
         for group in ordered
     )
     return Part(data, rows, reference.label, chosen, pairs, tests, _fronts(rows, metric), target, sensitive)
+
+
+def _best_first(groups: Sequence[Group], quality: Mapping[str, Estimate], metric: Metric) -> list[Group]:
+    """The groups in order of their means."""
+    sign = 1 if metric.mode == "min" else -1
+    return sorted(groups, key=lambda g: (sign * quality[g.label].mean, g.label))
+
+
+def _to_reference(
+    reference: str, pairs: Sequence[Difference], metric: Metric, costs: Mapping[str, Costs]
+) -> dict[str, Difference]:
+    """The pairs with the reference, by the other group and seen from it."""
+    differences = {d.a: d for d in pairs if d.b == reference}
+    return differences | {d.b: turned(d, metric, costs) for d in pairs if d.a == reference}
 
 
 def _cost(group: Group, cost: Cost) -> Estimate | None:

@@ -24,12 +24,8 @@ def generated_figures(arrays: Arrays, stage: str) -> Iterator[Picture]:
             `score_level`.
         stage: `val` or `test`: whose data it is; part of the file names.
     """
-    samples, data = arrays.get("samples"), arrays.get("data")
-    if samples is not None and data is not None and len(samples) and len(data):
-        if samples.ndim == 2 and samples.shape[1] == 2:
-            yield _points(samples, data, stage)
-        elif samples.ndim == 4:
-            yield _images(samples, data, stage)
+    data = arrays.get("data")
+    yield from _beside(arrays.get("samples"), data, stage)
     if "log_density" in arrays:
         yield _density(arrays["log_density"], arrays["extent"], stage)
     if "score" in arrays and data is not None:
@@ -37,6 +33,16 @@ def generated_figures(arrays: Arrays, stage: str) -> Iterator[Picture]:
     paths = arrays.get("paths")
     if paths is not None and paths.ndim == 3 and paths.shape[2] == 2:
         yield _paths(paths, stage)
+
+
+def _beside(samples: npt.NDArray[Any] | None, data: npt.NDArray[Any] | None, stage: str) -> Iterator[Picture]:
+    """Samples beside the data, where they are points of a plane or images."""
+    if samples is None or data is None or not len(samples) or not len(data):
+        return
+    if samples.ndim == 2 and samples.shape[1] == 2:
+        yield _points(samples, data, stage)
+    elif samples.ndim == 4:
+        yield _images(samples, data, stage)
 
 
 def _points(samples: npt.NDArray[Any], data: npt.NDArray[Any], stage: str) -> Picture:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from integrand.comparison.results import Comparison
+from collections.abc import Sequence
+
+from integrand.comparison.results import Comparison, Part
 
 _DIFFERENCES = """Means of the differences over common seeds. Equal seeds share what the seed decides, such as
 the order of the data, so pairing removes that part of the scatter."""
@@ -27,14 +29,26 @@ def methods(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     parts = comparison.parts
     kinds = sorted({row.quality.method for part in parts for row in part.rows})
     found = [("Intervals", f"{'; '.join(kinds)}. One seed has no interval.")] if kinds else []
-    if any(len(part.rows) > 1 for part in parts):
-        found += [("Differences", _DIFFERENCES), ("Tests", _TESTS), ("Not established", _TIES)]
-    if any(not part.chosen and len(part.rows) > 1 for part in parts):
-        found.append(("Reference", _REFERENCE))
+    found += _on_differences(parts)
     if any(part.pareto for part in parts):
         found.append(("Pareto front", _PARETO))
     found.append(("Evaluations (NFE)", _NFE))
-    if any(part.target for part in parts):
-        reasons = "; ".join(dict.fromkeys(part.target.reason for part in parts if part.target))
-        found.append(("Time to target", f"The target is {reasons}. {_TARGET}"))
+    found += _on_target(parts)
     return tuple((term, " ".join(text.split())) for term, text in found)
+
+
+def _on_differences(parts: Sequence[Part]) -> list[tuple[str, str]]:
+    """How groups are compared, where there are several."""
+    several = [part for part in parts if len(part.rows) > 1]
+    if not several:
+        return []
+    found = [("Differences", _DIFFERENCES), ("Tests", _TESTS), ("Not established", _TIES)]
+    if any(not part.chosen for part in several):
+        found.append(("Reference", _REFERENCE))
+    return found
+
+
+def _on_target(parts: Sequence[Part]) -> list[tuple[str, str]]:
+    """How the time to the target is measured, where there is a target."""
+    reasons = "; ".join(dict.fromkeys(part.target.reason for part in parts if part.target))
+    return [("Time to target", f"The target is {reasons}. {_TARGET}")] if reasons else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from integrand.comparison.files import describe
 from integrand.comparison.measures import (
@@ -60,21 +60,26 @@ def _cost_figure(key: str, comparison: Comparison, part: Part, cost: Cost, ids: 
     with_cost = [row for row in part.rows if row.costs.get(cost.key)]
     rows = [row for place, row in enumerate(with_cost) if place < MOST_POINTS or row.label in front]
     points = [_point(row, metric, cost, ids[row.label], row.label in front) for row in rows]
-    absent = [row.label for row in part.rows if not row.costs.get(cost.key)]
     axis = cost.axis
     alt = minus(describe.alt_quality_against_cost(comparison, part, cost))
-    caption = "Large marks are means with their 95 % intervals, small marks single seeds."
-    caption += " The line is the Pareto front of the means." if front else ""
-    caption += f" Not recorded for {enumeration(absent)}." if absent else ""
+    caption = _cost_caption(part, cost)
     if len(rows) < len(with_cost):
         caption += f" Shown are the {MOST_POINTS} best of {len(with_cost)} groups, and the front."
-    table = Table(
+    table = _cost_table(key, metric, cost, rows, front)
+    svg = scatter(points, axis, metric.label, alt, metric.mode == "max")
+    title = f"{metric.label} against {cost.label}"
+    return Figure(key, title, svg, caption, table, tuple(ids[row.label] for row in rows), cost.label)
+
+
+def _cost_table(key: str, metric: Metric, cost: Cost, rows: Sequence[Row], front: Sequence[str]) -> Table:
+    """The numbers of the figure."""
+    return Table(
         key,
-        f"{metric.label} and {axis}",
+        f"{metric.label} and {cost.axis}",
         (
             Column("group", False),
             Column("n"),
-            Column(axis),
+            Column(cost.axis),
             Column(metric.label),
             Column("Pareto front", False),
         ),
@@ -89,9 +94,14 @@ def _cost_figure(key: str, comparison: Comparison, part: Part, cost: Cost, ids: 
             for row in rows
         ),
     )
-    svg = scatter(points, axis, metric.label, alt, metric.mode == "max")
-    title = f"{metric.label} against {cost.label}"
-    return Figure(key, title, svg, caption, table, tuple(ids[row.label] for row in rows), cost.label)
+
+
+def _cost_caption(part: Part, cost: Cost) -> str:
+    """What the marks are, and which groups have none."""
+    caption = "Large marks are means with their 95 % intervals, small marks single seeds."
+    caption += " The line is the Pareto front of the means." if part.pareto.get(cost.key) else ""
+    absent = [row.label for row in part.rows if not row.costs.get(cost.key)]
+    return caption + (f" Not recorded for {enumeration(absent)}." if absent else "")
 
 
 def _point(row: Row, metric: Metric, cost: Cost, identity: Identity, front: bool) -> Point:

@@ -14,6 +14,7 @@ from ...figures.palette import colour_and_marker
 from ...figures.ranges import is_wide, limits, padded, span_of
 from ..measures import Cost
 from ..results import Comparison, Part, Row
+from .caption import write_caption
 from .describe import title
 
 APART = 9.0
@@ -30,7 +31,7 @@ def quality_against_cost(comparison: Comparison, part: Part, cost: Cost) -> Figu
     """One figure of one part; groups without the cost are named below the axes."""
     figure: Figure
     figure, axes = new_axes(7.0, 5.0, PRINT_DPI)
-    metric, scale = comparison.metric, comparison.metric.scale
+    metric = comparison.metric
     shown = [row for row in part.rows if row.costs.get(cost.key)]
     means = [cost_of.mean for row in shown if (cost_of := row.costs[cost.key])]
     _scale(axes, means + [x for row in shown for x, _ in _points(comparison, row, cost)])
@@ -39,11 +40,7 @@ def quality_against_cost(comparison: Comparison, part: Part, cost: Cost) -> Figu
     axes.set_xlabel(cost.axis)
     axes.set_ylabel(metric.label)
     axes.set_title(title(comparison, part), loc="left")
-    cut = [row.label for row in shown if any(not low <= scale * y <= high for y in _bar(row))]
-    figure.text(0.01, 0.005, _caption(part, shown, cut), fontsize=7.5, color="#444444", va="bottom")
-    layout = figure.get_layout_engine()
-    if layout is not None:
-        layout.set(rect=(0, 0.06, 1, 0.94))  # type: ignore[call-arg]  # the constrained engine takes rect
+    write_caption(figure, _caption(part, shown, _cut(shown, metric.scale, low, high)), 0.06)
     figure.canvas.draw()  # now positions in pixels are final
     _front(axes, comparison, part, cost)
     marks: list[Mark] = []
@@ -121,6 +118,11 @@ def _quality_limits(comparison: Comparison, rows: Sequence[Row]) -> tuple[float,
     seeds = [metric.scale * y for row in rows for y in row.group.values(metric)]
     low, high = padded(*limits(seeds, [metric.scale * y for row in rows for y in _bar(row)]))
     return low, min(high, 101.0) if metric.percent else high
+
+
+def _cut(rows: Sequence[Row], scale: float, low: float, high: float) -> list[str]:
+    """The groups whose intervals are wider than the axes."""
+    return [row.label for row in rows if any(not low <= scale * y <= high for y in _bar(row))]
 
 
 def _bar(row: Row) -> list[float]:

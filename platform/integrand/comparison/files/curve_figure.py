@@ -12,6 +12,7 @@ from ...figures.drawing import PRINT_DPI, new_axes
 from ...figures.palette import colour_and_marker
 from ...figures.ranges import span_of
 from ..results import Comparison, Curve, Part
+from .caption import write_caption
 from .describe import title
 
 MAX_BANDS = 8
@@ -32,11 +33,10 @@ def curve_figure(comparison: Comparison, part: Part, key: str) -> Figure:
     figure, axes = new_axes(7.0, 5.0, PRINT_DPI)
     drawn = [(i, row.label, row.curves[key]) for i, row in enumerate(part.rows) if key in row.curves]
     scale = comparison.metric.scale if key == "quality" else 1.0
-    percent = " (%)" if key == "quality" and comparison.metric.percent else ""
     for index, _, curve in drawn:
         _line(axes, curve, scale, index, len(drawn) <= MAX_BANDS)
     axes.set_xlabel("epoch")
-    axes.set_ylabel(_AXES[key].format(drawn[0][2].series) + percent)
+    axes.set_ylabel(_ordinate(comparison, key, drawn[0][2].series))
     axes.set_title(title(comparison, part), loc="left")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     means = [scale * y for _, _, curve in drawn for y in curve.mean]
@@ -45,17 +45,23 @@ def curve_figure(comparison: Comparison, part: Part, key: str) -> Figure:
         axes.axhline(
             scale * part.target.value, color="#666666", linewidth=0.9, linestyle=(0, (4, 3)), zorder=1
         )
-    bands = "Bands: 95 % interval of the mean at each epoch (Student t)." if len(drawn) <= MAX_BANDS else ""
+    write_caption(figure, _caption(part, key, len(drawn)), 0.04)
+    _name_lines(axes, drawn, scale)
+    return figure
+
+
+def _ordinate(comparison: Comparison, key: str, series: str) -> str:
+    percent = " (%)" if key == "quality" and comparison.metric.percent else ""
+    return _AXES[key].format(series) + percent
+
+
+def _caption(part: Part, key: str, drawn: int) -> str:
+    """What the lines are, and which groups have none."""
+    bands = "Bands: 95 % interval of the mean at each epoch (Student t)." if drawn <= MAX_BANDS else ""
     target = "Dashed: the target." if key == "quality" and part.target else ""
     absent = [row.label for row in part.rows if key not in row.curves]
     missing = f"Not recorded: {', '.join(absent)}." if absent else ""
-    text = " ".join(filter(None, [f"Lines: means over seeds. {bands}", target, missing]))
-    figure.text(0.01, 0.005, text, fontsize=7.5, color="#444444", va="bottom")
-    layout = figure.get_layout_engine()
-    if layout is not None:
-        layout.set(rect=(0, 0.04, 1, 0.96))  # type: ignore[call-arg]  # the constrained engine takes rect
-    _name_lines(axes, [(index, label, curve) for index, label, curve in drawn], scale)
-    return figure
+    return " ".join(filter(None, [f"Lines: means over seeds. {bands}", target, missing]))
 
 
 def _line(axes: Axes, curve: Curve, scale: float, index: int, band: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 from integrand.record import RunRecord
@@ -67,15 +67,21 @@ def _labels(runs: Sequence[RunRecord], by: GroupBy, data: Mapping[str, Hashable]
         for (name, digest), own in settings.items()
     }
     # two configurations may differ only behind the third setting: the digest then tells them apart
-    clashing = {
+    for name, digest in _clashing(together, labels):
+        labels[name, digest] += f" #{digest[:8]}"
+    return {run.run_id: labels[family[run.run_id], run.config_digest] for run in runs}
+
+
+def _clashing(
+    together: Mapping[tuple[str, Hashable], Collection[str]], labels: Mapping[tuple[str, str], str]
+) -> set[tuple[str, str]]:
+    """The configurations, as family and digest, whose label a sibling on the same data has too."""
+    return {
         (name, digest)
         for (name, _), siblings in together.items()
         for digest in siblings
         if any(o != digest and labels[name, o] == labels[name, digest] for o in siblings)
     }
-    for name, digest in clashing:
-        labels[name, digest] += f" #{digest[:8]}"
-    return {run.run_id: labels[family[run.run_id], run.config_digest] for run in runs}
 
 
 def _differing(siblings: Sequence[Mapping[str, str]]) -> set[str]:

@@ -66,14 +66,7 @@ def load(selection: Selection) -> Loaded:
         TrackingError: The store cannot be read, or a file is no record.
     """
     s = selection
-    if not (s.experiment or s.records or s.runs or s.filter):
-        raise UsageError(
-            "which runs?", "name them with --experiment NAME, --records DIR, --runs ID or --filter EXPR"
-        )
-    if s.records and (s.filter or s.tracking_uri):
-        raise UsageError(
-            "--filter and --tracking-uri belong to an MLflow store, not to --records", "leave them out"
-        )
+    _check(s)
     traces = Traces()
     if s.records is None:
         records = load_mlflow(s.experiment, s.runs, s.filter, s.tracking_uri, traces, s.evaluation)
@@ -86,6 +79,22 @@ def load(selection: Selection) -> Loaded:
     if s.experiment and not (s.runs or s.filter or s.records or s.evaluation):
         expected = load_expected(Path("integrand-runs") / "suites" / s.experiment / "plan.json")
     return Loaded(records, traces, expected)
+
+
+def _check(s: Selection) -> None:
+    """Refuse a selection that is empty or contradicts itself.
+
+    Raises:
+        UsageError: It is or does.
+    """
+    if not (s.experiment or s.records or s.runs or s.filter):
+        raise UsageError(
+            "which runs?", "name them with --experiment NAME, --records DIR, --runs ID or --filter EXPR"
+        )
+    if s.records and (s.filter or s.tracking_uri):
+        raise UsageError(
+            "--filter and --tracking-uri belong to an MLflow store, not to --records", "leave them out"
+        )
 
 
 def _evaluated(records: Sequence[RunRecord], evaluation: str | None) -> list[RunRecord]:

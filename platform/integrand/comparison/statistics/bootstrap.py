@@ -75,33 +75,53 @@ def estimate_strata(strata: Sequence[Sequence[float]], level: float = LEVEL, see
     sizes = [row.size for row in rows]
     count, least = sum(sizes), min(sizes)
     each = [estimate(list(row), level) for row in rows]
-    mean, median, iqm = (
-        math.fsum(getattr(e, name) for e in each) / len(each) for name in ("mean", "median", "iqm")
-    )
-    degrees = count - len(rows)
-    within = math.fsum((e.sd or 0.0) ** 2 * (e.n - 1) for e in each)
-    sd = math.sqrt(within / degrees) if degrees else None
     if len(rows) == 1 and count < BOOTSTRAP_FROM:
         return each[0]
+    mean, median, iqm = (_average(each, name) for name in ("mean", "median", "iqm"))
+    sd = _within(each)
     if count < BOOTSTRAP_FROM or least < STRATUM_FROM:
-        interval = _welch(each, mean, level)
-        low, high, method = (
-            (interval.low, interval.high, interval.method)
-            if interval
-            else (None, None, "no interval: a data set with one run")
-        )
-        return Estimate(mean, low, high, count, sd, median, iqm, method)
-    draws = stratified_replicates(rows, seed)
-    resamples = len(draws["mean"])
-    kind = "stratified bootstrap" if len(rows) > 1 else "bootstrap"
-    method = f"{kind}, expanded percentile, {100 * level:g} %, {resamples:,} resamples"
-    tail = expanded_tail(least, _degrees(each), level)
-    ends = {name: np.quantile(values, [tail, 1 - tail]) for name, values in draws.items()}
-    intervals = {name: Interval(float(low), float(high), method) for name, (low, high) in ends.items()}
+        welch = _welch(each, mean, level)
+        if welch is None:
+            method = "no interval: a data set with one run"
+            return Estimate(mean, None, None, count, sd, median, iqm, method)
+        return Estimate(mean, welch.low, welch.high, count, sd, median, iqm, welch.method)
+    intervals = _bootstrapped(rows, expanded_tail(least, _degrees(each), level), level, seed)
     found = intervals["mean"]
     return Estimate(
-        mean, found.low, found.high, count, sd, median, iqm, method, intervals["median"], intervals["iqm"]
+        mean,
+        found.low,
+        found.high,
+        count,
+        sd,
+        median,
+        iqm,
+        found.method,
+        intervals["median"],
+        intervals["iqm"],
     )
+
+
+def _average(each: Sequence[Estimate], statistic: str) -> float:
+    """A statistic averaged over the strata."""
+    return math.fsum(getattr(e, statistic) for e in each) / len(each)
+
+
+def _within(each: Sequence[Estimate]) -> float | None:
+    """Pooled spread within the strata, None where each is a single run."""
+    degrees = sum(e.n - 1 for e in each)
+    within = math.fsum((e.sd or 0.0) ** 2 * (e.n - 1) for e in each)
+    return math.sqrt(within / degrees) if degrees else None
+
+
+def _bootstrapped(
+    rows: Sequence[NDArray[np.float64]], tail: float, level: float, seed: int
+) -> dict[str, Interval]:
+    """Intervals by statistic, the share `tail` of the replicates cut off at each end."""
+    draws = stratified_replicates(rows, seed)
+    kind = "stratified bootstrap" if len(rows) > 1 else "bootstrap"
+    method = f"{kind}, expanded percentile, {100 * level:g} %, {len(draws['mean']):,} resamples"
+    ends = {name: np.quantile(values, [tail, 1 - tail]) for name, values in draws.items()}
+    return {name: Interval(float(low), float(high), method) for name, (low, high) in ends.items()}
 
 
 def expanded_tail(n: int, degrees: float, level: float = LEVEL) -> float:

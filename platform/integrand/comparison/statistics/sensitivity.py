@@ -13,10 +13,13 @@ from ..measures import NFE_TEST, Metric
 from ..records.groups import DataKey, Group, LeftOut, evaluated_run
 from ..results import Sensitivity
 from ..tables.wording import sensitivity_sentence
-from .estimates import Estimate, estimate, holm, paired_differences
+from .estimates import Estimate, PairedDifference, estimate, holm, paired_differences
 from .verdicts import verdict
 
 Pairs = dict[int | str, tuple[RunRecord, RunRecord]]
+"""Evaluation and the run that trained, by checkpoint."""
+Home = tuple[DataKey, Group, RunRecord]
+"""A run that counts, and where it stands."""
 
 
 def sensitivities(
@@ -34,32 +37,43 @@ def sensitivities(
     Returns:
         Sensitivities by data, and the evaluations that have no counterpart, each with its reason.
     """
-    home = {
-        run.run_id: (data, group, run)
-        for data, groups in parts.items()
-        for group in groups
-        for run in group.runs
-    }
+    home = _by_id(parts)
     left_out: list[LeftOut] = []
     pairs: dict[tuple[DataKey, str, str, str], Pairs] = defaultdict(dict)
     for run in sorted(evaluations, key=lambda r: (r.started, r.run_id)):
         found = home.get(evaluated_run(run) or "")
         reason = _unusable(run, found, metric)
         if found is None or reason:
-            label = found[1].label if found else run.family or run.model_class
-            left_out.append(
-                LeftOut("evaluation", run, label, run.seed, f"evaluation of a checkpoint: {reason}")
-            )
+            left_out.append(_unpaired(run, found, reason))
             continue
         data, group, source = found
         key = (data, group.label, source.solver or "its own", evaluation_name(run, source))
-        name = source.run_id if source.seed is None else source.seed
-        pairs[key][name] = (run, source)
+        pairs[key][_checkpoint(source)] = (run, source)
     result: dict[DataKey, tuple[Sensitivity, ...]] = {}
     for data in parts:
         mine = sorted((key for key in pairs if key[0] == data), key=lambda k: k[1:])
         result[data] = _tested([(*key[1:], pairs[key]) for key in mine], metric)
     return result, left_out
+
+
+def _checkpoint(source: RunRecord) -> int | str:
+    """What a checkpoint is called within its group: the seed, or the run where none is recorded."""
+    return source.run_id if source.seed is None else source.seed
+
+
+def _by_id(parts: Mapping[DataKey, Sequence[Group]]) -> dict[str, Home]:
+    """Every run that counts by its id."""
+    return {
+        run.run_id: (data, group, run)
+        for data, groups in parts.items()
+        for group in groups
+        for run in group.runs
+    }
+
+
+def _unpaired(run: RunRecord, found: Home | None, reason: str) -> LeftOut:
+    label = found[1].label if found else run.family or run.model_class
+    return LeftOut("evaluation", run, label, run.seed, f"evaluation of a checkpoint: {reason}")
 
 
 def evaluation_name(run: RunRecord, source: RunRecord) -> str:
@@ -77,7 +91,7 @@ def counterpart(metric: Metric) -> str:
     return re.sub(r"^(best|final)/val_", "final/validate_", metric.name)
 
 
-def _unusable(run: RunRecord, found: tuple[DataKey, Group, RunRecord] | None, metric: Metric) -> str:
+def _unusable(run: RunRecord, found: Home | None, metric: Metric) -> str:
     """Why an evaluation cannot be paired, empty where it can."""
     if run.status != "FINISHED":
         message = " ".join(str((run.error or {}).get("message", "")).split())
@@ -106,17 +120,23 @@ def _own_epoch(source: RunRecord, metric: Metric) -> float | None:
     return own.get("epoch") if own.get("run_id") == source.run_id else source.metrics.get("best/epoch")
 
 
+def _changes(pairs: Pairs, evaluated: Metric, metric: Metric) -> list[float]:
+    """Evaluation less training solver, checkpoint by checkpoint."""
+    values = [(evaluated.of(run), metric.of(source)) for run, source in pairs.values()]
+    return [a - b for a, b in values if a is not None and b is not None]
+
+
+def _corrected(paired: Sequence[PairedDifference]) -> tuple[dict[int, float], list[float]]:
+    """Holm's correction of both tests: the t test by place, since it does not exist everywhere."""
+    p_t = {i: p.p_t for i, p in enumerate(paired) if p.p_t is not None}
+    return dict(zip(p_t, holm(list(p_t.values())), strict=True)), holm([p.p_flip for p in paired])
+
+
 def _tested(found: Sequence[tuple[str, str, str, Pairs]], metric: Metric) -> tuple[Sensitivity, ...]:
     """The sensitivities of one part, their p values corrected over all of them."""
     evaluated = replace(metric, name=counterpart(metric))
-    rows = []
-    for _, _, _, pairs in found:
-        values = [(evaluated.of(run), metric.of(source)) for run, source in pairs.values()]
-        rows.append([a - b for a, b in values if a is not None and b is not None])
-    paired = paired_differences(rows)
-    tested = [i for i, p in enumerate(paired) if p.p_t is not None]
-    p_t = dict(zip(tested, holm([p for i in tested if (p := paired[i].p_t) is not None]), strict=True))
-    p_flip = holm([p.p_flip for p in paired])
+    paired = paired_differences([_changes(pairs, evaluated, metric) for _, _, _, pairs in found])
+    p_t, p_flip = _corrected(paired)
     result = []
     for i, (label, trained, other, pairs) in enumerate(found):
         seeds = tuple(sorted((s.seed for _, s in pairs.values()), key=lambda s: (s is None, s or 0)))

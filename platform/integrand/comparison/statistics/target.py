@@ -41,13 +41,7 @@ def choose_target(
     """
     if wanted is not None and metric.percent and not 0 <= wanted <= 1:
         raise UsageError(f"--target {wanted:g} is no fraction", f"write {wanted:g} % as {wanted / 100:g}")
-    best = max if metric.mode == "max" else min
-    medians = []
-    for group in groups:
-        found = [traces.series(run.run_id, series) for run in group.runs]
-        values = [best(s[:, VALUE].tolist()) for s in found if s is not None]
-        if values:
-            medians.append(statistics.median(values))
+    medians = _median_bests(groups, metric, series, traces)
     if not medians:
         return None
     if wanted is not None:
@@ -58,6 +52,18 @@ def choose_target(
         False,
         "the median over the groups of their median best value",
     )
+
+
+def _median_bests(groups: Sequence[Group], metric: Metric, series: str, traces: Traces) -> list[float]:
+    """The median best value of every group that recorded the series."""
+    best = max if metric.mode == "max" else min
+    medians = []
+    for group in groups:
+        found = [traces.series(run.run_id, series) for run in group.runs]
+        values = [best(s[:, VALUE].tolist()) for s in found if s is not None]
+        if values:
+            medians.append(statistics.median(values))
+    return medians
 
 
 def reach(group: Group, target: Target, metric: Metric, traces: Traces) -> Reach | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..measures import COSTS, PEAK_MEMORY, Cost, Metric
-from ..results import Comparison, Difference, Part, Row
+from ..results import Comparison, Difference, Overall, Part, Reach, Row
 from ..statistics.bootstrap import BOOTSTRAP_FROM
 from ..statistics.estimates import Interval
 from ..statistics.verdicts import ALPHA
@@ -82,11 +82,7 @@ def cost_table(part: Part, costs: Sequence[Cost] = COSTS) -> Table:
     for row in part.rows:
         cells = [Cell(row.label, row.label)]
         for cost in recorded:
-            value = row.costs[cost.key]
-            text = formatting.cost(cost.key, value)
-            if row.label in part.pareto.get(cost.key, ()):
-                text += f" {DAGGER}"
-            cells.append(Cell(text, value.mean if value else None))
+            cells.append(_cost_cell(part, row, cost))
         rows.append(tuple(cells))
     note = (
         "Means over the seeds. NFE and VJPs: evaluations and vector-Jacobian products per batch. "
@@ -95,6 +91,15 @@ def cost_table(part: Part, costs: Sequence[Cost] = COSTS) -> Table:
     kind = " ".join(_memory_kinds(part)) if PEAK_MEMORY in recorded else ""
     shown = tuple(rows) if recorded else ()
     return Table("costs", "Costs", tuple(columns), shown, f"{note} {kind}".rstrip(), _reference_index(part))
+
+
+def _cost_cell(part: Part, row: Row, cost: Cost) -> Cell:
+    """The mean cost of a group, marked where it is on the Pareto front."""
+    value = row.costs[cost.key]
+    text = formatting.cost(cost.key, value)
+    if row.label in part.pareto.get(cost.key, ()):
+        text += f" {DAGGER}"
+    return Cell(text, value.mean if value else None)
 
 
 def difference_table(metric: Metric, part: Part) -> Table:
@@ -133,25 +138,8 @@ def reach_table(metric: Metric, part: Part) -> Table:
     )
     rows = []
     for row in part.rows:
-        r = row.reach
-        if r is None:
-            continue
-        tried = [
-            f"{'?' if x.seed is None else f'seed {x.seed}'}: > {formatting.number(x.epoch)}"
-            for x in r.runs
-            if not x.reached
-        ]
-        evaluations = None if r.evaluations is None else formatting.number(round(r.evaluations))
-        rows.append(
-            (
-                Cell(row.label, row.label),
-                Cell(f"{r.reached} of {len(r.runs)}", r.reached / len(r.runs)),
-                Cell(formatting.MISSING if r.epochs is None else formatting.number(r.epochs), r.epochs),
-                Cell(formatting.duration(r.seconds), r.seconds),
-                Cell(evaluations or formatting.MISSING, r.evaluations),
-                Cell(_some(tried), len(tried)),
-            )
-        )
+        if row.reach is not None:
+            rows.append(_reach_cells(row.label, row.reach))
     value = formatting.number(metric.scale * target.value) + (" %" if metric.percent else "")
     note = (
         f"Target {value} of {target.series}, {target.reason}. Epochs, time since the start of the run "
@@ -159,6 +147,24 @@ def reach_table(metric: Metric, part: Part) -> Table:
         f"never did counted as the slowest; {formatting.MISSING} where fewer than half did."
     )
     return Table("reach", f"Time to {target.series} = {value}", columns, tuple(rows), note)
+
+
+def _reach_cells(label: str, r: Reach) -> tuple[Cell, ...]:
+    """How one group got to the target."""
+    tried = [
+        f"{'?' if x.seed is None else f'seed {x.seed}'}: > {formatting.number(x.epoch)}"
+        for x in r.runs
+        if not x.reached
+    ]
+    evaluations = None if r.evaluations is None else formatting.number(round(r.evaluations))
+    return (
+        Cell(label, label),
+        Cell(f"{r.reached} of {len(r.runs)}", r.reached / len(r.runs)),
+        Cell(formatting.MISSING if r.epochs is None else formatting.number(r.epochs), r.epochs),
+        Cell(formatting.duration(r.seconds), r.seconds),
+        Cell(evaluations or formatting.MISSING, r.evaluations),
+        Cell(_some(tried), len(tried)),
+    )
 
 
 def sensitivity_table(metric: Metric, part: Part) -> Table:
@@ -224,12 +230,16 @@ def overall_table(comparison: Comparison) -> Table:
             Cell(formatting.probability(chance), chance.probability) if chance else Cell("★ reference")
         )
         rows.append(tuple(cells))
+    title = f"Over {len(found.data)} data sets: {', '.join(found.data)}"
+    return Table("overall", title, tuple(columns), tuple(rows), _overall_note(found), 0)
+
+
+def _overall_note(found: Overall) -> str:
+    """What is averaged, how the intervals are made, and which groups are not in the table."""
     methods = sorted({row.quality.method for row in found.rows if row.quality})
     methods += sorted({row.improvement.method for row in found.rows if row.improvement})
     absent = f" Not in all data sets: {', '.join(found.absent)}." if found.absent else ""
-    note = f"{found.note}; intervals: {'; '.join(methods)}.{absent}"
-    title = f"Over {len(found.data)} data sets: {', '.join(found.data)}"
-    return Table("overall", title, tuple(columns), tuple(rows), note, 0)
+    return f"{found.note}; intervals: {'; '.join(methods)}.{absent}"
 
 
 def left_out_table(comparison: Comparison) -> Table:

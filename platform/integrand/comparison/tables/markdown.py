@@ -11,21 +11,26 @@ def markdown(comparison: Comparison) -> str:
     """The whole comparison, with the value of every seed."""
     lines = [f"# {comparison.title}", ""] if comparison.title else []
     for part in comparison.parts:
-        first, *others = part_tables(comparison, part)
-        lines += [f"## {part.data}", "", *pipe_table(first), ""]
-        if found := [row.difference.sentence for row in part.rows if row.difference]:
-            lines += [f"- {sentence}" for sentence in found] + [""]
-        for table in others:
-            lines += [f"### {table.title}", "", *pipe_table(table), ""]
-            if table.key == "sensitivity":
-                lines += [f"- {s.sentence}" for s in part.sensitivity] + [""]
-        lines += ["### Value of every seed", ""]
-        lines += [f"- {row.label}: {_points(comparison, part, row.label)}" for row in part.rows] + [""]
+        lines += _part_lines(comparison, part)
     lines += [] if comparison.parts else ["No finished run to compare.", ""]
     lines += [f"- note: {note}" for note in comparison.notes] + [""]
     for table in comparison_tables(comparison):
         lines += [f"## {table.title}", "", *pipe_table(table), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _part_lines(comparison: Comparison, part: Part) -> list[str]:
+    """The tables and findings of one data set."""
+    first, *others = part_tables(comparison, part)
+    lines = [f"## {part.data}", "", *pipe_table(first), ""]
+    if found := [row.difference.sentence for row in part.rows if row.difference]:
+        lines += [f"- {sentence}" for sentence in found] + [""]
+    for table in others:
+        lines += [f"### {table.title}", "", *pipe_table(table), ""]
+        if table.key == "sensitivity":
+            lines += [f"- {s.sentence}" for s in part.sensitivity] + [""]
+    lines += ["### Value of every seed", ""]
+    return lines + [f"- {row.label}: {_points(comparison, part, row.label)}" for row in part.rows] + [""]
 
 
 def pipe_table(table: Table) -> list[str]:
