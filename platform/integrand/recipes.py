@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,11 +177,15 @@ def _groups(groups: Any, file: Path) -> list[dict[str, Any]]:
                 f"{file}: a group has no key {extra[0]!r}{did_you_mean(extra[0], _GROUP_KEYS)}",
                 f"its keys are {', '.join(sorted(_GROUP_KEYS))}",
             )
-        for name in group["models"]:
-            if "." not in str(name) and plain(str(name)) not in map(plain, known):
-                raise UsageError(
-                    f"{file}: a group names the model {name!r}, which the package does not have"
-                    f"{did_you_mean(str(name), known)}",
-                    "name a model of your own by its file, net.yaml, or class, my_package.Net",
-                )
+        _refuse_unknown_models(group["models"], known, file)
     return groups
+
+
+def _refuse_unknown_models(models: Any, known: Collection[str], file: Path) -> None:
+    for name in models:
+        if "." not in str(name) and plain(str(name)) not in map(plain, known):
+            raise UsageError(
+                f"{file}: a group names the model {name!r}, which the package does not have"
+                f"{did_you_mean(str(name), known)}",
+                "name a model of your own by its file, net.yaml, or class, my_package.Net",
+            )

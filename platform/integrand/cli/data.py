@@ -152,11 +152,8 @@ def _path(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     named = [_with_files(name) for name in options.names]
-    wanted = named or [
-        card for card in cards().values() if not card.generated and locate(card, options.data_dir) is not None
-    ]
     failures: list[IntegrandError] = []
-    for card in wanted:
+    for card in named or _all_here(options.data_dir):
         try:
             place = _found(card, options.data_dir)
             load(card, place)
@@ -171,6 +168,11 @@ def _verify(options: argparse.Namespace) -> int:
     if failures:
         raise DataError("; ".join(f.message for f in failures), "; ".join(f.remedy for f in failures))
     return 0
+
+
+def _all_here(data_dir: str | None) -> list[DataCard]:
+    """The data sets that are kept in files and are on this machine."""
+    return [card for card in cards().values() if not card.generated and locate(card, data_dir) is not None]
 
 
 def _with_files(name: str) -> DataCard:

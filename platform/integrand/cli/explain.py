@@ -85,6 +85,11 @@ def _explain_value(text: str, path: str, remedy: str) -> UsageError:
             f"{path}: there is no class {missing!r}{did_you_mean(missing, known)}",
             f"known: {', '.join(sorted(known)[:12])}" if known else remedy,
         )
+    return _explain_kind(text, path, remedy)
+
+
+def _explain_kind(text: str, path: str, remedy: str) -> UsageError:
+    """What kind of value the option at `path` takes, where the one given is of another."""
     literal = list(_LITERAL.finditer(text))
     if literal:
         choices = [c.strip(" '\"") for c in literal[-1][1].split(",")]
@@ -136,13 +141,18 @@ def _parameters(owner: Any) -> dict[str, Any]:
         constructor = base.__dict__.get("__init__")
         if not inspect.isfunction(constructor):
             continue
-        hints = get_type_hints(constructor)
-        parameters = inspect.signature(constructor).parameters.values()
-        named = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        found.update({n: hints.get(n) for n in named if n not in found})
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        named = _named_parameters(constructor)
+        found.update({n: hint for n, hint in named.items() if n not in found})
+        if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(constructor).parameters.values()):
             break
     return {n: h for n, h in found.items() if n not in {"self", "spec", "dynamics", "params"}}
+
+
+def _named_parameters(constructor: Callable[..., Any]) -> dict[str, Any]:
+    """Annotations of the parameters that can be given by name."""
+    hints = get_type_hints(constructor)
+    parameters = inspect.signature(constructor).parameters.values()
+    return {p.name: hints.get(p.name) for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
 
 
 def _known_classes(text: str, owner: str, parameter: str) -> list[str]:

@@ -57,21 +57,25 @@ def run(argv: list[str]) -> int:
 
 def _chosen(rows: list[dict[str, Any]], name: str | None, group: str | None) -> list[dict[str, Any]]:
     if group:
-        groups = sorted({row["group"] for row in rows})
-        if group not in groups:
-            raise UsageError(
-                f"no families in group {group!r}{did_you_mean(group, groups)}",
-                f"groups: {', '.join(groups)}",
-            )
-        rows = [row for row in rows if row["group"] == group]
-    if name:
+        rows = _of_group(rows, group)
+    return _named(rows, name) if name else rows
+
+
+def _of_group(rows: list[dict[str, Any]], group: str) -> list[dict[str, Any]]:
+    groups = sorted({row["group"] for row in rows})
+    if group not in groups:
+        raise UsageError(
+            f"no families in group {group!r}{did_you_mean(group, groups)}", f"groups: {', '.join(groups)}"
+        )
+    return [row for row in rows if row["group"] == group]
+
+
+def _named(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    found = [row for row in rows if name in (row["name"], row["class"])]
+    if not found:
         names = [row[key] for row in rows for key in ("name", "class")]
-        rows = [row for row in rows if name in (row["name"], row["class"])]
-        if not rows:
-            raise UsageError(
-                f"no family {name!r}{did_you_mean(name, names)}", "integrand families lists them"
-            )
-    return rows
+        raise UsageError(f"no family {name!r}{did_you_mean(name, names)}", "integrand families lists them")
+    return found
 
 
 def _short(rows: list[dict[str, Any]]) -> list[str]:

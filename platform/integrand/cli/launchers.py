@@ -10,6 +10,7 @@ from .parser import Parser
 
 if TYPE_CHECKING:
     from ..suites.launcher import Launcher
+    from ..suites.slurm_script import SlurmOptions
 
 _SLURM_ONLY = ("partition", "time", "gres", "mem", "slurm_option")
 _RAY_ONLY = ("ray_address", "gpus")
@@ -65,6 +66,11 @@ def check_options(args: Any) -> None:
     Raises:
         UsageError: A number is out of range, or an option belongs to another engine.
     """
+    _check_numbers(args)
+    _refuse_foreign(args)
+
+
+def _check_numbers(args: Any) -> None:
     if args.jobs is not None and args.jobs < 1:
         raise UsageError(f"--jobs {args.jobs} runs nothing", "take at least 1")
     if args.retries < 0:
@@ -73,6 +79,10 @@ def check_options(args: Any) -> None:
         raise UsageError(f"--cpus {args.cpus} is no number of cores", "take at least 1")
     if args.gpus is not None and args.gpus < 0:
         raise UsageError(f"--gpus {args.gpus:g} is negative", "take 0 for none")
+
+
+def _refuse_foreign(args: Any) -> None:
+    """Refuse the options of engines other than the chosen one."""
     foreign = {"slurm": _SLURM_ONLY, "ray": _RAY_ONLY}
     for engine, names in foreign.items():
         given = [name for name in names if getattr(args, name) is not None]
@@ -103,28 +113,33 @@ def make_launcher(args: Any, folder: Path, most: int, leave: bool) -> tuple[Laun
     """
     if args.launcher == "slurm":
         from ..suites.slurm import SlurmLauncher
-        from ..suites.slurm_script import SlurmOptions
 
-        options = SlurmOptions(
-            args.partition or "",
-            args.time or "",
-            args.gres or "",
-            args.mem or "",
-            args.cpus,
-            tuple(args.slurm_option or ()),
-        )
-        return SlurmLauncher(folder, options, args.jobs, args.retries, leave), min(args.jobs or most, most)
+        launcher = SlurmLauncher(folder, _slurm_options(args), args.jobs, args.retries, leave)
+        return launcher, min(args.jobs or most, most)
     if args.launcher == "ray":
         from ..suites.ray_cluster import RayLauncher
 
-        launcher = RayLauncher(args.ray_address, args.cpus or 1, args.gpus, args.jobs, args.retries)
-        return launcher, min(args.jobs or launcher.room(), most)
+        ray = RayLauncher(args.ray_address, args.cpus or 1, args.gpus, args.jobs, args.retries)
+        return ray, min(args.jobs or ray.room(), most)
     from ..suites import resources
     from ..suites.local import LocalLauncher
 
     jobs = args.jobs or resources.default_jobs(len(resources.devices()), resources.cores())
     jobs = int(min(jobs, most))
     return LocalLauncher(jobs, args.retries, warm=not args.no_warm), jobs
+
+
+def _slurm_options(args: Any) -> SlurmOptions:
+    from ..suites.slurm_script import SlurmOptions
+
+    return SlurmOptions(
+        args.partition or "",
+        args.time or "",
+        args.gres or "",
+        args.mem or "",
+        args.cpus,
+        tuple(args.slurm_option or ()),
+    )
 
 
 def store_note(engine: str) -> str:

@@ -65,10 +65,13 @@ def check(trainer: Trainer, model: LightningModule) -> None:
                 f"model.{name} is an nn.DataParallel, whose replicas own no parameters and get no gradients",
                 "use one process per device: --trainer.strategy ddp --trainer.devices N",
             )
-    if getattr(trainer.strategy, "_layer_sync", None) is None:
-        return
-    norms = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
-    if not norms:
+    if getattr(trainer.strategy, "_layer_sync", None) is not None:
+        _check_batch_norm(trainer, model)
+
+
+def _check_batch_norm(trainer: Trainer, model: LightningModule) -> None:
+    """Refuse to synchronise batch norm where there is none, or none that can be."""
+    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
         raise UsageError(
             "sync_batchnorm: this model has no batch norm to synchronise",
             "leave --trainer.sync_batchnorm out",

@@ -32,13 +32,18 @@ class BestFinal(TrackingCallback):
         metrics = {k: _number(v) for k, v in trainer.callback_metrics.items()}
         name, mode = monitor_of(pl_module)
         score = metrics.get(name, math.nan)
-        better = self._score is None or (score > self._score if mode == "max" else score < self._score)
         if self._score is not None and ends_in_mid_epoch(trainer):
             return  # the best checkpoint stays that of a whole epoch, and so do these values
-        if better and not math.isnan(score):
+        if self._is_better(score, mode):
             self._score = score
             self._best = {_flat(k): v for k, v in metrics.items() if k.startswith("val/")}
             self._best["epoch"] = float(trainer.current_epoch)
+
+    def _is_better(self, score: float, mode: str) -> bool:
+        if self._score is None:
+            return not math.isnan(score)
+        # no comparison with NaN holds
+        return score > self._score if mode == "max" else score < self._score
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record both sets."""

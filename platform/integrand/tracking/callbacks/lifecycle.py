@@ -213,21 +213,28 @@ class Lifecycle(TrackingCallback):
             if is_lost(exception):
                 lost = LostProcessError()
                 record.error = {"type": type(lost).__name__, "message": lost.message}
-            for rank, found in _words_left(record.run_id):
-                # the first process only sees that the connection was closed; this is why
-                tracker.log_text(found, f"error/traceback-rank-{rank}.txt")
-                kind, _, message = found.strip().splitlines()[-1].partition(": ")
-                record.error = {
-                    "type": kind.rpartition(".")[2],
-                    "message": f"{message or kind} (process {rank})",
-                }
-                exception.add_note(f"process {rank}: {kind.rpartition('.')[2]}: {message}")
+            self._of_the_others(tracker, exception)
         if isinstance(exception, Pruned):
             say_stopped(tracker, "pruner", str(exception))
         tracker.set_tags(
             {names.ERROR_TYPE: record.error["type"], names.ERROR_MESSAGE: record.error["message"]}
         )
         record.status = "KILLED" if interrupted else "FAILED"
+
+    @staticmethod
+    def _of_the_others(tracker: MLflowTracker, exception: BaseException) -> None:
+        """Note what went wrong in other processes.
+
+        The first process only sees that the connection was closed; this is why.
+        """
+        for rank, found in _words_left(tracker.record.run_id):
+            tracker.log_text(found, f"error/traceback-rank-{rank}.txt")
+            kind, _, message = found.strip().splitlines()[-1].partition(": ")
+            tracker.record.error = {
+                "type": kind.rpartition(".")[2],
+                "message": f"{message or kind} (process {rank})",
+            }
+            exception.add_note(f"process {rank}: {kind.rpartition('.')[2]}: {message}")
 
     def _without_the_first(self, run_id: str, rank: int, exception: BaseException, text: str) -> None:
         """On another process: tell the first one what went wrong; end its run if it is gone itself."""

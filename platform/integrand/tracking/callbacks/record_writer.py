@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -66,13 +67,7 @@ class RecordWriter(TrackingCallback):
         record.monitor = dict(zip(("name", "mode"), monitor_of(pl_module), strict=True))
         last = tracker.history.last
         record.metrics = {k: v for k, v in last.items() if not k.startswith("cost/")}
-        record.cost.update(
-            {
-                k.removeprefix("cost/"): v
-                for k, v in last.items()
-                if k.startswith("cost/") and not math.isnan(v)
-            }
-        )
+        record.cost.update(_costs(last))
         record.quantities = quantities.own(last)
         # single values have no curve
         record.history = {
@@ -97,3 +92,10 @@ class RecordWriter(TrackingCallback):
         except OSError:
             # a courtesy beside the artifact
             return
+
+
+def _costs(last: Mapping[str, float]) -> dict[str, float]:
+    """What is known of `cost/…`."""
+    return {
+        k.removeprefix("cost/"): v for k, v in last.items() if k.startswith("cost/") and not math.isnan(v)
+    }

@@ -40,14 +40,18 @@ def reproducible(config: dict[str, Any]) -> dict[str, Any]:
     loggers = (config.get("trainer") or {}).get("logger")
     for logger in loggers if isinstance(loggers, list) else [loggers]:
         if isinstance(logger, dict):
-            arguments = logger.get("init_args") or {}
-            arguments.update({key: value for key, value in _RUN_ARGUMENTS.items() if key in arguments})
-            tags = arguments.get("tags") or {}
-            kept = {k: v for k, v in tags.items() if not (k in _RUN_TAGS or k.startswith(names.TRIAL_PARAM))}
-            if len(kept) < len(tags):
-                arguments["tags"] = kept or None
+            _forget_run(logger.get("init_args") or {})
     _drop_callbacks(config, _RUN_CALLBACK)
     return config
+
+
+def _forget_run(arguments: dict[str, Any]) -> None:
+    """Take out of the logger's arguments what names one particular run, in place."""
+    arguments.update({key: value for key, value in _RUN_ARGUMENTS.items() if key in arguments})
+    tags = arguments.get("tags") or {}
+    kept = {k: v for k, v in tags.items() if not (k in _RUN_TAGS or k.startswith(names.TRIAL_PARAM))}
+    if len(kept) < len(tags):
+        arguments["tags"] = kept or None
 
 
 def _drop_callbacks(config: dict[str, Any], class_path: str) -> None:
@@ -86,17 +90,21 @@ def config_digest(config: dict[str, Any]) -> str:
 def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and value:
         for key, child in value.items():
-            if key == "class_path" and isinstance(child, str):
-                yield prefix, child.rpartition(".")[2]
-            elif key == "init_args":
-                yield from _flat(child, prefix)
-            else:
-                yield from _flat(child, f"{prefix}.{key}" if prefix else str(key))
+            yield from _flat_entry(key, child, prefix)
     elif isinstance(value, list) and any(isinstance(child, dict) for child in value):
         for i, child in enumerate(value):
             yield from _flat(child, f"{prefix}.{i}")
     elif value is not None and value not in ({}, []):
         yield prefix, value
+
+
+def _flat_entry(key: Any, child: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if key == "class_path" and isinstance(child, str):
+        yield prefix, child.rpartition(".")[2]
+    elif key == "init_args":
+        yield from _flat(child, prefix)
+    else:
+        yield from _flat(child, f"{prefix}.{key}" if prefix else str(key))
 
 
 def _essential(value: Any) -> Any:

@@ -73,13 +73,7 @@ def sync_run(
         client = client or open_store(meta["tracking_uri"])
         artifact_dir = Path(meta["artifact_dir"]) if meta.get("artifact_dir") else None
         delivery = Delivery(client, meta["run_id"], artifact_dir)
-        while True:
-            found, end = reader.read()
-            if end == reader.offset:
-                break
-            delivery.send(found)
-            reader.mark_sent(end)
-            result.operations += len(found)
+        _send_all(reader, delivery, result)
         if client.get_run(meta["run_id"]).info.status == "RUNNING":
             # nobody holds the lock, so nobody is writing: the process died
             delivery.send([operations.tags(epitaph), operations.status(status, _last_write(folder))])
@@ -97,6 +91,16 @@ def sync_run(
     finally:
         lock.release()
     return result
+
+
+def _send_all(reader: SpoolReader, delivery: Delivery, result: SyncResult) -> None:
+    while True:
+        found, end = reader.read()
+        if end == reader.offset:
+            break
+        delivery.send(found)
+        reader.mark_sent(end)
+        result.operations += len(found)
 
 
 def _last_write(folder: Path) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -69,13 +69,14 @@ def find_run(
     runs = [r for r in _matching(client, list(experiments), which) if is_experiment(r.data.tags)]
     if which == "latest":
         runs = runs[:1]
-    where = f"experiment {experiment!r} of {redact(uri)}" if experiment else redact(uri)
     if not runs:
+        where = f"experiment {experiment!r} of {redact(uri)}" if experiment else redact(uri)
         newest = _search(client, list(experiments), "", 3)
-        hint = ", ".join(f"{r.info.run_id[:8]} ({r.info.run_name})" for r in newest) or "none yet"
-        raise TrackingError(f"no run {which!r} in {where}", f"newest runs: {hint}")
+        raise TrackingError(
+            f"no run {which!r} in {where}", f"newest runs: {_listed(newest, 8) or 'none yet'}"
+        )
     if len(runs) > 1:
-        listed = ", ".join(f"{r.info.run_id[:12]} ({r.info.run_name})" for r in runs[:4])
+        listed = _listed(runs[:4], 12)
         raise TrackingError(f"{len(runs)} runs match {which!r}: {listed}", "give more letters of the run id")
     info = runs[0].info
     return RunHandle(
@@ -87,6 +88,11 @@ def find_run(
         uri,
         dict(runs[0].data.tags),
     )
+
+
+def _listed(runs: Iterable[Any], letters: int) -> str:
+    """Runs by the first letters of their ids and by their names."""
+    return ", ".join(f"{r.info.run_id[:letters]} ({r.info.run_name})" for r in runs)
 
 
 def find_trained(which: str, tracking_uri: str | None = None) -> RunHandle:
