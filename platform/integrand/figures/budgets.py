@@ -59,7 +59,7 @@ def _panel(axes: Any, lines: Mapping[str, Points], floor: float | None, own: Seq
 
 
 def _scales(axes: Any, lines: Mapping[str, Points], floor: float | None, budgets: Sequence[int]) -> None:
-    """Logarithmic abscissa; the ordinate too where scores span a factor of ten."""
+    """Logarithmic abscissa, and room for every point."""
     points = [p for line in lines.values() for p in line]
     axes.set_xscale("log")
     axes.set_xticks(list(budgets), [str(b) for b in budgets])
@@ -67,7 +67,11 @@ def _scales(axes: Any, lines: Mapping[str, Points], floor: float | None, budgets
     if not points:
         return
     axes.set_xlim(0.85 * min(x for x, _ in points), 1.2 * max(x for x, _ in points))
-    scores = [y for _, y in points] + ([] if floor is None else [floor])
+    _score_scale(axes, [y for _, y in points] + ([] if floor is None else [floor]))
+
+
+def _score_scale(axes: Any, scores: Sequence[float]) -> None:
+    """Ordinate of the scores, logarithmic where they span a factor of ten."""
     low, high = min(scores), max(scores)
     if low > 0 and is_wide(scores):
         axes.set_yscale("log")

@@ -60,13 +60,12 @@ def _cost_figure(key: str, comparison: Comparison, part: Part, cost: Cost, ids: 
     with_cost = [row for row in part.rows if row.costs.get(cost.key)]
     rows = [row for place, row in enumerate(with_cost) if place < MOST_POINTS or row.label in front]
     points = [_point(row, metric, cost, ids[row.label], row.label in front) for row in rows]
-    axis = cost.axis
     alt = minus(describe.alt_quality_against_cost(comparison, part, cost))
     caption = _cost_caption(part, cost)
     if len(rows) < len(with_cost):
         caption += f" Shown are the {MOST_POINTS} best of {len(with_cost)} groups, and the front."
     table = _cost_table(key, metric, cost, rows, front)
-    svg = scatter(points, axis, metric.label, alt, metric.mode == "max")
+    svg = scatter(points, cost.axis, metric.label, alt, metric.mode == "max")
     title = f"{metric.label} against {cost.label}"
     return Figure(key, title, svg, caption, table, tuple(ids[row.label] for row in rows), cost.label)
 

@@ -92,12 +92,17 @@ def _files(run: RunRecord, folder: Path | None) -> list[tuple[Path, str]]:
     if folder is None:
         return []
     described = _descriptions(folder)
+    existing = [name for name in sorted(_telling(run), key=_rank) if (folder / name).is_file()]
+    return [(folder / name, described.get(name) or _plain(name, run)) for name in existing]
+
+
+def _telling(run: RunRecord) -> list[str]:
+    """The run's pictures, without those that say nothing beside what the page has anyway."""
     names = [name for name in run.figures if Path(name).name not in REDRAWN and ".." not in Path(name).parts]
     # the validation's confusion matrix says little beside the test's
     if "figures/confusion_test.png" in names:
         names = [name for name in names if name != "figures/confusion_val.png"]
-    existing = [name for name in sorted(names, key=_rank) if (folder / name).is_file()]
-    return [(folder / name, described.get(name) or _plain(name, run)) for name in existing]
+    return names
 
 
 def _descriptions(folder: Path) -> dict[str, str]:

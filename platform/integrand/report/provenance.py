@@ -48,18 +48,22 @@ def commits(runs: Sequence[RunRecord]) -> list[tuple[str, bool]]:
 def _aspects(runs: Sequence[RunRecord]) -> list[tuple[str, Read]]:
     libraries = sorted({str(k) for run in runs for k in (run.provenance.get("versions") or {})})
     return [
-        ("Integrand", lambda p: str(p.get("integrand") or "")),
+        ("Integrand", _text("integrand")),
         ("commit", _commit),
         *((name, _version(name)) for name in libraries),
         ("device", _device),
-        ("system", lambda p: str(p.get("system") or "")),
+        ("system", _text("system")),
         ("threads", lambda p: str((p.get("device") or {}).get("threads") or "")),
-        ("precision", lambda p: str(p.get("precision") or "")),
-        ("processes", lambda p: str(p.get("world_size") or "")),
+        ("precision", _text("precision")),
+        ("processes", _text("world_size")),
         ("determinism", _determinism),
         ("lock file", lambda p: _short(str(p.get("lock_digest") or ""))),
         ("installed packages", lambda p: _short(str(p.get("environment_digest") or ""))),
     ]
+
+
+def _text(name: str) -> Read:
+    return lambda p: str(p.get(name) or "")
 
 
 def _commit(p: dict[str, Any]) -> str:

@@ -82,10 +82,10 @@ def load(selection: Selection) -> Loaded:
 
 
 def _check(s: Selection) -> None:
-    """Refuse a selection that is empty or contradicts itself.
+    """Check that a selection names runs and does not contradict itself.
 
     Raises:
-        UsageError: It is or does.
+        UsageError: It names none, or contradicts itself.
     """
     if not (s.experiment or s.records or s.runs or s.filter):
         raise UsageError(

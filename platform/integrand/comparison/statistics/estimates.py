@@ -210,16 +210,22 @@ def sign_flip_many(rows: Sequence[Sequence[float]], seed: int = 0) -> list[tuple
     for n in sorted({d.size for d in ordered}):
         members = [i for i, d in enumerate(ordered) if d.size == n]
         d = np.stack([ordered[i] for i in members], axis=1)
-        # sums of the same numbers in another order differ by rounding; a tie must count as one
-        threshold = np.abs([math.fsum(column) for column in d.T]) - 1e-9 * np.sum(np.abs(d), axis=0)
-        exact = n <= EXACT_PAIRS
-        extreme, total = np.zeros(len(members)), 0
-        for signs in _all_signs(n) if exact else _drawn_signs(n, seed):
-            extreme += np.sum(np.abs(signs @ d) >= threshold, axis=0)
-            total += len(signs)
-        p = extreme / total if exact else (extreme + 1) / (total + 1)
+        p, exact = _flipped(d, seed)
         found |= {i: (float(value), exact) for i, value in zip(members, p, strict=True)}
     return [found[i] for i in range(len(ordered))]
+
+
+def _flipped(d: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], bool]:
+    """The p value of every column of differences `d` (pairs, columns), and whether it is exact."""
+    # sums of the same numbers in another order differ by rounding; a tie must count as one
+    threshold = np.abs([math.fsum(column) for column in d.T]) - 1e-9 * np.sum(np.abs(d), axis=0)
+    n, columns = d.shape
+    exact = n <= EXACT_PAIRS
+    extreme, total = np.zeros(columns), 0
+    for signs in _all_signs(n) if exact else _drawn_signs(n, seed):
+        extreme += np.sum(np.abs(signs @ d) >= threshold, axis=0)
+        total += len(signs)
+    return (extreme / total if exact else (extreme + 1) / (total + 1)), exact
 
 
 def _all_signs(n: int) -> Iterator[NDArray[np.float64]]:

@@ -8,6 +8,7 @@ from integrand.record import RunRecord
 
 from ..measures import SECONDS_PER_EPOCH, Metric
 from ..results import Part
+from ..statistics.estimates import PairedDifference
 from ..statistics.verdicts import ALPHA
 
 UNEVEN = 2.0
@@ -62,8 +63,7 @@ def _uneven(part: Part) -> list[str]:
 
 def _few_seeds(part: Part) -> list[str]:
     found = []
-    pairs = [r.difference.paired for r in part.rows if r.difference and r.difference.paired]
-    few = [p for p in pairs if p.estimate.n >= 2 and p.p_floor >= ALPHA]
+    few = _coarse(part)
     if few:
         n, floor = max(p.estimate.n for p in few), min(p.p_floor for p in few)
         found.append(
@@ -73,6 +73,12 @@ def _few_seeds(part: Part) -> list[str]:
     if any(row.quality.n == 1 for row in part.rows):
         found.append("groups with one seed have no interval and no test")
     return found
+
+
+def _coarse(part: Part) -> list[PairedDifference]:
+    """The differences whose sign-flip test cannot reach the level."""
+    pairs = [r.difference.paired for r in part.rows if r.difference and r.difference.paired]
+    return [p for p in pairs if p.estimate.n >= 2 and p.p_floor >= ALPHA]
 
 
 def _monitor(part: Part, metric: Metric) -> list[str]:
