@@ -18,7 +18,7 @@ PASSWORD = "correct horse battery"
 
 WRITER = """
 import sys, time
-from integrand.tracking import operations
+from integrand.tracking.spool import operations
 from integrand.tracking.request import RunRequest
 from integrand.tracking.session import Session
 writer, points = sys.argv[1], int(sys.argv[2])

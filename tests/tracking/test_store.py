@@ -15,7 +15,7 @@ from integrand.tracking.store.uris import redact, resolve_uri
 # the spool, the sender and the store as the tracker uses them, without seconds of importing Lightning
 SPOOLER = """
 import sys, time
-from integrand.tracking import operations
+from integrand.tracking.spool import operations
 from integrand.tracking.request import RunRequest
 from integrand.tracking.session import Session
 writer, points = sys.argv[1], int(sys.argv[2])
