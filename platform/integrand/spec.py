@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
@@ -93,7 +94,7 @@ class Density(Question):
 
 
 @dataclass(frozen=True)
-class Spec:
+class Spec(ABC):
     """The numbers that a model takes from its data, so that no configuration repeats them.
 
     Subclasses are the kinds of input.
@@ -122,9 +123,9 @@ class Spec:
             raise SpecError(f"inputs of shape {self.input_shape} hold nothing", "give positive sizes")
 
     @property
+    @abstractmethod
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input without the batch dimension."""
-        raise NotImplementedError  # every kind of input says it
 
     @property
     def input_size(self) -> int:
