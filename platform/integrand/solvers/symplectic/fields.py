@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
 
-class SeparableField(nn.Module):
+class SeparableField(nn.Module, ABC):
     """q̇ = velocity(t, p), ṗ = force(t, q): the equations of H = T(p) + V(q), velocity ∇T and force -∇V.
 
     The state holds q and p one after the other along dim 1, shape (batch, 2d, ...). Any two functions give a
     map that preserves volume and can be undone; it is symplectic where they are gradients.
     """
 
+    @abstractmethod
     def velocity(self, t: Tensor, p: Tensor) -> Tensor:
         """q̇, shape of p (batch, d, ...)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def force(self, t: Tensor, q: Tensor) -> Tensor:
         """ṗ, shape of q (batch, d, ...)."""
-        raise NotImplementedError
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """The whole field, for every other solver."""
@@ -31,5 +33,5 @@ class SecondOrderField(SeparableField):
     """q̈ = force(t, q) with unit mass: the velocity is p."""
 
     def velocity(self, t: Tensor, p: Tensor) -> Tensor:
-        """P."""
+        """The momentum itself."""
         return p
