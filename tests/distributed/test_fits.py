@@ -31,6 +31,7 @@ def series(program, run, name):
     ]
 
 
+@pytest.mark.slow  # gradients of two processes are compared in test_agreement and test_gradients
 @pytest.mark.parametrize(
     ("model", "names"),
     [

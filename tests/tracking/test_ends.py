@@ -34,7 +34,7 @@ def wait_for_points(process_, count=5, timeout=60):
     ("signum", "code"),
     [
         (signal.SIGTERM, 143),
-        (signal.SIGINT, 130),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),  # through the program: tests/cli
         pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
     ],
 )

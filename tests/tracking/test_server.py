@@ -29,6 +29,7 @@ def test_server_killed_and_restarted_in_mid_run(server, tiny):
     assert read_record(client, run_id).metrics["final/val_acc"] == trainer.callback_metrics["val/acc"].item()
 
 
+@pytest.mark.slow
 def test_server_killed_for_good_then_sync_brings_everything(server, tiny):
     class Outage(tiny.TinyModule):
         def on_train_epoch_start(self):
