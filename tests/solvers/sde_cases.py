@@ -5,6 +5,8 @@ import math
 import torch
 from torch import nn
 
+from integrand.registry import subclasses
+
 SDE_TYPES = ("ito", "stratonovich")
 
 
@@ -132,11 +134,5 @@ def case(noise_type, sde_type):
 
 def discovered(base):
     """Every concrete subclass."""
-    found = []
-    stack = [base]
-    while stack:
-        for cls in stack.pop().__subclasses__():
-            stack.append(cls)
-            if not getattr(cls, "__abstractmethods__", None):
-                found.append(cls)
-    return sorted(set(found), key=lambda cls: cls.__name__)
+    found = [cls for cls in subclasses(base) if not getattr(cls, "__abstractmethods__", None)]
+    return sorted(found, key=lambda cls: cls.__name__)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from integrand.errors import SpecError
+from integrand.registry import subclasses
 from integrand.solvers import (
     Dopri8,
     ImplicitMidpoint,
@@ -29,13 +30,7 @@ F64 = torch.float64
 
 def concrete(base):
     """Every method, found by its base class."""
-    stack, found = [base], []
-    while stack:
-        for cls in stack.pop().__subclasses__():
-            stack.append(cls)
-            if cls is not SplittingSolver:
-                found.append(cls)
-    return sorted(found, key=lambda c: c.__name__)
+    return sorted((c for c in subclasses(base) if c is not SplittingSolver), key=lambda c: c.__name__)
 
 
 METHODS = concrete(SymplecticSolver)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
+from integrand.registry import subclasses
+
 from .base import ODESolver
 from .errors import SolverOptionError
 from .options import suggest
@@ -137,14 +139,11 @@ def _alone(method: str | None, solver: object, settings: Mapping[str, Any]) -> N
 def _classes(base: type[C]) -> dict[str, type[C]]:
     """Every solver that can be constructed, by the name of its class."""
     found: dict[str, type[C]] = {}
-    stack = [base]
-    while stack:
-        for cls in stack.pop().__subclasses__():
-            stack.append(cls)
-            # the base of the explicit methods is not abstract, it lacks its tableau
-            methodless = issubclass(cls, RungeKutta) and not hasattr(cls, "tableau")
-            if not inspect.isabstract(cls) and not methodless:
-                found[cls.__name__] = cls
+    for cls in subclasses(base):
+        # the base of the explicit methods is not abstract, it lacks its tableau
+        methodless = issubclass(cls, RungeKutta) and not hasattr(cls, "tableau")
+        if not inspect.isabstract(cls) and not methodless:
+            found[cls.__name__] = cls
     return found
 
 
