@@ -72,7 +72,7 @@ FLOORS = (
         "checkpoints",
     },
     {"solvers"},
-    {"diffusion", "metrics", "figures", "outcome"},
+    {"diffusion", "metrics", "figures", "outcome", "series"},
     {"modules", "datamodules", "tasks", "evaluations"},
     {"tracking", "comparison", "suites", "report", "loading"},
     {"benchmarks"},

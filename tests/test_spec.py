@@ -7,7 +7,18 @@ from typing import ClassVar
 import pytest
 
 from integrand.errors import SpecError
-from integrand.spec import Classes, Density, ImageSpec, Question, Spec, Targets, VectorSpec, examples
+from integrand.spec import (
+    Classes,
+    Density,
+    Forecast,
+    ImageSpec,
+    Question,
+    SeriesSpec,
+    Spec,
+    Targets,
+    VectorSpec,
+    examples,
+)
 
 
 @pytest.mark.parametrize("spec", examples(), ids=lambda s: f"{s.kind}-{s.question.kind}")
@@ -24,6 +35,11 @@ def test_the_question_says_how_long_an_answer_is():
     assert ImageSpec("x", Classes(2), (3, 4, 5)).input_size == 60
 
 
+def test_channels_without_names_are_numbered():
+    assert SeriesSpec("x", Density(), 2, 8).channel_names == ("x1", "x2")
+    assert SeriesSpec("x", Density(), 2, 8, names=("q", "p")).channel_names == ("q", "p")
+
+
 @dataclass(frozen=True)
 class Riddle(Question):
     kind: ClassVar[str] = "riddle"
@@ -32,7 +48,10 @@ class Riddle(Question):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: VectorSpec("x", Riddle(), 2), "which is no question → ask one of Classes, Targets, Density"),
+        (
+            lambda: VectorSpec("x", Riddle(), 2),
+            "which is no question → ask one of Classes, Targets, Forecast, Density",
+        ),
         (lambda: VectorSpec("x", "classes", 2), "'classes', which is no question"),
         (lambda: VectorSpec("x", Density(), 0), "hold nothing"),
         (lambda: ImageSpec("x", Density(), (1, 0, 4)), "hold nothing"),
@@ -41,10 +60,16 @@ class Riddle(Question):
         (lambda: Classes(3, ("a", "b")), "2 class names for 3 classes"),
         (lambda: Targets(()), "without a target"),
         (lambda: Targets(("a", "b"), scales=(1.0,)), "1 scales for 2 targets"),
+        (lambda: Forecast(0, 3), "forecast of 3 observations from 0"),
+        (lambda: Forecast(1, 3, lyapunov=-1.0), "Lyapunov exponent of -1.0"),
+        (lambda: SeriesSpec("x", Density(), 2, 8, names=("a",)), "1 names for 2 channels"),
+        (lambda: SeriesSpec("x", Density(), 2, 8, scales=(1.0,)), "1 scales for 2 channels"),
+        (lambda: SeriesSpec("x", Density(), 2, 8, step=0.0), "step=0.0"),
+        (lambda: SeriesSpec("x", Density(), 0, 8), "hold nothing"),
         (lambda: Spec.from_dict({"kind": "image"}), "without a question"),
         (
             lambda: Spec.from_dict({"kind": "scent", "question": {"kind": "density"}}),
-            "unknown kind of input 'scent' → there are: image, vector",
+            "unknown kind of input 'scent' → there are: image, vector, series",
         ),
         (
             lambda: Spec.from_dict({"kind": "vector", "question": {"kind": "colour"}}),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from .series import Series
 from .solvers import SolveStats
 
 
@@ -21,9 +22,12 @@ class Outcome:
         scores: What is recorded beside the loss and minimised by nobody, 0-d tensors by name.
         prediction: What the network said, shape (batch, …), detached; None where it says nothing about a
             single sample.
-        target: What was true, shape (batch, …); None where there is nothing to compare with.
+        target: What was true, shape (batch, …); None where there is nothing to compare with. Of a series NaN
+            where nothing was observed.
         solves: The accounts of the solves made; their backward parts fill themselves in.
-        inputs: What the network was asked about, shape (batch, …).
+        inputs: What the network was asked about, shape (batch, …), or a batch of series.
+        times: The times of prediction and target, shape (batch, n), where they are of series.
+        draws: Draws from the predictive distribution, shape (draws, batch, …), where there is one.
     """
 
     terms: dict[str, Tensor]
@@ -32,7 +36,9 @@ class Outcome:
     prediction: Tensor | None = None
     target: Tensor | None = None
     solves: Sequence[SolveStats] = ()
-    inputs: Tensor | None = None
+    inputs: Tensor | Series | None = None
+    times: Tensor | None = None
+    draws: Tensor | None = None
 
     @property
     def loss(self) -> Tensor:

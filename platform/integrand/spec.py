@@ -87,6 +87,37 @@ class Targets(Question):
 
 
 @dataclass(frozen=True)
+class Forecast(Question):
+    """Which values does a series take at other times than those given?
+
+    Args:
+        context: Observations that are given, at most; 1 where the state is observed whole and alone.
+        horizon: Times that are asked for, at most.
+        within: Whether the times asked for lie among those given (interpolation) instead of behind them.
+        lyapunov: Largest Lyapunov exponent per unit of time, 0 where unknown: the scale on which forecasts of
+            a chaotic system lose their worth.
+
+    Raises:
+        SpecError: A number of observations is below 1, or the exponent negative.
+    """
+
+    kind: ClassVar[str] = "forecast"
+
+    context: int = 1
+    horizon: int = 1
+    within: bool = False
+    lyapunov: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.context < 1 or self.horizon < 1:
+            raise SpecError(
+                f"a forecast of {self.horizon} observations from {self.context}", "give one or more of each"
+            )
+        if self.lyapunov < 0:
+            raise SpecError(f"a Lyapunov exponent of {self.lyapunov}", "give 0 where it is not positive")
+
+
+@dataclass(frozen=True)
 class Density(Question):
     """How are inputs distributed?"""
 
@@ -214,17 +245,78 @@ class VectorSpec(Spec):
         return (self.size,)
 
 
+@dataclass(frozen=True)
+class SeriesSpec(Spec):
+    """Inputs are series of observations; a batch of them is an `integrand.series.Series`.
+
+    Args:
+        name: Name of the data set.
+        question: What is asked of a series.
+        channels: Values of one observation.
+        length: Observations of the longest series that is given.
+        irregular: Whether gaps differ, within a series or between series.
+        missing: Whether observations may lack some of their channels.
+        autonomous: Whether the same law holds at all times, so that only gaps matter; otherwise models are
+            told the time.
+        static: Numbers that are known of a series as a whole.
+        names: Name of each channel; empty, or one for each.
+        scales: Units of the raw channel in one unit of what a batch holds; all 1 where empty.
+        shifts: Raw channel where that of a batch is 0; all 0 where empty.
+        step: Median gap between observations, in units of a batch's times.
+
+    Raises:
+        SpecError: A size is out of its domain, or names, scales or shifts are not one for each channel.
+    """
+
+    kind: ClassVar[str] = "series"
+
+    channels: int
+    length: int
+    irregular: bool = False
+    missing: bool = False
+    autonomous: bool = True
+    static: int = 0
+    names: tuple[str, ...] = ()
+    scales: tuple[float, ...] = ()
+    shifts: tuple[float, ...] = ()
+    step: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.static < 0 or not 0 < self.step < math.inf:
+            raise SpecError(
+                f"{self.name}: static={self.static}, step={self.step}", "give 0 or more, and a positive gap"
+            )
+        for what in ("names", "scales", "shifts"):
+            if (given := getattr(self, what)) and len(given) != self.channels:
+                raise SpecError(
+                    f"{self.name}: {len(given)} {what} for {self.channels} channels", "give one for each"
+                )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(length, channels) of the longest series."""
+        return (self.length, self.channels)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Name of each channel, `x1`, `x2`, … where the data have none."""
+        return self.names or tuple(f"x{i + 1}" for i in range(self.channels))
+
+
 def examples() -> list[Spec]:
-    """One small spec of every kind of input with every kind of question, for listings and tests."""
+    """One small spec of every kind of input with every question that it can be asked, for listings and tests."""
     questions = (Classes(3), Targets(("y",)), Density())
     made: list[Spec] = []
     for question in questions:
         made += [ImageSpec("example", question, (1, 8, 8)), VectorSpec("example", question, 4)]
+    for asked in (Classes(3), Targets(("y",)), Forecast(4, 6), Forecast(1, 6), Density()):
+        made.append(SeriesSpec("example", asked, channels=4, length=8))
     return made
 
 
-_QUESTIONS: dict[str, type] = {c.kind: c for c in (Classes, Targets, Density)}
-_INPUTS: dict[str, type] = {c.kind: c for c in (ImageSpec, VectorSpec)}
+_QUESTIONS: dict[str, type] = {c.kind: c for c in (Classes, Targets, Forecast, Density)}
+_INPUTS: dict[str, type] = {c.kind: c for c in (ImageSpec, VectorSpec, SeriesSpec)}
 
 
 def _made(kinds: dict[str, type], what: str, values: dict[str, Any]) -> Any:
