@@ -51,5 +51,5 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *(family.__name__ for family in families())})
 
 
-GROUPS = ("control", "discrete", "continuous", "stochastic", "generative")
+GROUPS = ("control", "discrete", "continuous", "stochastic", "trajectory", "series", "generative")
 """Order of the groups in listings."""

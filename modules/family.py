@@ -15,7 +15,7 @@ from torch import Tensor
 from integrand.errors import UsageError
 from integrand.outcome import Outcome
 from integrand.quantities import mode_of
-from integrand.spec import Spec
+from integrand.spec import Question, Spec
 from integrand.tasks import answered, find_task
 from integrand.tasks.base import Models, Task
 
@@ -43,11 +43,13 @@ class FamilyModule(Shardable):
     title: ClassVar[str] = ""
     """The field's name for the family."""
     group: ClassVar[str] = ""
-    """`control`, `discrete`, `continuous`, `stochastic` or `generative`."""
+    """`control`, `discrete`, `continuous`, `stochastic`, `trajectory`, `series` or `generative`."""
     models: ClassVar[Models] = "outputs"
     """What it is a model of: of outputs given an input, or of the distribution of the inputs."""
     takes: ClassVar[tuple[type[Spec], ...]] = ()
     """The kinds of input that its mathematics allows."""
+    answers: ClassVar[tuple[type[Question], ...]] = ()
+    """The kinds of question that its mathematics allows; empty for all that a task of its kind asks."""
     equation: ClassVar[str] = ""
     """The equation in one line, in the symbols of the reference."""
     reference: ClassVar[str] = ""
@@ -133,6 +135,12 @@ class FamilyModule(Shardable):
                 f"choose a family that takes {spec.kind}s: integrand families",
             )
         task = find_task(spec, cls.models)
+        if task is not None and cls.answers and not isinstance(spec.question, cls.answers):
+            raise UsageError(
+                f"{cls.__name__} answers {' and '.join(q.kind for q in cls.answers)}, but {spec.name} asks "
+                f"for {_asked(spec)}",
+                "choose a family that answers it: integrand families",
+            )
         if task is None:
             raise UsageError(
                 f"{cls.__name__} is a model of {cls._modelled()}, but {spec.name} asks for {_asked(spec)}",
@@ -143,7 +151,7 @@ class FamilyModule(Shardable):
     @classmethod
     def tasks(cls) -> dict[str, list[str]]:
         """The tasks that the family answers, each with the kinds of input on which it does."""
-        return answered(cls.models, cls.takes)
+        return answered(cls.models, cls.takes, cls.answers)
 
     @property
     def monitor(self) -> str:
@@ -252,4 +260,5 @@ class FamilyModule(Shardable):
 
 
 def _asked(spec: Spec) -> str:
-    return f"a {spec.question.kind}" if spec.question.kind == "density" else spec.question.kind
+    kind = spec.question.kind
+    return f"a {kind}" if kind in ("density", "forecast") else kind

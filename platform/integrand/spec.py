@@ -305,7 +305,7 @@ class SeriesSpec(Spec):
 
 
 def examples() -> list[Spec]:
-    """One small spec of every kind of input with every question that it can be asked, for listings and tests."""
+    """One small spec of every kind of input with every question that it can be asked."""
     questions = (Classes(3), Targets(("y",)), Density())
     made: list[Spec] = []
     for question in questions:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..spec import Spec
+    from ..spec import Question, Spec
     from .base import Models, Task
 
 __all__ = ["answered", "find_task", "tasks"]
@@ -41,18 +41,22 @@ def find_task(spec: Spec, models: Models) -> type[Task] | None:
     return next((task for task in tasks() if task.models == models and task.asks(spec)), None)
 
 
-def answered(models: Models, takes: tuple[type[Spec], ...]) -> dict[str, list[str]]:
+def answered(
+    models: Models, takes: tuple[type[Spec], ...], answers: tuple[type[Question], ...] = ()
+) -> dict[str, list[str]]:
     """The tasks that a family answers, each with the kinds of input on which it does.
 
     Args:
         models: What the family is a model of.
         takes: The kinds of input that it takes.
+        answers: The kinds of question that it answers, empty for all.
     """
     from ..spec import examples
 
     found: dict[str, list[str]] = {}
     for spec in examples():
-        task = find_task(spec, models) if isinstance(spec, takes) else None
+        fits = isinstance(spec, takes) and isinstance(spec.question, answers or object)
+        task = find_task(spec, models) if fits else None
         if task is not None and spec.kind not in found.setdefault(task.name, []):
             found[task.name].append(spec.kind)
     return found

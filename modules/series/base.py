@@ -1,0 +1,134 @@
+"""What every family that reads a series shares: its head, its step, and what it declares."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+
+from integrand.errors import SpecError
+from integrand.outcome import Outcome
+from integrand.series import Query, Series
+from integrand.solvers import SolveStats
+from integrand.spec import Forecast, SeriesSpec, Spec
+
+from ..family import FamilyModule
+
+Said = tuple[Tensor, list[SolveStats]]
+"""What the network said, and the accounts of the solves made for it."""
+
+
+class SeriesFamily(FamilyModule):
+    """A network that reads a series: it sums it up for a class or targets, or forecasts from it.
+
+    Subclasses implement `read`, `forecast` or both, and say with `answers` which questions that makes.
+
+    Args:
+        spec: What the data set publishes; the command line fills it in.
+        width: Length of the state that the head reads.
+        optimizer: Makes the optimiser from the parameters; default Adam with lr 1e-3.
+        lr_scheduler: Makes the learning-rate schedule from the optimiser, stepped once an epoch.
+
+    Raises:
+        UsageError: The data set asks what this family does not answer.
+    """
+
+    takes: ClassVar[tuple[type[Spec], ...]] = (SeriesSpec,)
+    spec: SeriesSpec
+
+    def __init__(
+        self,
+        spec: Spec,
+        width: int,
+        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__(spec, optimizer, lr_scheduler)
+        self.head = self.make_head(width)
+
+    def make_head(self, width: int) -> nn.Module:
+        """What maps a state of `width` numbers to what the task wants said; linear by default."""
+        return nn.Linear(width, self.task.outputs)
+
+    # ------------------------------------------------------------------ what a family supplies
+
+    def read(self, x: Series) -> Said:
+        """The state that sums up each series, shape (batch, width), and the accounts of its solves."""
+        raise self.task.unanswered()
+
+    def forecast(self, x: Series, times: Tensor) -> Said:
+        """Values at other times than those of the observations, and the accounts of the solves.
+
+        Args:
+            x: What may be known.
+            times: Shape (batch, n), float64, never decreasing; none is before the first observation.
+
+        Returns:
+            Values, shape (batch, n, channels).
+        """
+        raise self.task.unanswered()
+
+    def penalty(self) -> dict[str, Tensor]:
+        """Further terms of the training loss by name, weights included; called once after each batch."""
+        return {}
+
+    # ------------------------------------------------------------------ steps
+
+    def forward(self, x: Series, times: Tensor | None = None) -> Tensor:
+        """Outputs of shape (batch, outputs), or values (batch, n, channels) at `times` of a forecast."""
+        return self.evaluate(x, times)[0]
+
+    def evaluate(self, x: Series, times: Tensor | None = None) -> Said:
+        """What `forward` returns, and the accounts of the solves."""
+        check_series(x, self.spec)
+        x = x.map_values(next(self.parameters()).dtype)
+        if isinstance(self.spec.question, Forecast):
+            if times is None:
+                raise SpecError(f"{self.spec.name} asks for a forecast", "give the times to forecast")
+            return self.forecast(x, times)
+        state, solves = self.read(x)
+        return self.head(state), solves
+
+    def step(self, batch: Any, stage: str) -> Outcome:
+        """The task's loss of a batch, in training with `penalty` as further terms."""
+        outcome = self.respond(batch)
+        said = outcome.prediction
+        assert said is not None
+        assert outcome.target is not None
+        terms = {"loss": self.task.loss(said, outcome.target)}
+        if stage == "train":
+            terms |= self.penalty()
+        outcome.terms, outcome.prediction = terms, said.detach()
+        return outcome
+
+    def respond(self, batch: Any) -> Outcome:
+        """See `FamilyModule.respond`; the prediction keeps its graph. A batch may be series alone."""
+        x, asked = (batch[0], batch[1]) if isinstance(batch, list | tuple) else (batch, None)
+        query = asked if isinstance(asked, Query) else None
+        said, solves = self.evaluate(x, None if query is None else query.times)
+        target = asked if query is None else query.truth
+        times = None if query is None else query.times
+        return Outcome({}, len(x), {}, said, target, solves, x, times)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Outcome:
+        """See `FamilyModule.predict_step`; without the graph."""
+        outcome = super().predict_step(batch, batch_idx)
+        assert outcome.prediction is not None
+        outcome.prediction = outcome.prediction.detach()
+        return outcome
+
+
+def check_series(x: Series, spec: SeriesSpec) -> None:
+    """Raise unless a batch has the channels that the data set declared.
+
+    Raises:
+        SpecError: It has others, or other numbers known of each series as a whole.
+    """
+    if x.values.shape[-1] != spec.channels or x.static.shape[-1] != spec.static:
+        raise SpecError(
+            f"series of {x.values.shape[-1]} channels and {x.static.shape[-1]} static numbers contradict the "
+            f"spec of {spec.name}, which has {spec.channels} and {spec.static}",
+            "give the model the data set that it was built for",
+        )
