@@ -183,7 +183,9 @@ class GenerativeModule(FamilyModule):
             return
         self._batches += 1
         # of images a sheet is enough, unless an evaluation wants them
-        if outcome.inputs is not None and (self.evaluation is not None or sum(map(len, self._seen)) < 64):
+        if isinstance(outcome.inputs, Tensor) and (
+            self.evaluation is not None or sum(map(len, self._seen)) < 64
+        ):
             self._seen.append(outcome.inputs)
 
     def inputs(self, batch: Any) -> tuple[Tensor, Tensor | None]:

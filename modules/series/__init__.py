@@ -1,1 +1,1 @@
-"""Families that read a series observation by observation: recurrent, latent, controlled, and their baselines."""
+"""Families that read a series observation by observation: recurrent, latent, controlled, baselines."""

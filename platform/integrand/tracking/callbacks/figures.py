@@ -101,8 +101,8 @@ class Figures(TrackingCallback):
         if outcome.solves:
             self._last = outcome.solves[-1]
         held = 0 if self._examples is None else self._examples.size
-        if outcome.inputs is not None and held != min(_SAMPLES, outcome.size):
-            self._examples = _first(outcome)
+        if isinstance(outcome.inputs, Tensor) and held != min(_SAMPLES, outcome.size):
+            self._examples = _first(outcome, outcome.inputs)
 
     def _merge(self, trainer: Trainer) -> None:
         if trainer.world_size == 1:
@@ -179,7 +179,7 @@ class Figures(TrackingCallback):
 
     def _trajectories(self, pl_module: LightningModule) -> Iterable[Picture | None]:
         family, examples = family_of(pl_module), self._examples
-        if family is None or examples is None or examples.inputs is None:
+        if family is None or examples is None or not isinstance(examples.inputs, Tensor):
             return
         with evaluating(pl_module):
             traced = family.trajectory(examples.inputs.to(pl_module.device))
@@ -192,10 +192,8 @@ class Figures(TrackingCallback):
             )
 
 
-def _first(outcome: Outcome) -> Outcome:
+def _first(outcome: Outcome, inputs: Tensor) -> Outcome:
     """Inputs and targets of the first samples, copied."""
-    inputs, target = (
-        None if part is None else part[:_SAMPLES].detach().clone()
-        for part in (outcome.inputs, outcome.target)
-    )
+    target = None if outcome.target is None else outcome.target[:_SAMPLES].detach().clone()
+    inputs = inputs[:_SAMPLES].detach().clone()
     return Outcome({}, min(_SAMPLES, outcome.size), target=target, inputs=inputs)
