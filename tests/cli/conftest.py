@@ -50,6 +50,19 @@ class Program:
             said = [file.read().decode() for file in (out, err) if file.seek(0) == 0]
         return subprocess.CompletedProcess(command, code, *said)
 
+    @contextlib.contextmanager
+    def begun(self, *arguments, env=None):
+        """A process that goes on beside the test, and is killed at its end."""
+        with NOTHING.open("r+") as nothing:
+            streams = (nothing.fileno(),) * 3
+            process = self.server.start([*PROGRAM, *arguments], self._environment(env), streams, self.folder)
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(60)
+
     def cold(self, *arguments, env=None, timeout=300):
         return subprocess.run(
             [*PROGRAM, *arguments],

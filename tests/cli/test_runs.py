@@ -1,6 +1,7 @@
 """Going on with a recorded run: test, resume, predict; and how runs end when something goes wrong."""
 
 import csv
+import os
 import signal
 import subprocess
 import sys
@@ -74,6 +75,26 @@ def test_resume_lands_in_the_same_run(program, trained):
     steps = [m.step for m in program.client.get_metric_history(run_id, "train/loss_step")]
     assert steps == sorted(set(steps)), "a step recorded twice"
     assert len(steps) == 4 * 2
+
+
+def test_what_a_killed_fit_had_not_sent_is_enough_to_go_on(program, small):
+    """Its configuration lay in the spool still, and the store had only its name."""
+    late = ["--trainer.logger.flush_every", "10000", "--trainer.logger.flush_points", "1000000"]
+    with program.begun("fit", *small, *late, "--trainer.max_epochs", "100000") as process:
+        deadline = time.monotonic() + 120
+        while not list(program.folder.glob("mlartifacts/*/*/artifacts/checkpoints/last.ckpt")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(60)
+    (run,) = program.runs()
+    assert not (program.artifacts(run) / "config").exists()
+    result = program("fit", "--resume", "--trainer.max_epochs", "100", "--trainer.max_steps", "1")
+    assert result.returncode == 0, result.stderr
+    (run,) = program.runs()
+    assert run.info.status == "FINISHED"
+    assert (program.artifacts(run) / "config/fit.yaml").exists()
 
 
 def test_nan_loss_ends_failed_with_one_line_and_keeps_what_was_recorded(program, small):

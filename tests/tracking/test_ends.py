@@ -1,6 +1,5 @@
 """However a process ends, its run says so, with the right exit code."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from integrand.tracking import exit_code
 from integrand.tracking.processes import process
 from integrand.tracking.processes.reaper import reap
 from integrand.tracking.spool import folders
+from integrand.tracking.spool.reader import SpoolReader
 from integrand.tracking.spool.sync import sync
 from integrand.tracking.store.runs import read_record
 
@@ -61,9 +61,10 @@ def test_sigkill_loses_nothing_and_is_marked_by_the_next_run(start_training, cli
     assert sync()[0].state == "running"  # it sends by itself
     training.kill()
     training.wait()
-    spooled = []
-    for line in (folders.spool_dir(run_id) / "points.jsonl").read_text().splitlines():
-        spooled += [json.loads(line)["s"]] if "train/loss_step" in line else []
+    reader, spooled = SpoolReader(folders.spool_dir(run_id)), []
+    reader.offset = 0  # with what has been sent
+    for operation in reader.read(1 << 30)[0]:
+        spooled += [operation["s"]] if "train/loss_step" in operation.get("v", ()) else []
     assert client.get_run(run_id).info.status == "RUNNING"
     experiment = client.get_run(run_id).info.experiment_id
     assert reap(client, [experiment]) == [run_id]

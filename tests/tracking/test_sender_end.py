@@ -7,8 +7,9 @@ import pytest
 from integrand.errors import TrackingError
 from integrand.tracking.spool import operations
 from integrand.tracking.spool.delivery import Delivery
+from integrand.tracking.spool.reader import SpoolReader
 from integrand.tracking.spool.sender import Sender
-from integrand.tracking.spool.spool import Spool, SpoolReader
+from integrand.tracking.spool.spool import Spool
 from integrand.tracking.spool.sync import sync
 
 META = {"run_id": "r1", "tracking_uri": "x", "artifact_dir": None}

@@ -7,10 +7,11 @@ import os
 import pytest
 
 from integrand.errors import TrackingError
-from integrand.tracking.spool import operations
+from integrand.tracking.spool import folders, operations
 from integrand.tracking.spool.delivery import Delivery
+from integrand.tracking.spool.reader import SpoolReader
 from integrand.tracking.spool.sender import Sender
-from integrand.tracking.spool.spool import Spool, SpoolReader
+from integrand.tracking.spool.spool import Spool
 from integrand.tracking.spool.sync import sync
 
 
@@ -258,14 +259,16 @@ def test_sync_keeps_what_a_dead_store_does_not_take(spool):
     assert result.state == "sent"
 
 
-def test_artifacts_travel_through_the_spool(spool, tmp_path):
+def test_artifacts_travel_through_the_spool(spool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     target = tmp_path / "artifacts"
     file = spool.new_file("fit.yaml")
     file.write_text("a: 1\n")
-    big = tmp_path / "last.ckpt"
+    big = folders.checkpoint_dir("r1") / "last.ckpt"
+    big.parent.mkdir(parents=True)
     big.write_bytes(b"x")
     operation = operations.artifact("config/fit.yaml", file, move=True)
-    delivery = Delivery(FakeClient(), "r1", target)
+    delivery = Delivery(FakeClient(), "r1", target, spool.directory)
     delivery.send([operation, operations.artifact("checkpoints/last.ckpt", big, move=False)])
     assert (target / "config" / "fit.yaml").read_text() == "a: 1\n"
     assert (target / "checkpoints" / "last.ckpt").exists()
@@ -273,6 +276,7 @@ def test_artifacts_travel_through_the_spool(spool, tmp_path):
     assert not file.exists()
     delivery.send([operation])  # once more, after a crash: the source has gone, the artifact stays
     assert (target / "config" / "fit.yaml").exists()
+    assert not delivery.refused
 
 
 def test_meta_names_store_and_run(spool):

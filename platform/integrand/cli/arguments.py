@@ -37,6 +37,8 @@ def expand_run(
 ) -> None:
     """Replace `--run ID` (or `--resume ID` of fit) by the recorded configuration, checkpoint and run.
 
+    `--resume` alone takes the newest run.
+
     A test with other model or data options than the run's own is a different measurement, so it becomes a
     child run; without them it lands in the run itself.
 
@@ -46,7 +48,7 @@ def expand_run(
         look_up: Finds a run from its id, a prefix of it or `latest`, and its `best` or `last` checkpoint.
 
     Raises:
-        UsageError: `--run` is given to fit, `--resume` to another command, or either without an id.
+        UsageError: `--run` is given to fit, `--resume` to another command, or `--run` without an id.
     """
     option, other = ("--resume", "--run") if command == "fit" else ("--run", "--resume")
     if line.has(other):
@@ -54,11 +56,11 @@ def expand_run(
     if not line.has(option):
         return
     which = line.take(option)
-    if which is None:
+    if which is None and command != "fit":
         raise UsageError(
             f"{option} wants a run id", f"integrand {command} {option} latest takes the newest run"
         )
-    run = look_up(which, "last" if command == "fit" else "best")
+    run = look_up(which or "latest", "last" if command == "fit" else "best")
     changed = any(word.option.startswith(("--model", "--data", "--recipe", *CONFIG)) for word in line.words)
     logger = "parent_run_id" if changed and command != "fit" else "run_id"
     line.put_first(sections(run.config), run.config.name)

@@ -33,12 +33,13 @@ def run(argv: Sequence[str]) -> int:
         if result.killed:
             line += ", its process had died: marked KILLED"
         print(line + (f": {result.detail}" if result.detail else ""))
-    return 1 if any(result.state in ("failed", "refused") for result in results) else 0
+    return 1 if any(result.state in ("failed", "refused", "damaged") for result in results) else 0
 
 
 _WORDS = {
     "sent": "complete",
     "running": "still running, sends by itself",
+    "damaged": "complete but for what was damaged",
     "refused": "partly refused by the store (see refused.txt in its spool)",
     "failed": "not sent",
 }

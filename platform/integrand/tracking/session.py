@@ -16,8 +16,10 @@ from .processes.reaper import reap
 from .request import RunRequest
 from .spool import folders
 from .spool.delivery import Delivery
+from .spool.operations import Operation
+from .spool.reader import SpoolReader
 from .spool.sender import Sender
-from .spool.spool import Operation, Spool, SpoolReader
+from .spool.spool import Spool
 from .store import names
 from .store.opening import get_or_create_experiment, open_store
 from .store.refusals import forbidden

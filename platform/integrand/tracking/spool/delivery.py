@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .spool import Operation
+from . import folders
+from .operations import Operation, is_inside
 
 # REST accepts 1000 metrics, 100 parameters and 100 tags per request
 MAX_METRICS = 1000
@@ -24,12 +27,16 @@ class Delivery:
         client: An `MlflowClient`, or anything with the methods used here.
         run_id: The run.
         artifact_dir: Local folder of the run's artifacts; None if the store keeps them elsewhere.
+        spool: The folder of the spool; None takes the run's own.
     """
 
-    def __init__(self, client: Any, run_id: str, artifact_dir: Path | None) -> None:
+    def __init__(
+        self, client: Any, run_id: str, artifact_dir: Path | None, spool: Path | None = None
+    ) -> None:
         self._client = client
         self._run_id = run_id
         self._artifact_dir = artifact_dir
+        self._spool = spool or folders.spool_dir(run_id)
         self.refused: list[str] = []
 
     def send(self, operations: list[Operation], go_on: Callable[[], bool] = lambda: True) -> bool:
@@ -153,32 +160,72 @@ class Delivery:
         self._client.log_inputs(self._run_id, datasets=[DatasetInput(data, [context])])
 
     def _do_artifact(self, operation: Operation) -> None:
-        source = Path(operation["source"])
-        if not source.exists():
-            # sent before a crash that came before the note of it, or removed by its owner
-            return
-        if self._artifact_dir is not None:
-            self._place(source, self._artifact_dir / operation["path"], move=operation["move"])
-            return
-        folder = Path(operation["path"]).parent.as_posix()
-        self._client.log_artifact(self._run_id, str(source), None if folder == "." else folder)
-        if operation["move"]:
-            source.unlink(missing_ok=True)
-            source.parent.rmdir()
-
-    @staticmethod
-    def _place(source: Path, target: Path, *, move: bool) -> None:
-        if source == target:
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # through a neighbour and a rename, so that a reader never sees half a file
-        part = target.with_name(f".{target.name}.part")
-        if move:
-            shutil.move(source, part)
-            source.parent.rmdir()
+        source, path = self._source(operation), str(operation["path"])
+        if source is None or not is_inside(path):
+            self.refused.append(
+                f"artifact {path!r} from {operation['source']!r}: not in the run's own folders"
+            )
+        elif not source.is_file():
+            self._miss(path)
+        elif self._artifact_dir is not None:
+            _place(source, self._artifact_dir / path, move=operation["move"])
         else:
-            shutil.copyfile(source, part)
-        part.replace(target)
+            folder = Path(path).parent.as_posix()
+            self._client.log_artifact(self._run_id, str(source), None if folder == "." else folder)
+            if operation["move"]:
+                source.unlink(missing_ok=True)
+        if operation["move"] and source is not None:
+            with suppress(OSError):
+                source.parent.rmdir()
+
+    def _source(self, operation: Operation) -> Path | None:
+        """Where the content lies, None where that is no place of this run.
+
+        A file of the spool is found wherever the spool has been moved to.
+        """
+        given = Path(operation["source"])
+        if operation["move"]:
+            return self._spool.joinpath("files", *given.parts[-2:]) if ".." not in given.parts[-2:] else None
+        own = folders.checkpoint_dir(self._run_id)
+        return given if given.resolve().is_relative_to(own.resolve()) else None
+
+    def _miss(self, path: str) -> None:
+        """A content that is gone was sent before a crash that came before the note of it, or it is lost."""
+        if self._artifact_dir is None:
+            folder = Path(path).parent.as_posix()
+            found = self._client.list_artifacts(self._run_id, None if folder == "." else folder)
+            there = path in {item.path for item in found}
+        else:
+            target = self._artifact_dir / path
+            if (part := _part(target)).is_file() and not target.exists():
+                part.replace(target)  # whole: earlier versions took the source away before this step
+            there = target.exists()
+        if not there:
+            self.refused.append(f"artifact {path!r} is lost: its content is gone")
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(f".{target.name}.part")
+
+
+def _place(source: Path, target: Path, *, move: bool) -> None:
+    """Bring a file to its place; whenever this is killed, one of the two is whole."""
+    if source == target:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if move:
+        try:
+            source.replace(target)
+            return
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+    # through a neighbour and a rename, so that a reader never sees half a file
+    part = _part(target)
+    shutil.copyfile(source, part)
+    part.replace(target)
+    if move:
+        source.unlink()
 
 
 def is_refusal(error: BaseException) -> bool:

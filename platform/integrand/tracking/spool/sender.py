@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from ..processes.process import BEAT_SECONDS
 from .delivery import Delivery
-from .spool import SpoolReader
+from .reader import SpoolReader
 
 log = logging.getLogger(__name__)
 
@@ -155,9 +155,12 @@ class Sender:
             for refusal in self._delivery.refused:
                 log.warning("tracking: the store refused %s", refusal)
             self._delivery.refused.clear()
+            aside = self._reader.set_aside
             with self._changed:
                 self._reader.mark_sent(end)
                 self._changed.notify_all()
+            if self._reader.set_aside > aside:
+                log.warning("tracking: damaged records are set aside in %s", self._reader.aside)
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1

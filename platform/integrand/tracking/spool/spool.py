@@ -2,33 +2,31 @@
 
 Layout of one spool folder:
 
-    meta.json       which store and run it belongs to
-    points.jsonl    one operation per line, in order
-    sent            byte offset up to which the store has everything
+    meta.json       which store and run it belongs to, with a checksum
+    points.jsonl    one operation per line with length and checksum, in order (`frames`)
+    sent            byte offset up to which the store has everything, and its checksum
     files/          contents of artifacts that have not been delivered
     lock            held (flock) by the process that writes, released by the kernel whatever kills it
 
 A line holds its own timestamps, so sending it twice stores it once: a metric point is identified in MLflow by
-(run, name, timestamp, step, value). That makes the replay after a crash safe.
+(run, name, timestamp, step, value). That makes the replay after a crash safe, and that of everything where
+the note of what was sent is damaged. A damaged line is set aside in `RUN.damaged/` beside the folder.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from ...errors import TrackingError
-
-Operation = dict[str, Any]
-
-_OFFSET_DIGITS = 20
+from .frames import frame, unframe
+from .meta import write_meta
+from .operations import Operation
+from .reader import SpoolReader
 
 
 class Spool:
@@ -49,7 +47,7 @@ class Spool:
             (directory / "files").mkdir(parents=True, exist_ok=True)
             self._lock = lock_of(directory)
             self._lock.acquire(timeout=0)
-            (directory / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+            write_meta(directory, meta)
             self._fd = os.open(directory / "points.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             self._close_torn_line()
         except Timeout as error:
@@ -70,7 +68,7 @@ class Spool:
 
         If the disk refuses, the operation is kept in memory and tried again with the next one.
         """
-        line = json.dumps(operation, separators=(",", ":")).encode() + b"\n"
+        line = frame(operation)
         self._unwritten.append(line)
         data = line if len(self._unwritten) == 1 else b"".join(self._unwritten)
         try:
@@ -94,7 +92,7 @@ class Spool:
     def take_unwritten(self) -> list[Operation]:
         """The operations that are only in memory; from now on they are the caller's."""
         torn = self._torn()
-        found = list(_operations(torn + b"".join(self._unwritten)))
+        found = unframe(torn + b"".join(self._unwritten)).operations
         os.ftruncate(self._fd, self.size - len(torn))
         self.size -= len(torn)
         self._unwritten = []
@@ -136,85 +134,6 @@ class Spool:
             os.write(self._fd, b"\n")
 
 
-class SpoolReader:
-    """Reads operations that have not been sent, and remembers how far the store has them.
-
-    Args:
-        directory: The spool folder.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._path = directory / "points.jsonl"
-        self._sent_path = directory / "sent"
-        try:
-            self.offset = int(self._sent_path.read_bytes())
-        except (FileNotFoundError, ValueError):
-            self.offset = 0
-
-    @property
-    def meta(self) -> dict[str, Any]:
-        """The content of `meta.json`.
-
-        Raises:
-            TrackingError: The file is missing or broken.
-        """
-        try:
-            values = json.loads((self.directory / "meta.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise TrackingError(
-                f"the spool {self.directory} has no readable meta.json",
-                "delete the folder if its run is not needed",
-            ) from error
-        return dict(values)
-
-    @property
-    def pending_bytes(self) -> int:
-        """How many bytes wait to be sent."""
-        try:
-            return max(0, self._path.stat().st_size - self.offset)
-        except FileNotFoundError:
-            return 0
-
-    def read(self, max_bytes: int = 1 << 20) -> tuple[list[Operation], int]:
-        """The next whole operations and the offset behind them; a line without its end stays for later.
-
-        Lines that are not JSON (torn by a power loss) are skipped.
-        """
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self.offset)
-                data = file.read(max_bytes)
-                while b"\n" not in data and (more := file.read(max_bytes)):
-                    data += more
-        except FileNotFoundError:
-            return [], self.offset
-        end = data.rfind(b"\n") + 1
-        return list(_operations(data[:end])), self.offset + end
-
-    def mark_sent(self, offset: int) -> None:
-        """Note that the store has everything before `offset`."""
-        self.offset = offset
-        # on a full disk the note is missing: a later process sends again, which doubles nothing
-        with suppress(OSError):
-            fd = os.open(self._sent_path, os.O_WRONLY | os.O_CREAT, 0o644)
-            try:
-                # fixed width and one call: a reader never sees half a number
-                os.pwrite(fd, b"%0*d" % (_OFFSET_DIGITS, offset), 0)
-            finally:
-                os.close(fd)
-
-
 def lock_of(directory: Path) -> FileLock:
     """The lock that the writing process of a spool holds."""
     return FileLock(directory / "lock", thread_local=False)
-
-
-def _operations(data: bytes) -> Iterator[Operation]:
-    for line in data.splitlines():
-        try:
-            operation = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(operation, dict):
-            yield operation

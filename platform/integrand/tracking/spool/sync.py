@@ -12,9 +12,11 @@ from filelock import Timeout
 from ...errors import TrackingError
 from ..processes.reaper import DIED
 from ..store.opening import open_store
+from ..store.uris import local_path, redact, resolve_uri, sqlite_path
 from . import folders, operations
 from .delivery import Delivery
-from .spool import SpoolReader, lock_of
+from .reader import ASIDE, SpoolReader
+from .spool import lock_of
 
 
 @dataclass
@@ -23,7 +25,8 @@ class SyncResult:
 
     Args:
         run_id: Its run.
-        state: `sent`, `running` (its process lives and sends by itself), `refused` or `failed`.
+        state: `sent`, `running` (its process lives and sends by itself), `refused`, `failed`, or `damaged`:
+            sent but for what could not be read, which `detail` says where to find.
         operations: How many operations were sent.
         detail: What went wrong, if anything.
         killed: Whether the run was found dead and given its end: KILLED, unless the caller chose another.
@@ -46,7 +49,8 @@ def sync(root: Path | None = None, *, client: Any = None) -> list[SyncResult]:
     root = root or folders.spool_root()
     if not root.is_dir():
         return []
-    return [sync_run(folder, client) for folder in sorted(root.iterdir()) if folder.is_dir()]
+    spools = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and folder.suffix != ASIDE]
+    return [sync_run(folder, client) for folder in spools]
 
 
 def sync_run(
@@ -69,20 +73,14 @@ def sync_run(
         return result
     try:
         reader = SpoolReader(folder)
-        meta = reader.meta
-        client = client or open_store(meta["tracking_uri"])
-        artifact_dir = Path(meta["artifact_dir"]) if meta.get("artifact_dir") else None
-        delivery = Delivery(client, meta["run_id"], artifact_dir)
+        client, artifact_dir = _store_of(reader, client)
+        delivery = Delivery(client, folder.name, artifact_dir, folder)
         _send_all(reader, delivery, result)
-        if client.get_run(meta["run_id"]).info.status == "RUNNING":
+        if client.get_run(folder.name).info.status == "RUNNING":
             # nobody holds the lock, so nobody is writing: the process died
             delivery.send([operations.tags(epitaph), operations.status(status, _last_write(folder))])
             result.killed = True
-        if delivery.refused:
-            result.state, result.detail = "refused", "; ".join(delivery.refused[:3])
-            (folder / "refused.txt").write_text("\n".join(delivery.refused), encoding="utf-8")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+        _conclude(reader, delivery, result)
     except TrackingError as error:
         result.state, result.detail = "failed", str(error)
     except Exception as error:
@@ -91,6 +89,47 @@ def sync_run(
     finally:
         lock.release()
     return result
+
+
+def _store_of(reader: SpoolReader, client: Any) -> tuple[Any, Path | None]:
+    """The client of the spool's store and the folder of the run's artifacts.
+
+    Where the spool no longer says which store it is for, that is the default one if it knows the run.
+    """
+    run_id = reader.directory.name
+    try:
+        meta = reader.meta
+    except TrackingError as damage:
+        uri = resolve_uri()
+        path = sqlite_path(uri)
+        try:
+            if client is None and path is not None and not path.exists():
+                raise FileNotFoundError(path)
+            client = client or open_store(uri)
+            return client, local_path(client.get_run(run_id).info.artifact_uri)
+        except Exception as error:
+            raise TrackingError(
+                f"{damage.message}, and {redact(uri)} does not know its run",
+                "set MLFLOW_TRACKING_URI to the store that does, and sync again",
+            ) from error
+    artifact_dir = Path(meta["artifact_dir"]) if meta.get("artifact_dir") else None
+    return client or open_store(meta["tracking_uri"]), artifact_dir
+
+
+def _conclude(reader: SpoolReader, delivery: Delivery, result: SyncResult) -> None:
+    """Remove the spool, unless the store has refused some of it; keep what could not be read."""
+    reader.finish()
+    if reader.set_aside:
+        result.state = "damaged"
+        result.detail = f"{reader.set_aside} damaged records set aside in {reader.aside}"
+    if delivery.refused:
+        result.state, result.detail = (
+            "refused",
+            "; ".join([*delivery.refused[:3], result.detail]).rstrip("; "),
+        )
+        (reader.directory / "refused.txt").write_text("\n".join(delivery.refused), encoding="utf-8")
+    else:
+        shutil.rmtree(reader.directory, ignore_errors=True)
 
 
 def _send_all(reader: SpoolReader, delivery: Delivery, result: SyncResult) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ...errors import TrackingError
 from ...record import RunRecord
 from ..spool import folders
+from ..spool.reader import spooled_content
 from . import names
 from .opening import check_store, open_store
 from .uris import local_path, redact, resolve_uri
@@ -125,7 +126,9 @@ def config_path(run: RunHandle) -> Path:
         TrackingError: The run recorded none.
     """
     for stage in ("fit", "validate", "test", "predict"):
-        path = _artifact(run, f"{names.CONFIG_DIR}/{stage}.yaml")
+        name = f"{names.CONFIG_DIR}/{stage}.yaml"
+        # a process that was killed may not have come to sending it
+        path = _artifact(run, name) or spooled_content(folders.spool_dir(run.run_id), name)
         if path is not None:
             return path
     raise TrackingError(
