@@ -273,13 +273,10 @@ class MLflowTracker(Logger):
         self._append(session, operations.artifact(path, file, move=True))
 
     @rank_zero_only
-    def log_file(self, file: Path, path: str) -> None:
-        """Store a file as artifact `path`: a checkpoint of the run from its place, others as copies."""
-        session, file = self.session, file.absolute()
-        if session and file.is_relative_to(folders.checkpoint_dir(session.run_id)):
-            self._append(session, operations.artifact(path, file, move=False))
-        elif session:
-            self.log_bytes(file.read_bytes(), path)
+    def log_checkpoint(self, file: Path, path: str) -> None:
+        """Store a file of `checkpoint_dir`, which stays where it is, as artifact `path`."""
+        if session := self.session:
+            self._append(session, operations.artifact(path, file.absolute(), move=False))
 
     @rank_zero_only
     def log_dataset(self, name: str, digest: str, source: str, profile: str, context: str) -> None:

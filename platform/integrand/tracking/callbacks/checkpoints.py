@@ -239,7 +239,7 @@ class CheckpointContents(TrackingCallback):
         for name in ("best", "last"):
             file = Path(session.checkpoint_dir) / f"{name}.ckpt"
             if file.exists():
-                tracker.log_file(file, f"{names.CHECKPOINT_DIR}/{name}.ckpt")
+                tracker.log_checkpoint(file, f"{names.CHECKPOINT_DIR}/{name}.ckpt")
 
 
 def random_state(trainer: Trainer) -> dict[str, Any]:
