@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from integrand.errors import SpecError, UsageError
 from integrand.modules import GROUPS, families
+from integrand.modules.bench import BenchFamily
 from integrand.solvers import Dopri5, SolveStats, TorchDiffEq, count
 from integrand.spec import Classes, Density, ImageSpec, Targets, VectorSpec
 
@@ -21,7 +22,7 @@ SPECS = {
     "vector": VectorSpec("made-up", Classes(3), 4),
 }
 """One data set of every kind of input that a bench takes."""
-BENCHED = [f for f in families() if f.models == "outputs"]
+BENCHED = [f for f in families() if issubclass(f, BenchFamily)]
 SOLVED = [f for f in BENCHED if f.uses_solver]
 INPUTS = [
     pytest.param(family, spec, id=f"{family.family}-{kind}")

@@ -7,11 +7,12 @@ from lightning.pytorch import Trainer
 from integrand.datamodules import Checkerboard, TwoMoons
 from integrand.errors import SpecError
 from integrand.modules import families
+from integrand.modules.generative.base import GenerativeModule
 from integrand.solvers import Dopri5, Euler, count
 from integrand.spec import Classes, Density, ImageSpec, VectorSpec
 
 POINTS = VectorSpec("made-up", Density(), 2)
-GENERATIVE = [f for f in families() if f.models == "distribution"]
+GENERATIVE = [f for f in families() if issubclass(f, GenerativeModule)]
 
 every_generative_family = pytest.mark.parametrize("family", GENERATIVE, ids=lambda f: f.family)
 

@@ -94,10 +94,14 @@ def _modes():
 MODES = {name: (solver, adaptive) for name, solver, adaptive in _modes()}
 
 
+OF_IMAGES = [f for f in families() if ImageSpec in f.takes or VectorSpec in f.takes]
+"""The families of the cases; those of series are like them in all that processes share."""
+
+
 def _plain():
     """Every family as it is, its tolerances tightened where a solver has them."""
     tight = Dopri5(rtol=RTOL, atol=RTOL)
-    for family in families():
+    for family in OF_IMAGES:
         options, adaptive, drawn = {}, family.uses_solver, family.stochastic
         if family.family in {"cnf", "ffjord"}:
             # without a random direction the likelihood is a function of the data
@@ -152,7 +156,7 @@ def _modes_of(family):
 NEURAL_ODE = next(f for f in families() if f.family == "neural-ode")
 FAMILIES = dict(_plain()) | dict(_noises())
 """Every family once, and every noise."""
-EVERY_MODE = {name: case for family in families() for name, case in _modes_of(family)}
+EVERY_MODE = {name: case for family in OF_IMAGES for name, case in _modes_of(family)}
 """Every family in every gradient mode."""
 CASES = FAMILIES | EVERY_MODE
 """All of them."""

@@ -9,6 +9,7 @@ import torch
 import integrand.modules.noise as package
 from integrand.errors import UsageError
 from integrand.modules import HOResNet, LeapfrogNet, NeuralODE, NoBlock, ResNet, RevNet, families
+from integrand.modules.bench import BenchFamily
 from integrand.modules.bench.image.cifar import CIFARStages
 from integrand.modules.noise import (
     ContinuumDropout,
@@ -65,7 +66,7 @@ FITS = {
     "NeuralSDE": set(),
 }
 """Reversible nets with `reversible_backward: false`. Families that are not named may do as they declare."""
-FAMILIES = [f for f in families() if f.models == "outputs"]
+FAMILIES = [f for f in families() if issubclass(f, BenchFamily)]
 
 
 def build(family, noise, **kwargs):
