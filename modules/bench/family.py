@@ -16,6 +16,7 @@ from integrand.spec import ImageSpec, Spec, VectorSpec
 
 from ..family import FamilyModule
 from .base import Bench, DynamicsMaker, check_channels
+from .image.head import ReadOut
 from .image.shared import SharedLayout
 from .net import check_inputs
 from .noise_contract import Noise
@@ -32,6 +33,7 @@ class BenchFamily(FamilyModule):
         channels: Channels of the hidden state.
         downsample: Number of halvings in the stem for images; by default as many as bring the side to 8
             pixels or fewer.
+        head: Norm of the head for images and where it stands, batch norm before the mean by default.
         noise: Noise that regularises the dynamics, such as `StochasticDepth`; none by default.
         optimizer: Makes the optimiser from the parameters; default Adam with lr 1e-3.
         lr_scheduler: Makes the learning-rate schedule from the optimiser, stepped once an epoch.
@@ -52,15 +54,18 @@ class BenchFamily(FamilyModule):
         make: DynamicsMaker,
         channels: int,
         downsample: int | None = None,
+        head: ReadOut | None = None,
         noise: Noise | None = None,
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
         layout: Bench | None = None,
     ) -> None:
         super().__init__(spec, optimizer, lr_scheduler)
-        bench = layout or shared_bench(spec, downsample)
-        if layout is not None and downsample is not None:
-            raise UsageError("downsample belongs to the shared layout", "set one of downsample and layout")
+        shared = {k: v for k, v in {"downsample": downsample, "head": head}.items() if v is not None}
+        bench = layout or shared_bench(spec, **shared)
+        if layout is not None and shared:
+            option = next(iter(shared))
+            raise UsageError(f"{option} belongs to the shared layout", f"set one of {option} and layout")
         if bench.transitions and not self.staged:
             raise UsageError(
                 f"{type(self).__name__} has no other layout: {type(bench).__name__} has blocks of its own",
@@ -141,14 +146,18 @@ class BenchFamily(FamilyModule):
         return (solver.describe(), getattr(solver, "gradient", "backprop")) if solver else ("", "")
 
 
-def shared_bench(spec: Spec, downsample: int | None) -> Bench:
+def shared_bench(spec: Spec, **options: Any) -> Bench:
     """The bench that all families share on inputs of this kind.
 
+    Args:
+        spec: What the data set publishes.
+        options: Arguments of `SharedLayout`, which is for images.
+
     Raises:
-        UsageError: Vectors cannot be halved.
+        UsageError: The inputs are vectors, and an option is given.
     """
     if isinstance(spec, ImageSpec):
-        return SharedLayout(downsample)
-    if downsample is not None:
-        raise UsageError("downsample belongs to images", "leave model.downsample out")
+        return SharedLayout(**options)
+    for option in options:
+        raise UsageError(f"{option} belongs to images", f"leave model.{option} out")
     return SharedVectors()

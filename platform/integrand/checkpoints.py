@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
+from .moved import with_former_defaults
 
 KEY = "integrand"
 """Where a checkpoint keeps what a fit left beside the weights."""
@@ -40,10 +41,10 @@ def config_of(checkpoint: dict[str, Any], path: str | Path) -> str:
     Raises:
         UsageError: It holds none.
     """
-    config = checkpoint.get(KEY, {}).get("config")
-    if not config:
+    left = checkpoint.get(KEY, {})
+    if not left.get("config"):
         raise UsageError(f"{path} holds no configuration", "give --config as well")
-    return str(config)
+    return with_former_defaults(str(left["config"]), left.get("spec") or {})
 
 
 def run_of(checkpoint: dict[str, Any]) -> str:

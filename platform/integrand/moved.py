@@ -1,8 +1,12 @@
-"""Class paths of configurations that earlier versions recorded, and where the classes are now."""
+"""What configurations that earlier versions recorded mean now: class paths that moved, defaults that changed."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
 
 _IMAGE = "integrand.modules.bench.image"
 _MODULES = {
@@ -18,3 +22,21 @@ _OLD = re.compile("|".join(re.escape(name) + r"(?=\.)" for name in _MODULES))
 def with_current_names(config: str) -> str:
     """The text of a configuration in which classes that have moved bear their present paths."""
     return _OLD.sub(lambda found: _MODULES[found[0]], config)
+
+
+def with_former_defaults(config: str, spec: Mapping[str, Any]) -> str:
+    """The text of a recorded configuration, in which defaults of its time that are others now are written out.
+
+    The head of the shared bench for images had a group norm before it could be chosen.
+
+    Args:
+        config: The configuration that a checkpoint holds.
+        spec: What the checkpoint holds of its data set.
+    """
+    whole = yaml.safe_load(config)
+    options = (whole.get("model") or {}).get("init_args") or {}
+    of_images = len(spec.get("input_shape", ())) == 3
+    if not of_images or "downsample" not in options or "head" in options or options.get("layout"):
+        return config
+    options["head"] = "group"
+    return yaml.safe_dump(whole, sort_keys=False)

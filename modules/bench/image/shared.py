@@ -13,6 +13,7 @@ from ..base import Bench, DynamicsMaker, Stage, with_equal_ends
 from ..net import BenchNet
 from ..norm import group_norm
 from .fields import MomentumLift, PreActivationField
+from .head import Head, ReadOut
 
 
 class ImageBench(Bench):
@@ -22,8 +23,17 @@ class ImageBench(Bench):
 
 
 def halvings(height: int, width: int, target: int = 8) -> int:
-    """How many stride-2 convolutions bring the longer side down to `target`: 2 for 28 and 32, 0 for 8."""
-    return max(0, math.ceil(math.log2(max(height, width) / target)))
+    """How many stride-2 convolutions bring the longer side down to `target`: 2 for 28 and 32, 0 for 8.
+
+    No more than leave the shorter side a pixel that is not padding: 2 for 7×33.
+    """
+    wanted = max(0, math.ceil(math.log2(max(height, width) / target)))
+    return min(wanted, most_halvings(height, width))
+
+
+def most_halvings(height: int, width: int) -> int:
+    """How often the shorter side can be halved until it is one pixel."""
+    return min(height, width).bit_length() - 1
 
 
 class Stem(nn.Sequential):
@@ -48,45 +58,31 @@ class Stem(nn.Sequential):
         super().__init__(*layers)
 
 
-class Head(nn.Sequential):
-    """Group norm, ReLU, mean over space, linear: the end of a pre-activation net.
-
-    Args:
-        channels: Channels of the final state.
-        outputs: Numbers that the network says.
-    """
-
-    def __init__(self, channels: int, outputs: int) -> None:
-        super().__init__(
-            group_norm(channels),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(channels, outputs),
-        )
-
-
 class SharedLayout(ImageBench):
     """The shared bench: strided stem to at most 8×8 pixels, one stage, norm–ReLU–mean–linear head.
 
     Args:
-        downsample: Number of halvings in the stem; by default as many as bring the side to 8 pixels or fewer.
+        downsample: Number of halvings in the stem; by default as many as bring the longer side to 8 pixels
+            or fewer, if the shorter one allows it.
+        head: Norm of the head and where it stands.
     """
 
-    def __init__(self, downsample: int | None = None) -> None:
+    def __init__(self, downsample: int | None = None, head: ReadOut = "batch") -> None:
         self.downsample = downsample
+        self.head = head
 
     def assemble(self, spec: Spec, channels: int, make: DynamicsMaker, outputs: int) -> BenchNet:
         """One stage; see `Bench.assemble`."""
         in_channels, height, width = spec.input_shape
         steps = halvings(height, width) if self.downsample is None else self.downsample
-        if not 0 <= steps < min(height, width).bit_length():
+        if not 0 <= steps <= most_halvings(height, width):
             raise UsageError(
                 f"downsample={steps} does not fit images of {height}×{width}", "set model.downsample lower"
             )
         dynamics = make(Stage(channels, PreActivationField, MomentumLift, axes=2))
+        pixels = math.prod(math.ceil(side / 2**steps) for side in (height, width))
         return with_equal_ends(
             dynamics,
             lambda: Stem(in_channels, channels, steps),
-            lambda: Head(dynamics.out_channels, outputs),
+            lambda: Head(dynamics.out_channels, outputs, self.head, pixels),
         )
