@@ -12,6 +12,7 @@ import torch
 
 import integrand
 import integrand.errors
+from integrand.checkpoints import config_of
 from integrand.cli.main import main
 from integrand.datamodules import Digits
 from integrand.moved import with_current_names
@@ -90,6 +91,20 @@ def test_classes_that_have_moved_bear_names_that_exist():
         with_current_names("class_path: integrand.modules.NeuralODE")
         == "class_path: integrand.modules.NeuralODE"
     )
+
+
+def test_a_checkpoint_from_before_heads_could_be_chosen_has_the_head_of_then():
+    contents = torch.load(LEFT / "neural-ode-0" / "best.ckpt", weights_only=True)
+    left = contents["integrand"]
+    assert "head" not in left["config"]
+    assert "\n    head: group\n" in config_of(contents, "best.ckpt")
+    # vectors had no head to choose, a layout has its own, and what says its head keeps it
+    of_vectors = {**left, "spec": {**left["spec"], "input_shape": (4,)}}
+    assert config_of({"integrand": of_vectors}, "best.ckpt") == left["config"]
+    for old, new in (("downsample: null", "downsample: null\n    head: null"),
+                     ("layout: null", "layout:\n      class_path: Mine")):  # fmt: skip
+        config = left["config"].replace(old, new)
+        assert config_of({"integrand": {**left, "config": config}}, "best.ckpt") == config
 
 
 def test_load_refuses_what_is_no_checkpoint(tmp_path):

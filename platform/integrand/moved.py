@@ -1,4 +1,4 @@
-"""What configurations that earlier versions recorded mean now: class paths that moved, defaults that changed."""
+"""What configurations of earlier versions mean now: class paths that moved, defaults that changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def with_current_names(config: str) -> str:
 
 
 def with_former_defaults(config: str, spec: Mapping[str, Any]) -> str:
-    """The text of a recorded configuration, in which defaults of its time that are others now are written out.
+    """The text of a recorded configuration, with defaults of its time that are others now written out.
 
     The head of the shared bench for images had a group norm before it could be chosen.
 

@@ -35,7 +35,10 @@ def series(program, run, name):
 @pytest.mark.parametrize(
     ("model", "names"),
     [
-        (["--model", "ResNet", "--model.channels", "4", *DIGITS], ["train/loss", "val/loss", "val/acc"]),
+        (
+            ["--model", "ResNet", "--model.channels", "4", "--model.head", "group", *DIGITS],
+            ["train/loss", "val/loss", "val/acc"],
+        ),
         pytest.param(
             ["--model", "FlowMatching", "--data", "TwoMoons", "--data.train_size", "512"],
             ["val/loss", "val/sliced_w2", "val/mmd2", "val/straightness"],

@@ -42,8 +42,9 @@ def dynamics_of(noise, solver, t1=1.0):
 
 
 def build(noise=None, family=NeuralODE, **kwargs):
+    # a head that is the same function in training
     torch.manual_seed(0)
-    return family(SPEC, channels=6, noise=noise, **kwargs).double()
+    return family(SPEC, channels=6, noise=noise, head="none", **kwargs).double()
 
 
 def zeros(n):

@@ -45,8 +45,9 @@ def end(dynamics, x, seed=0):
 
 
 def build(family, noise=None, **kwargs):
+    # a head that is the same function in training
     torch.manual_seed(0)
-    return family(SPEC, channels=6, noise=noise, **kwargs).double()
+    return family(SPEC, channels=6, noise=noise, head="none", **kwargs).double()
 
 
 def zeros(n):

@@ -14,8 +14,8 @@ from ..norm import group_norm
 ReadOut = Literal["batch", "group", "none", "pooled_batch", "pooled_layer", "pixels"]
 """Norm of the head and where it stands.
 
-`batch`, `group`, `none`: that norm, ReLU, mean over space, linear. `pooled_batch`, `pooled_layer`: group norm,
-ReLU, mean over space, that norm, linear. `pixels`: group norm, ReLU, linear on all pixels.
+`batch`, `group`, `none`: that norm, ReLU, mean over space, linear. `pooled_batch`, `pooled_layer`: group
+norm, ReLU, mean over space, that norm, linear. `pixels`: group norm, ReLU, linear on all pixels.
 """
 
 
@@ -42,8 +42,7 @@ class Head(nn.Sequential):
             raise UsageError(
                 f"unknown read-out {read_out!r}", f"set model.head to one of {', '.join(get_args(ReadOut))}"
             )
-        norms = {"batch": nn.BatchNorm2d, "none": lambda _: nn.Identity()}
-        layers: list[nn.Module] = [norms.get(read_out, group_norm)(channels), nn.ReLU()]
+        layers: list[nn.Module] = [_first_norm(read_out, channels), nn.ReLU()]
         if read_out != "pixels":
             layers.append(nn.AdaptiveAvgPool2d(1))
             pixels = 1
@@ -70,5 +69,12 @@ class Head(nn.Sequential):
                     "train on larger batches (data.drop_last where the last one is left with a single "
                     "sample), or set model.head to group",
                 )
-        result: Tensor = super().forward(h)
-        return result
+        for layer in self:
+            h = layer(h)
+        return h
+
+
+def _first_norm(read_out: ReadOut, channels: int) -> nn.Module:
+    if read_out == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.Identity() if read_out == "none" else group_norm(channels)
