@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from .images.fashion_mini import FashionMini
     from .images.fashion_mnist import FashionMNIST
     from .images.mnist import MNIST
+    from .series.basic_motions import BasicMotions
+    from .series.beijing_pm25 import BeijingPM25
+    from .series.glucose import Glucose
+    from .series.hare_lynx import HareLynx
+    from .series.japanese_vowels import JapaneseVowels
+    from .series.santa_fe_laser import SantaFeLaser
     from .vectors.base import VectorDataModule
     from .vectors.breast_cancer import BreastCancer
     from .vectors.concentric_annuli import ConcentricAnnuli
@@ -40,6 +46,8 @@ __all__ = [
     "CIFAR100",
     "MNIST",
     "Augmentation",
+    "BasicMotions",
+    "BeijingPM25",
     "BreastCancer",
     "Checkerboard",
     "Circles",
@@ -54,11 +62,15 @@ __all__ = [
     "EightGaussians",
     "FashionMNIST",
     "FashionMini",
+    "Glucose",
+    "HareLynx",
     "HorizontalFlip",
     "ImageDataModule",
+    "JapaneseVowels",
     "PackagedFile",
     "Pinwheel",
     "RandomCrop",
+    "SantaFeLaser",
     "Source",
     "SwissRoll",
     "TwoMoons",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from integrand.spec import Spec
 
 Via = Literal["pip", "npm", "apt", "https"]
-Encoding = Literal["idx", "cifar"]
+Encoding = Literal["idx", "cifar", "arrays"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class DataCard:
         counts: Number of examples by split as published: `train`, `test`.
         licence: What may be done with the data, and who says so.
         reference: Author, year, title, address.
-        encoding: Byte layout over which the digests are taken: that of the published files.
+        encoding: Byte layout over which the digests are taken: that of the published files, or `arrays`.
         digests: sha256 of the content by part; empty where none was ever published or could be computed.
         file_sha256: sha256 of the published files by name, checked where such a file is read.
         mean: Mean of the training pixels in [0, 1], one value per channel.

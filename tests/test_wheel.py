@@ -50,6 +50,8 @@ def test_linked_folders_are_real_files(unpacked):
         "modules/continuous/neural_ode.py",
         "datamodules/embedded/fashion-mini.npz",
         "datamodules/embedded/LICENSE.fashion-mnist",
+        "datamodules/embedded/japanese-vowels.npz",
+        "datamodules/embedded/LICENSE.japanese-vowels",
         "configs/base.yaml",
         "configs/suite/quickstart.yaml",
         "configs/recipe/fashion_mini.yaml",

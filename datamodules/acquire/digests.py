@@ -22,12 +22,15 @@ _ROWS = 5000  # of an interleaved copy at a time
 def content_digests(card: DataCard, arrays: Mapping[str, npt.NDArray[Any]]) -> Digests:
     """The digest of each part, comparable with `card.digests` where that has any.
 
-    With encoding `idx` a part is one array behind its IDX header, so that the digest equals the one of the
-    published file; with `cifar` a part is one split as rows of label byte and pixel bytes, as in the binary
-    version's files joined.
+    With encoding `idx` a part is one array behind its IDX header, so that the digest is that of the published
+    file; with `cifar` a part is one split as rows of label byte and pixel bytes, as in the binary version's
+    files joined; with `arrays`, for files that were read into numbers, the one part `content` is all arrays
+    in the order of their names, each behind name, type and shape.
     """
     parts: dict[str, Iterator[Buffer]]
-    if card.encoding == "cifar":
+    if card.encoding == "arrays":
+        parts = {"content": _named(arrays)}
+    elif card.encoding == "cifar":
         parts = {split: _cifar_rows(arrays, split) for split in ("train", "test")}
     else:
         parts = {key: _idx_file(array) for key, array in sorted(arrays.items())}
@@ -53,6 +56,13 @@ def _idx_file(array: npt.NDArray[Any]) -> Iterator[Buffer]:
     shape = array.shape[:1] + array.shape[2:] if array.ndim == 4 and array.shape[1] == 1 else array.shape
     yield idx.header(shape)
     yield np.ascontiguousarray(array, dtype=np.uint8).data
+
+
+def _named(arrays: Mapping[str, npt.NDArray[Any]]) -> Iterator[Buffer]:
+    for key, array in sorted(arrays.items()):
+        little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        yield f"{key} {little.dtype.str} {little.shape}\n".encode()
+        yield little.tobytes()
 
 
 def _cifar_rows(arrays: Mapping[str, npt.NDArray[Any]], split: str) -> Iterator[Buffer]:

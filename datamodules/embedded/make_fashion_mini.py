@@ -9,9 +9,6 @@
 from __future__ import annotations
 
 import argparse
-import io
-import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +16,11 @@ import numpy as np
 from integrand.datamodules import find_card
 from integrand.datamodules.acquire.archives import read_members
 from integrand.datamodules.acquire.digests import check, content_digests
-from integrand.datamodules.formats import FORMATS, Arrays
+from integrand.datamodules.formats import FORMATS, Arrays, npz
 from integrand.datamodules.images.split import stratified
 
 SEED = 0
 SIZES = {"train": 6000, "test": 1000}
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold
 
 
 def choose(arrays: Arrays) -> Arrays:
@@ -34,16 +30,6 @@ def choose(arrays: Arrays) -> Arrays:
         _, rows = stratified(arrays[f"{split}_labels"], size, SEED)
         mini |= {f"{split}_{part}": arrays[f"{split}_{part}"][rows] for part in ("images", "labels")}
     return mini
-
-
-def write(path: Path, arrays: Arrays, meta: dict[str, object]) -> None:
-    """An npz packed with LZMA, a sixth smaller than with deflate; numpy reads it as any other."""
-    members = dict(arrays) | {"meta": np.array(json.dumps(meta, sort_keys=True))}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
-        for name, array in members.items():
-            data = io.BytesIO()
-            np.save(data, array, allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", EPOCH), data.getvalue(), zipfile.ZIP_LZMA)
 
 
 def main() -> None:
@@ -62,7 +48,9 @@ def main() -> None:
     chosen = choose(arrays)
     digests = content_digests(mini, chosen)
     path = Path(__file__).with_name(mini.file_name)
-    write(path, chosen, {"name": mini.name, "digests": digests, "origin": options.deb.name, "seed": SEED})
+    npz.write_small(
+        path, chosen, {"name": mini.name, "digests": digests, "origin": options.deb.name, "seed": SEED}
+    )
     pixels = chosen["train_images"].astype(np.float64) / 255
     print(f"{path.name}: {path.stat().st_size} bytes, mean {pixels.mean():.4f}, std {pixels.std():.4f}")
     for part, digest in digests.items():

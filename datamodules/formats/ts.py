@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from integrand.errors import DataError
 
-from .packed import Arrays, Trace, pack
+from ..series.recording import Recording
+from .packed import Arrays, counted, pack
 
 Member = Callable[[str], bytes]
 SPLITS = {"train": "TRAIN", "test": "TEST"}
@@ -32,7 +33,7 @@ def reader(name: str) -> Callable[[Member], Arrays]:
     return read
 
 
-def parse(text: str, where: str) -> list[Trace]:
+def parse(text: str, where: str) -> list[Recording]:
     """The series of one file, their labels numbered in the order in which the header names them.
 
     A line is one series: its channels with `:` between them, the label last.
@@ -40,14 +41,9 @@ def parse(text: str, where: str) -> list[Trace]:
     Raises:
         DataError: It is no such file, or one with time stamps or without classes, which no set here has.
     """
-    header, _, body = text.partition("@data")
-    tags = {
-        tag[1:].lower(): rest.split()
-        for line in header.splitlines()
-        if line.startswith("@")
-        for tag, *rest_ in [line.split(maxsplit=1)]
-        for rest in [rest_[0] if rest_ else ""]
-    }
+    header, _, body = text.replace("\r\n", "\n").partition("\n@data\n")
+    words = [line.split() for line in header.splitlines() if line.startswith("@")]
+    tags = {tag[1:].lower(): rest for tag, *rest in words}
     labels = tags.get("classlabel", ["false"])
     if not body or labels[0] != "true" or tags.get("timestamps", ["false"])[0] != "false":
         raise DataError(f"{where} is no .ts file with classes and without time stamps", _AGAIN)
@@ -55,13 +51,15 @@ def parse(text: str, where: str) -> list[Trace]:
     return [_series(line, numbers, f"{where}, series {i + 1}") for i, line in enumerate(body.split())]
 
 
-def _series(line: str, numbers: dict[str, int], where: str) -> Trace:
+def _series(line: str, numbers: dict[str, int], where: str) -> Recording:
     *channels, label = line.split(":")
     try:
         rows = [_channel(channel) for channel in channels]
-        return Trace(None, np.stack(rows, axis=1), numbers[label])
+        return counted(np.stack(rows, axis=1), numbers[label])
     except (ValueError, KeyError) as error:
-        raise DataError(f"{where}: channels of unequal length, no number or no class: {error}", _AGAIN) from error
+        raise DataError(
+            f"{where}: channels of unequal length, no number or no class: {error}", _AGAIN
+        ) from error
 
 
 def _channel(text: str) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from integrand.errors import DataError
 
-from .packed import Arrays, Trace, pack
+from .packed import Arrays, counted, pack
 
 Member = Callable[[str], bytes]
 SPLITS = {"train": "TRAIN", "test": "TEST"}
@@ -32,7 +32,7 @@ def reader(name: str) -> Callable[[Member], Arrays]:
                 raise DataError(f"{name}: a label of {split} is not in train", _AGAIN)
             numbers = np.searchsorted(labels, table[:, 0])
             rows = [_without_end(row) for row in table[:, 1:]]
-            arrays |= pack(split, [Trace(None, x[:, None], n) for x, n in zip(rows, numbers, strict=True)])
+            arrays |= pack(split, [counted(x[:, None], int(n)) for x, n in zip(rows, numbers, strict=True)])
         return arrays
 
     return read

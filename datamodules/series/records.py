@@ -1,0 +1,114 @@
+"""One long measured record, cut in time: its end is never seen in training."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+from integrand.errors import UsageError
+
+from ..formats.packed import WHOLE, unpack
+from .forecasts import ForecastDataModule
+from .recording import Recording
+from .stored import prepare, stored
+
+
+class Windows(NamedTuple):
+    """The windows of a record unless the user wants others.
+
+    Args:
+        context: Observations given.
+        horizon: Observations asked for.
+        stride: Observations from one training window to the next.
+    """
+
+    context: int
+    horizon: int
+    stride: int
+
+
+class RecordDataModule(ForecastDataModule):
+    """Windows of one record: its first part trains, the next validates, the last tests.
+
+    What is given to the first window of a part is the end of the part before, so that in evaluation every
+    observation of a part is asked for, once.
+
+    Args:
+        data_dir: Folder that is searched first (docs/data.md).
+        context: Observations given; by default what suits the record.
+        horizon: Observations asked for; by default what suits the record.
+        stride: Observations from one training window to the next; by default what suits the record.
+        eval_horizon: Observations asked for in validation and test; by default as in training.
+        eval_stride: Observations from one window of evaluation to the next; by default what is asked for.
+        val_fraction: Share of the record that validates.
+        test_fraction: Share of the record, at its end, that tests.
+        batch_size: Windows per training batch and process.
+        eval_batch_size: Windows per batch in validation, test and prediction.
+        drop: Share of the observations of each part that is left out, from 0 to below 1.
+        drop_seed: Seed that chooses them; leave it fixed to compare runs of different seeds.
+        seed: Seed of the order; by default the run's own seed.
+        verify: Check the content against its published digest.
+
+    Raises:
+        UsageError: A number is out of its domain, or the shares leave nothing to train on.
+    """
+
+    windows: ClassVar[Windows]
+
+    def __init__(
+        self,
+        data_dir: str | None = None,
+        context: int | None = None,
+        horizon: int | None = None,
+        stride: int | None = None,
+        eval_horizon: int | None = None,
+        eval_stride: int | None = None,
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        batch_size: int = 32,
+        eval_batch_size: int = 256,
+        drop: float = 0.0,
+        drop_seed: int = 0,
+        seed: int | None = None,
+        verify: bool = True,
+    ) -> None:
+        usual = self.windows
+        horizon = usual.horizon if horizon is None else horizon
+        super().__init__(
+            context=usual.context if context is None else context,
+            horizon=horizon,
+            stride=usual.stride if stride is None else stride,
+            eval_horizon=horizon if eval_horizon is None else eval_horizon,
+            eval_stride=eval_stride or eval_horizon or horizon,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            drop=drop,
+            drop_seed=drop_seed,
+            seed=seed,
+        )
+        if not (val_fraction > 0 and test_fraction > 0 and val_fraction + test_fraction < 1):
+            raise UsageError(
+                f"val_fraction={val_fraction} and test_fraction={test_fraction} do not split a record",
+                "give positive shares that sum to less than 1",
+            )
+        self.data_dir, self.verify = data_dir, verify
+        self.fractions = val_fraction, test_fraction
+
+    def prepare_data(self) -> None:
+        """Make sure the data is on this machine; Lightning calls it in one process per machine.
+
+        Raises:
+            DataError: It is nowhere and may not or cannot be downloaded; the remedy names every way.
+        """
+        prepare(self.card, self.data_dir)
+
+    def recordings(self) -> dict[str, list[Recording]]:
+        """See `SeriesDataModule.recordings`."""
+        (record,) = unpack(stored(self.card, self.data_dir, self.verify), WHOLE)
+        val, test = (round(share * len(record)) for share in self.fractions)
+        first, second = len(record) - val - test, len(record) - test
+        given = min(self.context, first)
+        return {
+            "train": [record[:first]],
+            "val": [record[first - given : second]],
+            "test": [record[second - given :]],
+        }
