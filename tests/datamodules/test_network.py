@@ -55,7 +55,9 @@ def test_series_are_fetched_and_are_what_their_cards_say(name, cache):
     record = arrays.get("all_values")
     # classes: the published training set; records: all but the two shares of 15 %
     seen = arrays["train_values"] if record is None else record[: len(record) - 2 * round(0.15 * len(record))]
-    np.testing.assert_allclose(np.nanmean(seen, axis=0), card.spec.shifts, rtol=1e-5)  # six digits on the card
+    np.testing.assert_allclose(
+        np.nanmean(seen, axis=0), card.spec.shifts, rtol=1e-5
+    )  # six digits on the card
     np.testing.assert_allclose(np.nanstd(seen, axis=0), card.spec.scales, rtol=1e-5)
 
 
