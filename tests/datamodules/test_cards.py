@@ -12,11 +12,13 @@ import pytest
 import integrand.datamodules as dm
 from integrand.cli.data import run
 from integrand.datamodules import registry
+from integrand.datamodules.trajectories import cards as trajectories
 from integrand.errors import UsageError
 
 NAMES = {"fashion-mini", "digits", "fashion-mnist", "mnist", "cifar10", "cifar100"}
 SERIES = {"japanese-vowels", "basic-motions", "hare-lynx", "santa-fe-laser", "beijing-pm25", "glucose"}
 GENERATED = {"two-moons", "eight-gaussians", "pinwheel", "checkerboard", "swiss-roll", "circles"}
+GENERATED |= {card.name for card in trajectories.CARDS}
 GENERATED |= {"concentric-annuli", "two-spirals", "crossing-map", "wine", "breast-cancer", "diabetes"}
 
 

@@ -1,0 +1,1 @@
+"""Trajectories generated from known equations, by a reference integrator."""
