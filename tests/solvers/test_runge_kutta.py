@@ -181,7 +181,7 @@ def test_samples_are_independent_of_their_batch(method, field, state):
         # matrix products of other sizes round differently, which the step control may pass on
         torch.testing.assert_close(together.ys[:, i], alone.ys[:, 0], rtol=1e-10, atol=1e-10)
         assert together.stats.accepted_per_sample[i] == alone.stats.accepted_per_sample[0]
-    shared = method(rtol=1e-5, atol=1e-5)
+    shared = method(rtol=1e-3, atol=1e-3)
     a, b = shared.solve(field, state, [0.0, 1.0]).ys[-1], shared.solve(field, wild, [0.0, 1.0]).ys[-1, :5]
     assert (a - b).abs().max() > 1e-9  # what per_sample is for
 

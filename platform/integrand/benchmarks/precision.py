@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import platform
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -18,11 +16,8 @@ from rich.table import Table
 
 from .precision_curves import TARGET, Comparison, compare
 from .precision_problems import PROBLEMS, InitialValueProblem
-from .precision_solvers import PAIRS, TUNED, Pair, runs_of
+from .precision_solvers import PAIRS, Pair, runs_of
 from .solvers_timing import one_thread
-
-CONTROLS: dict[str, dict[str, Any]] = {"": {}, " tuned": TUNED}
-"""Our step control as it comes and with the options for few evaluations."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     with one_thread():
         for problem in track(problems, "bench precision", console=console):
-            for pair, (label, control) in itertools.product(pairs, CONTROLS.items()):
-                runs = runs_of(problem, pair, args.per_decade, control)
-                rows.append(compare(problem.name, f"{pair.ours.__name__}{label}", runs))
+            for pair in pairs:
+                runs = runs_of(problem, pair, args.per_decade)
+                rows.append(compare(problem.name, pair.ours.__name__, runs))
     _print(rows, time.monotonic() - started)
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)

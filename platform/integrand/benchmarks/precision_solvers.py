@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -69,15 +68,11 @@ class _Counted(nn.Module):
         return self.problem.f(t, y[0]).unsqueeze(0) if self.batch else self.problem.f(t, y)
 
 
-TUNED: dict[str, Any] = {"safety": 0.8, "pid": (0.0, 1.0, 0.0)}
-"""Step control for few evaluations at equal error, where the default aims at few at equal tolerance."""
-
-
 @torch.no_grad()
-def ours(problem: InitialValueProblem, method: type[RungeKutta], tolerance: float, **control: Any) -> Run:
-    """By this package, with options of its step control."""
+def ours(problem: InitialValueProblem, method: type[RungeKutta], tolerance: float) -> Run:
+    """By this package."""
     y0 = torch.tensor([problem.y0], dtype=torch.float64)
-    solver = method(rtol=tolerance, atol=tolerance, **control)
+    solver = method(rtol=tolerance, atol=tolerance)
     solution = solver.solve(_Counted(problem, True), y0, [0.0, problem.end])
     return _run(problem, tolerance, solution.ys[-1, 0], solution.stats.nfe_forward)
 
@@ -116,21 +111,18 @@ def _run(problem: InitialValueProblem, tolerance: float, y: Tensor, nfe: int) ->
     return Run(tolerance, float(error), nfe)
 
 
-def runs_of(
-    problem: InitialValueProblem, pair: Pair, per_decade: int, control: Mapping[str, Any]
-) -> dict[str, list[Run]]:
+def runs_of(problem: InitialValueProblem, pair: Pair, per_decade: int) -> dict[str, list[Run]]:
     """The runs of all three libraries at tolerances from 1e-3 to the pair's finest.
 
     Args:
         problem: What to solve.
         pair: By which methods.
         per_decade: Tolerances in a factor of ten.
-        control: Options of our step control.
     """
     steps = (-3 - pair.finest) * per_decade
     tolerances = [10 ** (-3 - i / per_decade) for i in range(steps + 1)]
     libraries: dict[str, Callable[[float], Run]] = {
-        "integrand": lambda tol: ours(problem, pair.ours, tol, **control),
+        "integrand": lambda tol: ours(problem, pair.ours, tol),
         "torchdiffeq": lambda tol: by_torchdiffeq(problem, pair.torchdiffeq, tol),
         "SciPy": lambda tol: by_scipy(problem, pair.scipy, tol),
     }

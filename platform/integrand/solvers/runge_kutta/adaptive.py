@@ -19,7 +19,7 @@ from integrand.solvers.tape import StepRecord, Tape
 
 from .between import Between
 from .compiled import compiled_attempt, compiled_step
-from .control import PIController, StepControl
+from .control import PIDController, StepControl, approach
 from .jumps import Jumps
 from .outputs import Outputs, Picks
 from .step import stage_times, step, sum_stages
@@ -89,7 +89,7 @@ class AdaptiveSteps:
         self.kept: list[Piece] = []
         self.stiffness: float | None = None
         self.next_step = 0.0
-        self.controller = PIController(tableau.error_order, control.pid, control.safety)
+        self.controller = PIDController(tableau.error_order, control.pid, control.safety)
         if past is not None:
             self.controller.past = past
         self._floor = control.atol / control.rtol
@@ -110,9 +110,10 @@ class AdaptiveSteps:
         size, stops = y.detach().abs(), iter(self._stops)
         stop = next(stops)
         while True:
-            # a hair longer than allowed beats a last step of a hair
-            lands = abs(stop - t) <= 1.01 * h
-            used = stop - t if lands else self.sign * h
+            left = abs(stop - t)
+            length = approach(left, h)
+            lands = length == left
+            used = self.sign * length
             t1 = stop if lands else t + used
             row = self._tensor([*self._times(t, used, t1), used])
             tried = self._attempt(row, used, y, k1, size, self.dense or self.outputs.between(t, t1))

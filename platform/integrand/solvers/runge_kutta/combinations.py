@@ -9,7 +9,7 @@ from torch import Tensor
 from integrand.solvers.errors import SolverOptionError
 from integrand.solvers.options import require_choice
 
-from .control import Tolerance
+from .control import Gains, Tolerance
 
 
 class Settings(Protocol):
@@ -23,7 +23,7 @@ class Settings(Protocol):
     min_step: float | None
     force_min_step: bool
     safety: float
-    pid: tuple[float, float, float] | None
+    pid: Gains
     save: Any
     dense: bool
     compile: bool
@@ -61,7 +61,7 @@ def _refuse_step_control(given: Settings) -> None:
         raise SolverOptionError(
             f"safety={given.safety} asks for steps that fail", "set it below 1, such as 0.8"
         )
-    if given.pid is not None and (len(given.pid) != 3 or not sum(given.pid) > 0):
+    if len(given.pid) != 3 or not sum(given.pid) > 0:
         raise SolverOptionError(
             f"pid takes three gains of positive sum, not {list(given.pid)}", "such as [0.2, 0.7, 0.0]"
         )

@@ -16,7 +16,7 @@ from integrand.solvers.solution import SolveStats
 from integrand.solvers.tape import StepRecord, Tape
 
 from .between import Between
-from .control import StepControl
+from .control import REACH, StepControl
 from .outputs import Rows, pieces
 from .sample_control import Move, SampleControl
 from .step import step
@@ -201,8 +201,10 @@ class PerSampleSteps:
         stop = self._next_stop()
         distance = (stop - self.t) * self.sign
         active = (distance > 0) & ~self.failed & ~self.halted
-        lands = distance <= 1.01 * h
-        used = torch.where(active, torch.where(lands, distance, h), 0.0)
+        # `approach`, sample by sample
+        lands = distance <= REACH * h
+        length = torch.where(lands, distance, torch.where(distance < 2 * h, distance / 2, h))
+        used = torch.where(active, length, 0.0)
         end = torch.where(lands, stop, self.t + self.sign * used)
         times = [self._time(self.t + c * self.sign * used) for c in self.tableau.c]
         if len(self._jumps):

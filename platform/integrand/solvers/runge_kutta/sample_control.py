@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .control import GROW, SHRINK, StepControl
+from .control import GROW, INTEGRAL, SHRINK, StepControl
 from .step import sum_stages
 from .tableau import Tableau
 
@@ -49,6 +49,7 @@ class SampleControl:
         self._exponent = 1 / (tableau.error_order + 1)
         self._error_row = tableau.error_row
         self._past: list[Tensor] = []
+        self._rejected = torch.zeros((), dtype=torch.bool)
 
     @torch.no_grad()
     def error(self, stages: list[Tensor], h: Tensor, y: Tensor, y1: Tensor) -> Tensor:
@@ -74,8 +75,8 @@ class SampleControl:
         return forced if self._control.force else torch.zeros_like(forced)
 
     def _factor(self, error: Tensor, taken: Tensor) -> Tensor:
-        """By how much each sample's step may change: integral control, or the gains that were given."""
-        if self._control.pid is None:
+        """By how much each sample's step may change."""
+        if self._control.pid == INTEGRAL:
             return error.clamp_min(1e-12).pow(-self._exponent)
         p, i, d = (gain * self._exponent for gain in self._control.pid)
         if not self._past:
@@ -92,7 +93,9 @@ class SampleControl:
         """Next step sizes, each sample by its own error."""
         factor = self._factor(error, taken).mul(self._control.safety).clamp(SHRINK, GROW)
         factor = torch.where(torch.isfinite(error), factor, SHRINK)
-        wanted = move.used * torch.where(taken, factor, factor.clamp_max(1.0))
+        # no growth by a rejected step, nor right after one
+        wanted = move.used * torch.where(taken & ~self._rejected, factor, factor.clamp_max(1.0))
+        self._rejected = torch.where(move.active, ~taken, self._rejected)
         # the step that only met an output says nothing against the longer one before it
         wanted = torch.where(taken & move.lands, torch.maximum(wanted, h), wanted)
         if self._control.min_step:

@@ -25,7 +25,7 @@ from integrand.solvers.time_gradients import TimeGradient
 
 from .adaptive import AdaptiveSteps
 from .combinations import refuse_combinations
-from .control import SAFETY, StepControl, told, tolerance
+from .control import INTEGRAL, SAFETY, Gains, StepControl, told, tolerance
 from .fixed import FixedSteps
 from .outputs import CommonTimes, EveryStep, Outputs, SampleTimes, Steps
 from .per_sample import PerSampleSteps
@@ -57,10 +57,9 @@ class RungeKutta(ODESolver):
         min_step: Shortest step that the error control may ask for; a solve that needs a shorter one fails.
         force_min_step: Take steps of min_step whatever their error, instead of failing.
         pid: Proportional, integral and derivative gain of the step control (Söderlind 2003), each divided by
-            the order of the local error, such as (0.2, 0.7, 0.0); (0.1, 0.825, 0) where not given, with
-            per_sample (0, 1, 0).
-        safety: Share of the step that the error estimate would just allow, 0.95 where not given; 0.8 with pid
-            (0, 1, 0) needs fewer evaluations at equal error.
+            the order of the local error, such as (0.2, 0.7, 0.0); (0, 1, 0) where not given.
+        safety: Share of the step that the error estimate would just allow, 0.8 where not given; less is
+            rejected less often.
         jump_t: Times where the field jumps: steps end there and begin anew on the other side.
         save: `outputs` returns the times asked for, `steps` the end of every step.
         dense: Keep the polynomials of all steps, for `solution.at(t)` at any t; gradients need backprop.
@@ -88,7 +87,7 @@ class RungeKutta(ODESolver):
         max_step: float | None = None,
         min_step: float | None = None,
         force_min_step: bool = False,
-        pid: tuple[float, float, float] | None = None,
+        pid: Gains | None = None,
         safety: float | None = None,
         jump_t: list[float] | None = None,
         save: Literal["outputs", "steps"] = "outputs",
@@ -139,7 +138,8 @@ class RungeKutta(ODESolver):
         self.first_step, self.max_step = first_step, max_step
         self.min_step, self.force_min_step = min_step, force_min_step
         self.safety = SAFETY if safety is None else safety
-        self.pid, self.jump_t = pid, tuple(jump_t or ())
+        self.pid: Gains = INTEGRAL if pid is None else pid
+        self.jump_t = tuple(jump_t or ())
         self.save, self.dense = save, dense
         # fixed steps end by themselves
         self.max_nfe = MAX_NFE if max_nfe is None and self.is_adaptive else max_nfe
