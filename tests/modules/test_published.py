@@ -18,7 +18,8 @@ from integrand.modules import (
 )
 from integrand.modules.bench.image.cifar import CIFARStages
 from integrand.modules.bench.image.image_state import ImageState
-from integrand.modules.bench.image.reversible_stages import HamiltonianStages, RevNetStages
+from integrand.modules.bench.image.reversible_stages import HamiltonianStages, RevNetStages, shrink
+from integrand.modules.bench.image.shake_stages import ShakenShortcut
 from integrand.modules.bench.stages import StagedDynamics, StagedStats
 from integrand.solvers import RK4, Dopri5, SolveStats, count
 from integrand.spec import Classes, ImageSpec
@@ -50,9 +51,11 @@ DISCRETE = {
     # and one k for each block that has a predecessor in its stage: n − 1, then n − 2 twice
     **{f"lm_resnet_{6 * n + 2}": (residual_count(n) + 3 * n - 5, 3 * n) for n in (3, 5, 7, 9)},
     # Widths 16, 32, 56 of the halves, two functions of 18w² + 4w in each of 3, 2 and 2 blocks; the stride blocks
-    # 16→32 and 32→56 with F of 9wv + 9v² + 2w + 2v and G of 18v² + 4v; stem 864, norm 224, read-out 1,130.
+    # 16→32 and 32→56 with F of 9wv + 9v² + 2w + 2v and G of 18v² + 4v; stem 864 with a
+    # norm of 64, norm 224, read-out 1,130.
     "revnet_38": (
         864
+        + 64
         + sum(2 * k * (18 * w * w + 4 * w) for w, k in ((16, 3), (32, 2), (56, 2)))
         + sum(9 * w * v + 9 * v * v + 2 * w + 2 * v + 18 * v * v + 4 * v for w, v in ((16, 32), (32, 56)))
         + 224
@@ -61,7 +64,7 @@ DISCRETE = {
     ),
     # 7, 6 and 5 steps of two layers of 9w² + w; transitions have no weights. Paper: 0.43 M.
     "hamiltonian_74": (
-        864 + sum(2 * k * (9 * w * w + w) for w, k in ((16, 7), (32, 6), (56, 5))) + 224 + 1130,
+        864 + 64 + sum(2 * k * (9 * w * w + w) for w, k in ((16, 7), (32, 6), (56, 5))) + 224 + 1130,
         2 * 18,
     ),
     "stochastic_depth_110": (residual_count(18), 54),
@@ -87,13 +90,13 @@ PAPER = {
 }
 # Counted from the code of Xia et al. 2021, which their table repeats
 CONTINUOUS = {
-    "cifar10/neural_ode": 173_611,
-    "cifar10/augmented_neural_ode": 172_452,
+    **{f"cifar10/neural_ode_{recipe}": 173_611 for recipe in ("dupont", "xia")},
+    **{f"cifar10/augmented_neural_ode_{recipe}": 172_452 for recipe in ("dupont", "xia")},
     "cifar10/second_order_neural_ode": 171_635,
     "cifar10/heavy_ball_neural_ode": 172_916,
     "cifar10/generalized_heavy_ball_neural_ode": 172_916,
-    "mnist/neural_ode": 85_316,
-    "mnist/augmented_neural_ode": 85_462,
+    **{f"mnist/neural_ode_{recipe}": 85_316 for recipe in ("dupont", "xia")},
+    **{f"mnist/augmented_neural_ode_{recipe}": 85_462 for recipe in ("dupont", "xia")},
     "mnist/second_order_neural_ode": 86_179,
     "mnist/heavy_ball_neural_ode": 85_931
     - 1,  # theirs counts a frozen number that has no part in the equation
@@ -273,6 +276,42 @@ def test_misfits_are_refused(make, message):
 
 
 def test_tolerance_of_the_published_solver_is_theirs(build):
-    solver = build(PUBLISHED / "cifar10/neural_ode.yaml").model.net.dynamics.solver
-    assert isinstance(solver, Dopri5)
-    assert (solver.rtol, solver.atol) == (1e-3, 1e-3)
+    for name, tolerance in (
+        ("cifar10/neural_ode_xia", 1e-3),
+        ("mnist/neural_ode_xia", 1e-4),
+        ("mnist/neural_ode_dupont", 1e-3),
+    ):
+        solver = build(PUBLISHED / f"{name}.yaml").model.net.dynamics.solver
+        assert isinstance(solver, Dopri5)
+        assert (solver.rtol, solver.atol) == (tolerance, tolerance)
+
+
+def test_pixels_of_the_neural_ode_papers_are_between_0_and_1(build):
+    for name in CONTINUOUS:
+        assert build(PUBLISHED / f"{name}.yaml").data.normalise == "unit", name
+
+
+@pytest.mark.parametrize("layout", [CIFARStages, RevNetStages, HamiltonianStages])
+@pytest.mark.parametrize("shape", [(3, 30, 30), (3, 31, 32), (1, 5, 7)])
+def test_stages_take_sides_that_become_odd(layout, shape):
+    net = RevNet(ImageSpec("made-up", Classes(3), shape), channels=8, blocks=2, layout=layout())
+    assert net(torch.randn(2, *shape)).shape == (2, 3)
+
+
+def test_means_of_halved_maps_are_those_of_the_pixels_that_there_are():
+    x = torch.arange(9.0).view(1, 1, 3, 3)
+    expected = torch.tensor([[2.0, 3.5], [6.5, 8.0]])
+    assert torch.equal(shrink(x, 1)[0, 0], expected)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_shaken_shortcut_moves_half_of_its_channels_right_and_down(stride):
+    shortcut = ShakenShortcut(1, 2, stride).eval()
+    for conv in shortcut.convs:
+        torch.nn.init.ones_(conv.weight)
+    x = 1 + torch.arange(16.0).view(1, 1, 4, 4)
+    plain, moved = shortcut(x)[0] * (1 + 1e-5) ** 0.5
+    torch.testing.assert_close(plain, x[0, 0, ::stride, ::stride])
+    expected = torch.zeros(4, 4)
+    expected[1:, 1:] = x[0, 0, :-1, :-1]
+    torch.testing.assert_close(moved, expected[::stride, ::stride])

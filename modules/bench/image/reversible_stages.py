@@ -9,12 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..stages import Evaluate, Transition
-from .cifar import CIFARStages, Norm, ResidualFunction, pad_channels
+from .cifar import CIFARStages, Norm, ResidualFunction, make_norm, pad_channels
 
 
 def shrink(x: Tensor, out_channels: int) -> Tensor:
-    """Half the resolution by 2×2 means, and zero channels on both sides."""
-    return pad_channels(F.avg_pool2d(x, 2), out_channels)
+    """Half the resolution by 2×2 means, and zero channels on both sides.
+
+    An odd side is rounded up, as by a convolution of stride 2; the means at its end are of the pixels there.
+    """
+    return pad_channels(F.avg_pool2d(x, 2, ceil_mode=True), out_channels)
 
 
 class PooledHalves(Transition):
@@ -61,7 +64,16 @@ class ReversibleTransition(Transition):
         return torch.cat([y1, shrink(x2, self.width) + evaluate(self.g, y1)], dim=1)
 
 
-class RevNetStages(CIFARStages):
+class ReversibleStages(CIFARStages):
+    """Base of the stages of reversible nets, whose stem is a convolution, norm and ReLU (Gomez et al. 2017)."""
+
+    def entrance(self, in_channels: int, channels: int) -> tuple[nn.Module, Transition | None]:
+        """See `CIFARStages.entrance`."""
+        stem, entry = super().entrance(in_channels, channels)
+        return nn.Sequential(stem, make_norm(self.norm, channels), nn.ReLU()), entry
+
+
+class RevNetStages(ReversibleStages):
     """Three stages whose transitions couple the two halves of the channels, as in RevNet-38.
 
     Args:
@@ -74,7 +86,7 @@ class RevNetStages(CIFARStages):
         return ReversibleTransition(channels, out_channels, self.norm)
 
 
-class HamiltonianStages(CIFARStages):
+class HamiltonianStages(ReversibleStages):
     """Three stages with transitions without parameters, as in the authors' Hamiltonian nets.
 
     Their first unit of a stage works at the width and resolution of the stage before and resamples at its
@@ -82,7 +94,7 @@ class HamiltonianStages(CIFARStages):
 
     Args:
         widths: Channels of the stages, both halves; the first equal to model.channels.
-        norm: Norm of the head, `batch` or `group`.
+        norm: Norm of stem and head, `batch` or `group`.
     """
 
     extra: Sequence[int] = (1, 0, -1)

@@ -38,9 +38,10 @@ class ShakenFunction(nn.Module):
 
 
 class ShakenShortcut(nn.Module):
-    """The shortcut where the width changes: 1×1 convolutions, and norm.
+    """The shortcut where the width changes: ReLU, 1×1 convolutions, and norm (Gastaldi 2017, his code).
 
-    At stride 2 one half of the channels sees the even pixels and the other the odd ones.
+    One half of the channels sees the map, the other the map moved by a pixel to the right and down: at
+    stride 2 the one sees the even pixels and the other a border of zeros and the odd ones.
 
     Args:
         channels: Channels before.
@@ -51,19 +52,15 @@ class ShakenShortcut(nn.Module):
     def __init__(self, channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
-        halves = (out_channels,) if stride == 1 else (out_channels // 2, out_channels - out_channels // 2)
+        halves = (out_channels // 2, out_channels - out_channels // 2)
         self.convs = nn.ModuleList(nn.Conv2d(channels, half, 1, bias=False) for half in halves)
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """From (batch, channels, height, width) to the resolution and width of the next stage."""
-        if self.stride > 1:
-            x = torch.relu(x)
-            # shifted by one pixel, with a border of zeros
-            shifted = nn.functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
-            parts = [conv(m[:, :, ::2, ::2]) for conv, m in zip(self.convs, (x, shifted), strict=True)]
-        else:
-            parts = [self.convs[0](torch.relu(x))]
+        x, s = torch.relu(x), self.stride
+        moved = nn.functional.pad(x, (1, -1, 1, -1))
+        parts = [conv(m[:, :, ::s, ::s]) for conv, m in zip(self.convs, (x, moved), strict=True)]
         result: Tensor = self.norm(torch.cat(parts, dim=1))
         return result
 
