@@ -54,6 +54,11 @@ class Observed:
         rows = torch.cat(parts, dim=-1)
         return torch.cat((rows, rows), dim=1) if rows.shape[1] == 1 else rows
 
+    def filled(self, x: Series) -> Tensor:
+        """The rows with missing values on the straight lines between their neighbours."""
+        path = linear_control(self.rows(x), self.knots(x))
+        return torch.cat((path.starts, path.starts[-1:] + path.slopes[0][-1:])).transpose(0, 1)
+
     def knots(self, x: Series) -> Tensor:
         """Times of the rows, shape (batch, n), float64.
 

@@ -4,66 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from integrand.series import Series
-from integrand.solvers import CDESolver, ControlPath, RungeKutta
-from integrand.spec import SeriesSpec, Spec
+from integrand.solvers import CDESolver, RungeKutta
+from integrand.spec import Spec
 
 from .asked_times import with_times
 from .base import Said, SeriesFamily
 from .controls import Interpolation, SeriesControl
-from .perceptron import perceptron
-
-
-class MatrixField(nn.Module):
-    """f(z), a matrix with a column for each channel of the control, every entry in (-1, 1).
-
-    SiLU in place of the paper's ReLU: solvers of high order need a smooth field.
-
-    Args:
-        channels: Length of z.
-        columns: Channels of the control.
-        hidden: Width of the hidden layers.
-        depth: Number of hidden layers.
-    """
-
-    def __init__(self, channels: int, columns: int, hidden: int, depth: int) -> None:
-        super().__init__()
-        self.columns = columns
-        # without the tanh states run away over long series (Kidger et al. 2020, appendix)
-        self.net = perceptron(channels, hidden, channels * columns, depth, last=nn.Tanh)
-
-    def forward(self, t: Tensor, z: Tensor) -> Tensor:
-        """From z of shape (batch, channels) to (batch, channels, columns); the same at all times t."""
-        value: Tensor = self.net(z)
-        return value.view(*z.shape, self.columns)
-
-
-class Initial(nn.Module):
-    """z(t₀), linear in what is known there: the path's start, covariates, and the time where it matters.
-
-    Args:
-        spec: What the data set publishes.
-        columns: Channels of the control.
-        channels: Length of z.
-        unit: What the longest series lasts, in units of the times.
-    """
-
-    def __init__(self, spec: SeriesSpec, columns: int, channels: int, unit: float) -> None:
-        super().__init__()
-        self.tells_time, self.unit = not spec.autonomous, unit
-        self.linear = nn.Linear(columns - 1 + int(self.tells_time) + spec.static, channels)
-
-    def forward(self, x: Series, control: ControlPath) -> Tensor:
-        """The state at the first knot, shape (batch, channels)."""
-        # the path's own time starts at 0
-        parts = [control.starts[0, :, 1:], x.static]
-        if self.tells_time:
-            parts.append((x.times[:, :1] / self.unit).to(x.values.dtype))
-        value: Tensor = self.linear(torch.cat(parts, dim=1))
-        return value
+from .initial import Initial
+from .matrix_field import MatrixField
 
 
 class NeuralCDE(SeriesFamily):
@@ -107,21 +58,21 @@ class NeuralCDE(SeriesFamily):
     ) -> None:
         super().__init__(spec, channels, **kwargs)
         self.control = SeriesControl(self.spec, interpolation, counts)
-        self.initial = Initial(self.spec, self.control.channels, channels, self.control.observed.unit)
+        self.initial = Initial(self.spec, self.control.observed, channels)
         self.field = MatrixField(channels, self.control.channels, hidden, depth)
         self.solver = CDESolver(solver)
 
     def read(self, x: Series) -> Said:
         """The state at the last observation; see `SeriesFamily.read`."""
         control = self.control(x)
-        solution = self.solver.solve(self.field, control, self.initial(x, control))
+        solution = self.solver.solve(self.field, control, self.initial(x, control.starts[0]))
         return solution.ys[-1], [solution.stats]
 
     def forecast(self, x: Series, times: Tensor) -> Said:
         """A linear map of the state at each time; see `SeriesFamily.forecast`."""
         merged, index = with_times(x, times)
         control = self.control(merged)
-        states = self.solver.solve(self.field, control, self.initial(x, control), control.knots)
+        states = self.solver.solve(self.field, control, self.initial(x, control.starts[0]), control.knots)
         at = self.control.knots_per_gap * index
         z = states.ys.transpose(0, 1).gather(1, at.unsqueeze(-1).expand(-1, -1, states.ys.shape[-1]))
         return self.head(z), [states.stats]

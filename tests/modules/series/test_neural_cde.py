@@ -48,7 +48,7 @@ def test_a_path_that_is_the_time_alone_gives_the_neural_ode(path):
         torch.zeros(1, 0, dtype=F64),
     )
     times = torch.tensor([[2.5, 3.0, 4.5, 9.0]], dtype=F64)
-    z0 = module.initial(x, module.control(x))
+    z0 = module.initial(x, module.control(x).starts[0])
     states = odeint(
         lambda t, z: module.field(t, z)[..., 0] / module.control.observed.unit,
         z0,
@@ -74,7 +74,9 @@ def test_a_path_that_stands_still_leaves_the_state(path, series):
     module = without_time(build(interpolation=path, counts=False))
     x = series(missing=0.0)
     x.values = x.values[:, :1].expand_as(x.values) * x.mask
-    torch.testing.assert_close(module.read(x)[0], module.initial(x, module.control(x)), rtol=0, atol=1e-14)
+    torch.testing.assert_close(
+        module.read(x)[0], module.initial(x, module.control(x).starts[0]), rtol=0, atol=1e-14
+    )
 
 
 @pytest.mark.parametrize(("path", "theirs"), [("natural_cubic", "natural"), ("hermite", "hermite")])
