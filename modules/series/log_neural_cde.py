@@ -73,7 +73,7 @@ class LipField(BracketField):
         return value.view(*z.shape, self.columns)
 
     def linearised(self, z: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """See `BracketField.linearised`; forward mode by hand: the last layer costs no more than its values."""
+        """See `BracketField.linearised`; forward mode by hand, the last layer at the cost of its values."""
         maps = [layer for layer in self.net if isinstance(layer, nn.Linear)]
         slopes, y = [], z
         for layer in maps[:-1]:
