@@ -182,7 +182,7 @@ class FamilyModule(Shardable):
         """What the network says about a batch, as users want it; see `respond`."""
         outcome = self.respond(batch)
         assert outcome.prediction is not None
-        outcome.prediction = self.task.answer(outcome.prediction)
+        outcome.prediction = self.task.answer(outcome.prediction.detach())
         outcome.inputs = None  # Lightning keeps what this returns of every batch
         return outcome
 

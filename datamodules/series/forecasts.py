@@ -98,7 +98,8 @@ class ForecastDataModule(SeriesDataModule):
             )
         asked = padded([w[self.context :] for w in windows])
         query = Query(asked.times, asked.values, asked.mask)
-        return SeriesSet(padded([w[: self.context] for w in windows]), query=query)
+        given = padded([w[: self.context] for w in windows])
+        return SeriesSet(given, query=query, asked=asked.lengths)
 
     def _windows(self, r: Recording, horizon: int | None, stride: int | None) -> list[Recording]:
         """All windows of a recording; the last may ask for fewer observations."""

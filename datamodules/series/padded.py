@@ -48,10 +48,17 @@ class SeriesSet(Dataset[Any]):
         x: All series.
         answers: Classes (n,) or targets (n, targets).
         query: What a forecast is asked for, of every series.
+        asked: Number of times that each series is asked for; all of the query where omitted.
     """
 
-    def __init__(self, x: Series, answers: Tensor | None = None, query: Query | None = None) -> None:
-        self.x, self.answers, self.query = x, answers, query
+    def __init__(
+        self,
+        x: Series,
+        answers: Tensor | None = None,
+        query: Query | None = None,
+        asked: Tensor | None = None,
+    ) -> None:
+        self.x, self.answers, self.query, self.asked = x, answers, query, asked
 
     def __len__(self) -> int:
         return len(self.x)
@@ -70,4 +77,5 @@ class SeriesSet(Dataset[Any]):
             return (x,)
         q = self.query
         rates = None if q.rates is None else q.rates[at]
-        return x, Query(q.times[at], q.values[at], q.mask[at], rates)
+        n = int(self.asked[at].max()) if self.asked is not None else q.times.shape[1]
+        return x, Query(q.times[at, :n], q.values[at, :n], q.mask[at, :n], rates)

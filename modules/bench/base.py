@@ -32,18 +32,33 @@ class Stage:
 
     Args:
         channels: Channels of the hidden state, its dimension 1.
-        field: Makes the residual functions or the vector field.
+        make: Makes the residual functions or the vector field; see `field`.
         momentum: Makes, from the channels of h, the net that lifts the hidden state to [h; m(0)].
         axes: Axes of a state behind its channels: 2 for feature maps, 0 for vectors.
         extra: How many blocks this stage has more than the family was told; negative where the transition
             that leads to it is itself a block.
+        timed: Whether fields see the time where a family was not told: in depth each moment may have a law
+            of its own, in nature few systems do.
     """
 
     channels: int
-    field: FieldMaker
+    make: FieldMaker
     momentum: Callable[[int], nn.Module]
     axes: int
     extra: int = 0
+    timed: bool = True
+
+    def field(
+        self, channels: int, out_channels: int | None = None, time_dependent: bool | None = False
+    ) -> nn.Module:
+        """A residual function or vector field.
+
+        Args:
+            channels: Channels of the state that it reads.
+            out_channels: Channels of its value; the same as `channels` where omitted.
+            time_dependent: Whether it sees the time; None leaves it to `timed`.
+        """
+        return self.make(channels, out_channels, self.timed if time_dependent is None else time_dependent)
 
     def blocks(self, blocks: int) -> int:
         """Number of blocks of this stage where the family was told `blocks`.
@@ -70,6 +85,10 @@ class Bench(ABC):
     """The kind of input."""
     transitions: ClassVar[bool] = False
     """Whether it has blocks of its own between stages."""
+
+    def width(self, spec: Spec, channels: int | None) -> int:
+        """Channels of the hidden state where a family was told `channels`, None for nothing."""
+        return check_channels(32 if channels is None else channels)
 
     @abstractmethod
     def assemble(self, spec: Spec, channels: int, make: DynamicsMaker, outputs: int) -> BenchNet:

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from integrand.errors import UsageError
 from integrand.outcome import Outcome
+from integrand.series import Query, Series
 from integrand.solvers import Solution, SolveStats
-from integrand.spec import ImageSpec, Spec, VectorSpec
+from integrand.spec import ImageSpec, SeriesSpec, Spec, VectorSpec
 
 from ..family import FamilyModule
-from .base import Bench, DynamicsMaker, check_channels
+from .base import Bench, DynamicsMaker
 from .image.head import ReadOut
 from .image.shared import SharedLayout
 from .net import check_inputs
@@ -25,12 +26,12 @@ from .vector import SharedVectors
 
 
 class BenchFamily(FamilyModule):
-    """An equation on a hidden state, of images or vectors, that answers for each input by itself.
+    """An equation on a hidden state, of images, vectors or series, that answers for each input by itself.
 
     Args:
         spec: What the data set publishes; the command line fills it in.
         make: The family's equation: makes its dynamics for a `Stage`.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         downsample: Number of halvings in the stem for images; by default as many as bring the side to 8
             pixels or fewer.
         head: Norm of the head for images and where it stands, batch norm before the mean by default.
@@ -44,7 +45,7 @@ class BenchFamily(FamilyModule):
             of channels or halvings is out of range.
     """
 
-    takes: ClassVar[tuple[type[Spec], ...]] = (ImageSpec, VectorSpec)
+    takes: ClassVar[tuple[type[Spec], ...]] = (ImageSpec, VectorSpec, SeriesSpec)
     staged: ClassVar[bool] = True
     """Whether it may stand between the blocks that a layout has of its own."""
 
@@ -52,7 +53,7 @@ class BenchFamily(FamilyModule):
         self,
         spec: Spec,
         make: DynamicsMaker,
-        channels: int,
+        channels: int | None,
         downsample: int | None = None,
         head: ReadOut | None = None,
         noise: Noise | None = None,
@@ -72,25 +73,30 @@ class BenchFamily(FamilyModule):
                 "leave model.layout out",
             )
         bench.check(spec)
-        self.net = bench.assemble(spec, check_channels(channels), make, self.task.outputs)
+        self.net = bench.assemble(spec, bench.width(spec, channels), make, self.task.outputs)
         # a copy, because noise belongs to one network: it may hold weights, and it enters the dynamics
         self.noise = copy.deepcopy(noise)
         if self.noise is not None:
             self.noise.attach(self.net.dynamics, type(self).__name__)
             self.stochastic = self.stochastic or self.noise.stochastic
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Outputs of shape (batch, outputs), such as logits, for inputs of shape (batch, …)."""
-        return self.evaluate(x)[0]
+    def forward(self, x: Tensor | Series, times: Tensor | None = None) -> Tensor:
+        """Outputs of shape (batch, outputs), such as logits; or values (batch, n, channels) of a forecast.
 
-    def evaluate(self, x: Tensor) -> tuple[Tensor, list[SolveStats]]:
+        Args:
+            x: Inputs, shape (batch, …), or a batch of series.
+            times: Times to forecast, shape (batch, n), float64.
+        """
+        return self.evaluate(x, times)[0]
+
+    def evaluate(self, x: Tensor | Series, times: Tensor | None = None) -> tuple[Tensor, list[SolveStats]]:
         """The mean of the outputs over `passes` passes, and the account of each pass."""
         check_inputs(x, self.spec)
         number = self.passes
         total: Tensor | None = None
         solves = []
         for _ in range(number):
-            said, solution = self.net(x)
+            said, solution = self._pass(x, times)
             if solution.failed is not None:
                 solution.stats.failures += int(solution.failed.sum())
             solves.append(solution.stats)
@@ -98,25 +104,54 @@ class BenchFamily(FamilyModule):
         assert total is not None
         return (total if number == 1 else total / number), solves
 
+    def _pass(self, x: Tensor | Series, times: Tensor | None) -> tuple[Tensor, Solution]:
+        """What one pass says, and its solve."""
+        said: tuple[Tensor, Solution]
+        if not isinstance(x, Series):
+            said = self.net(x)
+            return said
+        assert isinstance(self.spec, SeriesSpec)
+        x = x.map_values(next(self.parameters()).dtype)
+        if times is None:
+            said = self.net(x)
+            return said
+        common = self.spec.autonomous and not self.spec.irregular
+        return self.net.forecast(x, times, common or self.net.dynamics.reaches != "own")
+
     @property
     def passes(self) -> int:
         """Passes through the network that one prediction averages, in the present mode."""
         return 1 if self.noise is None else self.noise.passes
 
-    def step(self, batch: tuple[Tensor, Tensor], stage: str) -> Outcome:
-        """The task's loss of a batch (inputs, targets), in training with `penalty` as further terms."""
-        x, y = batch
-        said, solves = self.evaluate(x)
-        terms = {"loss": self.task.loss(said, y)}
+    def step(self, batch: tuple[Any, Any], stage: str) -> Outcome:
+        """The task's loss of a batch (inputs, what is asked), in training with `penalty` as further terms."""
+        rated = _asks_rates(batch)
+        outcome = self._rated(batch) if rated else self.respond(batch)
+        said, target = outcome.prediction, outcome.target
+        assert said is not None
+        assert target is not None
+        outcome.terms = {"loss": self.task.loss(said, target)}
         if stage == "train":
-            terms |= self.penalty()
-        return Outcome(terms, len(x), {}, said.detach(), y, solves, x)
+            outcome.terms |= self.penalty()
+        # metrics are those of values
+        outcome.prediction = None if rated else said.detach()
+        return outcome
 
     def respond(self, batch: Any) -> Outcome:
-        """See `FamilyModule.respond`; a batch is inputs alone, or inputs and targets."""
-        x, y = (batch[0], batch[1]) if isinstance(batch, list | tuple) else (batch, None)
+        """See `FamilyModule.respond`; a batch is inputs alone, or inputs and what is asked about them."""
+        x, asked = (batch[0], batch[1]) if isinstance(batch, list | tuple) else (batch, None)
+        if isinstance(asked, Query):
+            said, solves = self.evaluate(x, asked.times)
+            return Outcome({}, len(x), {}, said, asked.truth, solves, x, asked.times)
         said, solves = self.evaluate(x)
-        return Outcome({}, len(x), {}, said.detach(), y, solves, x)
+        return Outcome({}, len(x), {}, said, asked, solves, x)
+
+    def _rated(self, batch: tuple[Series, Query]) -> Outcome:
+        """The rates that the field gives at the observations, beside the true ones."""
+        x, query = batch
+        check_inputs(x, self.spec)
+        said, stats = self.net.rate(x.map_values(next(self.parameters()).dtype))
+        return Outcome({}, len(x), {}, said, query.rates, [stats])
 
     def shards(self) -> list[nn.Module]:
         """The whole network, and each block by itself where a pass evaluates every one of them once."""
@@ -154,10 +189,14 @@ def shared_bench(spec: Spec, **options: Any) -> Bench:
         options: Arguments of `SharedLayout`, which is for images.
 
     Raises:
-        UsageError: The inputs are vectors, and an option is given.
+        UsageError: The inputs are no images, and an option is given.
     """
     if isinstance(spec, ImageSpec):
         return SharedLayout(**options)
     for option in options:
         raise UsageError(f"{option} belongs to images", f"leave model.{option} out")
-    return SharedVectors()
+    return shared_series(spec) if isinstance(spec, SeriesSpec) else SharedVectors()
+
+
+def _asks_rates(batch: tuple[Any, Any]) -> bool:
+    return isinstance(batch[1], Query) and batch[1].rates is not None

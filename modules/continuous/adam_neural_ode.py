@@ -84,7 +84,7 @@ class AdamNeuralODE(BenchFamily):
         beta2_init: Initial rate of the second moment in (0, 1).
         solver: What integrates the field.
         t1: End of the interval [0, t1].
-        time_dependent: Whether the field sees t as a further channel.
+        time_dependent: Whether the field sees t as a further channel; by default where the law may change.
         **kwargs: See `BenchFamily`.
     """
 
@@ -98,12 +98,12 @@ class AdamNeuralODE(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         beta1_init: float = 0.0474,
         beta2_init: float = 0.0474,
         solver: ODESolver = DEFAULT_SOLVER,
         t1: float = 1.0,
-        time_dependent: bool = True,
+        time_dependent: bool | None = None,
         **kwargs: Any,
     ) -> None:
         def make(stage: Stage) -> ODEDynamics:

@@ -28,6 +28,7 @@ class FractionalDynamics(Dynamics):
     """
 
     repeats = True
+    reaches = "common"
 
     def __init__(self, field: nn.Module, scheme: CaputoPECE, t1: float, channels: int) -> None:
         super().__init__()
@@ -49,6 +50,10 @@ class FractionalDynamics(Dynamics):
         times = [self.t1 * i / (num_times - 1) for i in range(num_times)]
         return self.scheme.solve(self.field, h, times)
 
+    def along(self, h: Tensor, times: Tensor) -> Solution:
+        """Solve through all times, with no past before the first; see `Dynamics.along`."""
+        return self.scheme.solve(self.field, h, times)
+
 
 class FractionalNeuralODE(BenchFamily):
     """Neural ODE with a derivative of order α: the field's whole past moves the state.
@@ -57,11 +62,11 @@ class FractionalNeuralODE(BenchFamily):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         alpha: Order α of the Caputo derivative, 0 < α ≤ 1.
         num_steps: Number of steps; each costs two evaluations.
         t1: End of the interval [0, t1].
-        time_dependent: Whether the field sees t as a further channel.
+        time_dependent: Whether the field sees t as a further channel; by default where the law may change.
         **kwargs: See `BenchFamily`.
     """
 
@@ -74,11 +79,11 @@ class FractionalNeuralODE(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         alpha: float = 0.8,
         num_steps: int = 16,
         t1: float = 1.0,
-        time_dependent: bool = True,
+        time_dependent: bool | None = None,
         **kwargs: Any,
     ) -> None:
         scheme = CaputoPECE(alpha, num_steps=num_steps)

@@ -89,7 +89,7 @@ class GeneralizedHeavyBallNeuralODE(BenchFamily):
         learn_xi: Whether ξ is learned; it keeps its initial value otherwise.
         solver: What integrates the field.
         t1: End of the interval [0, t1].
-        time_dependent: Whether the field sees t as a further channel.
+        time_dependent: Whether the field sees t as a further channel; by default where the law may change.
         **kwargs: See `BenchFamily`.
     """
 
@@ -103,14 +103,14 @@ class GeneralizedHeavyBallNeuralODE(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         gamma_init: float = 0.0474,
         xi_init: float = 1.5,
         activation: Activation = "tanh",
         learn_xi: bool = True,
         solver: ODESolver = DEFAULT_SOLVER,
         t1: float = 1.0,
-        time_dependent: bool = True,
+        time_dependent: bool | None = None,
         **kwargs: Any,
     ) -> None:
         def make(stage: Stage) -> ODEDynamics:

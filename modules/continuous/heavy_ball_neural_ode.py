@@ -58,7 +58,7 @@ class HeavyBallNeuralODE(BenchFamily):
         gamma_init: Initial damping γ in (0, 1); the default is sigmoid(−3), the authors' start.
         solver: What integrates the field.
         t1: End of the interval [0, t1].
-        time_dependent: Whether the field sees t as a further channel.
+        time_dependent: Whether the field sees t as a further channel; by default where the law may change.
         **kwargs: See `BenchFamily`.
     """
 
@@ -72,11 +72,11 @@ class HeavyBallNeuralODE(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         gamma_init: float = 0.0474,
         solver: ODESolver = DEFAULT_SOLVER,
         t1: float = 1.0,
-        time_dependent: bool = True,
+        time_dependent: bool | None = None,
         **kwargs: Any,
     ) -> None:
         def make(stage: Stage) -> ODEDynamics:

@@ -75,6 +75,7 @@ class NesterovDynamics(Dynamics):
 
     composition = "field"
     repeats = True
+    reaches = "common"
 
     def __init__(
         self,
@@ -105,7 +106,16 @@ class NesterovDynamics(Dynamics):
 
     def forward(self, h: Tensor, num_times: int = 2) -> Solution:
         """Solve from the stem's output; see `Dynamics.forward`."""
-        times = [self.t0 + self.length * i / (num_times - 1) for i in range(num_times)]
+        length = self.length / (num_times - 1)
+        return self._solve(h, [self.t0 + length * i for i in range(num_times)])
+
+    def along(self, h: Tensor, times: Tensor) -> Solution:
+        """Solve through all times, the first of which is taken for t0; see `Dynamics.along`."""
+        solution = self._solve(h, (times - times[0] + self.t0).tolist())
+        solution.ts = times
+        return solution
+
+    def _solve(self, h: Tensor, times: list[float]) -> Solution:
         t0 = torch.tensor(self.t0, dtype=h.dtype, device=h.device)
         solution = self.solver.solve(self.field, to_momentum(t0, self.lift(h)), times)
         k = scale(solution.ts).to(solution.ys.dtype)
@@ -127,7 +137,7 @@ class NesterovNeuralODE(BenchFamily):
         solver: What integrates the field.
         t0: Start of the interval, above 0.
         length: Length of the interval [t0, t0 + length].
-        time_dependent: Whether the field sees t as a further channel.
+        time_dependent: Whether the field sees t as a further channel; by default where the law may change.
         **kwargs: See `BenchFamily`.
     """
 
@@ -141,12 +151,12 @@ class NesterovNeuralODE(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         folded: bool = True,
         solver: ODESolver = DEFAULT_SOLVER,
         t0: float = 1.0,
         length: float = 1.0,
-        time_dependent: bool = True,
+        time_dependent: bool | None = None,
         **kwargs: Any,
     ) -> None:
         def make(stage: Stage) -> NesterovDynamics:

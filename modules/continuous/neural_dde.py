@@ -46,6 +46,7 @@ class DelayDynamics(Dynamics):
     """
 
     repeats = True
+    reaches = "common"
 
     def __init__(self, field: nn.Module, scheme: MethodOfSteps, t1: float, channels: int) -> None:
         super().__init__()
@@ -68,6 +69,10 @@ class DelayDynamics(Dynamics):
         times = [self.t1 * i / (num_times - 1) for i in range(num_times)]
         return self.scheme.solve(self.field, h, times)
 
+    def along(self, h: Tensor, times: Tensor) -> Solution:
+        """Solve through all times, with no past before the first; see `Dynamics.along`."""
+        return self.scheme.solve(self.field, h, times)
+
 
 class NeuralDDE(BenchFamily):
     """Neural ODE whose field also sees the state τ ago; before the start that is h(0).
@@ -77,11 +82,11 @@ class NeuralDDE(BenchFamily):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         delay: τ, 0 or more, in units of t.
         num_steps: Number of steps, more where the delay asks for shorter ones; each costs four evaluations.
         t1: End of the interval [0, t1].
-        time_dependent: Whether the field sees t as a further channel.
+        time_dependent: Whether the field sees t as a further channel; by default where the law may change.
         **kwargs: See `BenchFamily`.
     """
 
@@ -94,11 +99,11 @@ class NeuralDDE(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         delay: float = 0.5,
         num_steps: int = 8,
         t1: float = 1.0,
-        time_dependent: bool = True,
+        time_dependent: bool | None = None,
         **kwargs: Any,
     ) -> None:
         scheme = MethodOfSteps(delay, num_steps=num_steps)

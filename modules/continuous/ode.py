@@ -7,7 +7,7 @@ from jsonargparse import lazy_instance  # type: ignore[attr-defined]  # its __al
 from torch import Tensor, nn
 
 from integrand.errors import UsageError
-from integrand.solvers import Dopri5, ODESolver, Solution
+from integrand.solvers import Dopri5, ODESolver, Solution, SolveStats
 
 from ..bench import Dynamics
 
@@ -33,6 +33,7 @@ class ODEDynamics(Dynamics):
 
     composition = "field"
     repeats = True
+    reaches = "own"
 
     def __init__(
         self,
@@ -63,6 +64,27 @@ class ODEDynamics(Dynamics):
         solution = self.solver.solve(self.field, self.lift(h), times)
         solution.ys = solution.ys[:, :, : self.out_channels]
         return solution
+
+    def along(self, h: Tensor, times: Tensor) -> Solution:
+        """Solve through all times; see `Dynamics.along`."""
+        solution = self.solver.solve(self.field, self.lift(h), times)
+        solution.ys = solution.ys[:, :, : self.out_channels]
+        return solution
+
+    def rate(self, t: Tensor, h: Tensor) -> tuple[Tensor, SolveStats]:
+        """The field; see `Dynamics.rate`."""
+        if not isinstance(self.lift, nn.Identity):
+            return super().rate(t, h)
+        stats = SolveStats(solver="the field itself", accepted=0, rejected=0)
+        stats.nfe_forward = 1
+        value: Tensor = self.field(t, h)
+
+        def differentiated(_: Tensor) -> None:
+            stats.vjps += 1
+
+        if value.requires_grad:
+            value.register_hook(differentiated)  # type: ignore[no-untyped-call]  # torch
+        return value, stats
 
 
 class Augment(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -94,16 +95,31 @@ class RegularizedDynamics(ODEDynamics):
         if not wanted or num_times != 2:
             return super().forward(h, num_times)
         solution = super().forward(h, self.intervals + 1)
-        with self._precision(h.device.type):
+        self._integrate(solution, simpson(self.intervals, self.t1), h.device.type)
+        solution.ts, solution.ys = solution.ts[:: self.intervals], solution.ys[:: self.intervals]
+        return solution
+
+    def _integrate(self, solution: Solution, quadrature: list[float], device: str) -> None:
+        """Set the terms to the weighted sums over the nodes of a solve."""
+        with self._precision(device):
             # as in the solve, the wider dtype of state and parameters
-            parameter = next(self.field.parameters(), h)
+            parameter = next(self.field.parameters(), solution.ys)
             dtype = torch.promote_types(solution.ys.dtype, parameter.dtype)
-            nodes = list(zip(solution.ts.to(dtype).unbind(), solution.ys.to(dtype).unbind(), strict=True))
-            quadrature = simpson(self.intervals, self.t1)
+            ts = solution.ts.to(dtype)
+            ts = ts.t().unsqueeze(-1) if ts.ndim == 2 else ts
+            nodes = list(zip(ts.unbind(), solution.ys.to(dtype).unbind(), strict=True))
             for name, values in self.integrand(nodes, solution.stats).items():
                 scaled = [self.weights[name] * w * v for w, v in zip(quadrature, values, strict=True)]
                 self._terms[name] = torch.stack(scaled).sum()
-        solution.ts, solution.ys = solution.ts[:: self.intervals], solution.ys[:: self.intervals]
+
+    def along(self, h: Tensor, times: Tensor) -> Solution:
+        """Solve through all times; the integral is the trapezoidal rule on them. See `Dynamics.along`."""
+        self._terms = {}
+        solution = super().along(h, times)
+        if self.training and torch.is_grad_enabled() and any(self.weights.values()):
+            gaps = times.diff(dim=-1).reshape(-1, times.shape[-1] - 1).mean(0).tolist()
+            ends = [0.0, *gaps, 0.0]
+            self._integrate(solution, [(a + b) / 2 for a, b in pairwise(ends)], h.device.type)
         return solution
 
     def take_terms(self) -> dict[str, Tensor]:

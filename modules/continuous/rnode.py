@@ -78,13 +78,13 @@ class RNODE(BenchFamily):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         kinetic: Weight λ_K of the kinetic energy, 0 or more.
         jacobian: Weight λ_J of the Jacobian's squared Frobenius norm, 0 or more.
         intervals: Even number of intervals of the quadrature.
         solver: What integrates the field.
         t1: End of the interval [0, t1].
-        time_dependent: Whether the field sees t as a further channel.
+        time_dependent: Whether the field sees t as a further channel; by default where the law may change.
         **kwargs: See `BenchFamily`.
     """
 
@@ -98,13 +98,13 @@ class RNODE(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         kinetic: float = 0.01,
         jacobian: float = 0.01,
         intervals: int = 4,
         solver: ODESolver = DEFAULT_SOLVER,
         t1: float = 1.0,
-        time_dependent: bool = True,
+        time_dependent: bool | None = None,
         **kwargs: Any,
     ) -> None:
         weights = {"kinetic": kinetic, "jacobian": jacobian}

@@ -41,7 +41,7 @@ class SecondOrderNeuralODE(BenchFamily):
         channels: Channels of the hidden state h; the solver integrates twice as many.
         solver: What integrates the field.
         t1: End of the interval [0, t1].
-        time_dependent: Whether the field sees t as a further channel.
+        time_dependent: Whether the field sees t as a further channel; by default where the law may change.
         **kwargs: See `BenchFamily`.
     """
 
@@ -55,10 +55,10 @@ class SecondOrderNeuralODE(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         solver: ODESolver = DEFAULT_SOLVER,
         t1: float = 1.0,
-        time_dependent: bool = True,
+        time_dependent: bool | None = None,
         **kwargs: Any,
     ) -> None:
         def make(stage: Stage) -> ODEDynamics:

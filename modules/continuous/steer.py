@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from integrand.errors import UsageError
 from integrand.solvers import ODESolver, Solution
-from integrand.spec import Spec
+from integrand.spec import Classes, Spec, Targets
 
 from ..bench import BenchFamily, Stage
 from .ode import DEFAULT_SOLVER, ODEDynamics
@@ -53,11 +53,11 @@ class STEER(BenchFamily):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         b: Half the width of the end times, 0 ≤ b < t1.
         solver: What integrates the field.
         t1: Mean end of the interval, and its end in evaluation.
-        time_dependent: Whether the field sees t as a further channel.
+        time_dependent: Whether the field sees t as a further channel; by default where the law may change.
         **kwargs: See `BenchFamily`.
     """
 
@@ -68,15 +68,16 @@ class STEER(BenchFamily):
     reference = "Ghosh et al. 2020, STEER: Simple Temporal Regularization for Neural ODEs"
     uses_solver = True
     stochastic = True
+    answers = (Classes, Targets)  # a forecast says when it is for
 
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         b: float = 0.25,
         solver: ODESolver = DEFAULT_SOLVER,
         t1: float = 1.0,
-        time_dependent: bool = True,
+        time_dependent: bool | None = None,
         **kwargs: Any,
     ) -> None:
         def make(stage: Stage) -> RandomEndDynamics:

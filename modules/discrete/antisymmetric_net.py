@@ -59,7 +59,7 @@ class AntisymmetricNet(BenchFamily):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         blocks: Number of steps, of one layer each.
         h: Step size.
         gamma: Damping γ, 0 or more; Euler's method on an undamped layer grows.
@@ -76,7 +76,7 @@ class AntisymmetricNet(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         blocks: int = 8,
         h: float = 0.5,
         gamma: float = 0.1,

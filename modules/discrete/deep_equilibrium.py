@@ -162,7 +162,7 @@ class DeepEquilibrium(BenchFamily):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         block: `monotone`, which has one fixed point whatever the weights, or `residual`, the residual block
             of the other families, z* = x + h f(z*), which training may leave without one.
         margin: Margin m of the monotone block, above 0 and at most 1; default 1.
@@ -185,7 +185,7 @@ class DeepEquilibrium(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         block: Block = "monotone",
         margin: float | None = None,
         h: float | None = None,

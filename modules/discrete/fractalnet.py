@@ -149,7 +149,7 @@ class FractalNet(BenchFamily):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         blocks: Number of fractals.
         columns: Number C of columns; a fractal has 2^C − 1 units, its longest path 2^{C−1}.
         drop_path: `none`, `local` (joins drop inputs), `global` (one column), or `mixed`, for each batch.
@@ -170,7 +170,7 @@ class FractalNet(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         blocks: int = 2,
         columns: int = 3,
         drop_path: DropPath = "mixed",

@@ -80,7 +80,7 @@ class HamiltonianNet(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         blocks: int = 4,
         h: float = 1.0,
         activation: Activation = "relu",

@@ -84,7 +84,7 @@ class HOResNet(BenchFamily):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         blocks: Number of blocks; each holds as many residual functions as the method has stages.
         method: `midpoint` or `heun` (2 stages), `rk3` or `heun3` (3), `rk4` or `rk38` (4).
         h: Step size.
@@ -102,7 +102,7 @@ class HOResNet(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         blocks: int = 1,
         method: Method = "rk4",
         h: float = 1.0,

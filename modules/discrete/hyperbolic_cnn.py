@@ -44,7 +44,7 @@ class HyperbolicCNN(SmoothInTime):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         blocks: int = 8,
         form: Form = "leapfrog",
         h: float = 0.5,

@@ -76,7 +76,7 @@ class LMResNet(BenchFamily):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         blocks: Number of blocks.
         k_low: Lower end of the uniform distribution that every k_n starts from; 0 with k_high 0 starts from
             the residual network.
@@ -94,7 +94,7 @@ class LMResNet(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         blocks: int = 4,
         k_low: float = -0.1,
         k_high: float = 0.0,

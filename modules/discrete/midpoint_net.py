@@ -73,7 +73,7 @@ class MidpointNet(BenchFamily):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         blocks: Number of steps, of one layer each.
         h: Step size.
         activation: Activation σ, `relu` or `tanh`.
@@ -91,7 +91,7 @@ class MidpointNet(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         blocks: int = 8,
         h: float = 0.5,
         activation: Activation = "relu",

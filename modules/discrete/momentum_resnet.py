@@ -97,7 +97,7 @@ class MomentumResNet(BenchFamily):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         blocks: Number of blocks.
         gamma: Momentum γ, 0 ≤ γ < 1; 0 is the residual network.
         velocity: Where the first velocity comes from: `zero`, or `learned` from the hidden state.
@@ -115,7 +115,7 @@ class MomentumResNet(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         blocks: int = 4,
         gamma: float = 0.9,
         velocity: Velocity = "zero",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from integrand.solvers import Solution, SolveStats
-from integrand.spec import Spec
+from integrand.spec import Classes, Spec, Targets
 
 from ..bench import BenchFamily, Dynamics
 
@@ -44,7 +44,7 @@ class NoBlock(BenchFamily):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         **kwargs: See `BenchFamily`.
     """
 
@@ -53,7 +53,8 @@ class NoBlock(BenchFamily):
     group = "control"
     equation = "ḣ = 0"
     reference = "torchdiffeq issue 32"
+    answers = (Classes, Targets)  # a state that nothing moves forecasts nothing
     staged = False  # the blocks of the layout would be what it is to show the worth of
 
-    def __init__(self, spec: Spec, channels: int = 32, **kwargs: Any) -> None:
+    def __init__(self, spec: Spec, channels: int | None = None, **kwargs: Any) -> None:
         super().__init__(spec, lambda s: IdentityDynamics(s.channels), channels=channels, **kwargs)

@@ -54,7 +54,7 @@ class ParabolicCNN(SmoothInTime):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         blocks: Number of steps, of one layer each.
         h: Step size.
         activation: Activation σ, `relu` or `tanh`.
@@ -72,7 +72,7 @@ class ParabolicCNN(SmoothInTime):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         blocks: int = 8,
         h: float = 0.5,
         activation: Activation = "relu",

@@ -82,7 +82,7 @@ class PolyNet(BenchFamily):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         blocks: Number of blocks.
         variant: `poly-2`, `poly-3` (one residual function), `mpoly-2`, `mpoly-3` (one for each order), or
             `2-way`, `3-way` (side by side).
@@ -99,7 +99,7 @@ class PolyNet(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         blocks: int = 4,
         variant: Variant = "poly-2",
         h: float = 1.0,

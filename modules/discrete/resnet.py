@@ -58,7 +58,7 @@ class ResNet(BenchFamily):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         blocks: Number of residual blocks.
         h: Step size in front of the residual function.
         tied: Whether all blocks share their weights.
@@ -74,7 +74,7 @@ class ResNet(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         blocks: int = 4,
         h: float = 1.0,
         tied: bool = False,

@@ -98,7 +98,7 @@ class RevNet(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         blocks: int = 4,
         reversible_backward: bool = True,
         **kwargs: Any,

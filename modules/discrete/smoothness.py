@@ -49,7 +49,7 @@ class SmoothInTime(BenchFamily):
     """
 
     def __init__(
-        self, spec: Spec, make: DynamicsMaker, channels: int, smoothness: float, **kwargs: Any
+        self, spec: Spec, make: DynamicsMaker, channels: int | None, smoothness: float, **kwargs: Any
     ) -> None:
         super().__init__(spec, make, channels=channels, **kwargs)
         if not smoothness >= 0:

@@ -14,6 +14,7 @@ from integrand.series import Query, Series
 from integrand.solvers import SolveStats
 from integrand.spec import Forecast, SeriesSpec, Spec
 
+from ..bench.net import check_series
 from ..family import FamilyModule
 
 Said = tuple[Tensor, list[SolveStats]]
@@ -111,24 +112,3 @@ class SeriesFamily(FamilyModule):
         target = asked if query is None else query.truth
         times = None if query is None else query.times
         return Outcome({}, len(x), {}, said, target, solves, x, times)
-
-    def predict_step(self, batch: Any, batch_idx: int) -> Outcome:
-        """See `FamilyModule.predict_step`; without the graph."""
-        outcome = super().predict_step(batch, batch_idx)
-        assert outcome.prediction is not None
-        outcome.prediction = outcome.prediction.detach()
-        return outcome
-
-
-def check_series(x: Series, spec: SeriesSpec) -> None:
-    """Raise unless a batch has the channels that the data set declared.
-
-    Raises:
-        SpecError: It has others, or other numbers known of each series as a whole.
-    """
-    if x.values.shape[-1] != spec.channels or x.static.shape[-1] != spec.static:
-        raise SpecError(
-            f"series of {x.values.shape[-1]} channels and {x.static.shape[-1]} static numbers contradict the "
-            f"spec of {spec.name}, which has {spec.channels} and {spec.static}",
-            "give the model the data set that it was built for",
-        )

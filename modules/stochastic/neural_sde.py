@@ -85,6 +85,7 @@ class SDEDynamics(Dynamics):
     """
 
     repeats = True
+    reaches = "common"
 
     def __init__(
         self,
@@ -140,6 +141,12 @@ class SDEDynamics(Dynamics):
             return self.scheme.solve(self.sde, h, times)
         return self.drift_alone.solve(self.sde.field, h, times)
 
+    def along(self, h: Tensor, times: Tensor) -> Solution:
+        """Solve through all times; see `Dynamics.along`. A step ends at every time."""
+        if self.training or self.noisy_evaluation:
+            return self.scheme.solve(self.sde, h, times)
+        return self.drift_alone.solve(self.sde.field, h, times)
+
 
 class NeuralSDE(BenchFamily):
     """Neural ODE with noise in depth: dh = f dt + G dW, solved in equal steps in training.
@@ -149,7 +156,7 @@ class NeuralSDE(BenchFamily):
 
     Args:
         spec: What the data set publishes; the command line fills it in.
-        channels: Channels of the hidden state.
+        channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         diffusion: G: `additive` is σ, `multiplicative` is σh, `dropout` is σf.
         sigma: Strength σ, 0 or more; √(p/(1 − p)) makes `dropout` that of probability p.
         num_steps: Number of steps.
@@ -157,7 +164,7 @@ class NeuralSDE(BenchFamily):
         method: `euler-maruyama`, of strong order 1/2, or `milstein`, of order 1, not with `dropout`.
         gradient: `backprop` keeps the graph of every step, `checkpoint` one state per step.
         samples: Paths over which evaluation averages; 0 for the drift alone.
-        time_dependent: Whether the drift sees t as a further channel.
+        time_dependent: Whether the drift sees t as a further channel; by default where the law may change.
         **kwargs: See `BenchFamily`.
 
     Raises:
@@ -174,7 +181,7 @@ class NeuralSDE(BenchFamily):
     def __init__(
         self,
         spec: Spec,
-        channels: int = 32,
+        channels: int | None = None,
         diffusion: Diffusion = "additive",
         sigma: float = 0.1,
         num_steps: int = 10,
@@ -182,7 +189,7 @@ class NeuralSDE(BenchFamily):
         method: Method = "euler-maruyama",
         gradient: Gradient = "backprop",
         samples: int = 0,
-        time_dependent: bool = True,
+        time_dependent: bool | None = None,
         **kwargs: Any,
     ) -> None:
         if samples < 0:
