@@ -21,6 +21,7 @@ from .image.head import ReadOut
 from .image.shared import SharedLayout
 from .net import check_inputs
 from .noise_contract import Noise
+from .series import shared_series
 from .stages import stages_of
 from .vector import SharedVectors
 
