@@ -109,6 +109,10 @@ class SystemDataModule(ForecastDataModule):
     def start(self, rng: np.random.Generator, n: int) -> Array:
         """States at t = 0, shape (n, d)."""
 
+    def starts(self, split: str, rng: np.random.Generator) -> Array:
+        """States at t = 0 of a split; all splits draw from one law unless a subclass says otherwise."""
+        return self.start(rng, self.counts[split])
+
     def settings(self) -> dict[str, Any]:
         """The numbers of the equation by name, which tell one system from another of its kind."""
         return {}
@@ -142,7 +146,7 @@ class SystemDataModule(ForecastDataModule):
         times, states, rates = self._states(split)
         rng = self._rng(split, "view")
         training = split == "train"
-        points = self._points(split)
+        points = self.points_of(split)
         recordings: list[Recording] = []
         for x, v in zip(states, rates, strict=True):
             at = see(times, self.sampling, points, rng)
@@ -156,10 +160,10 @@ class SystemDataModule(ForecastDataModule):
         """Fine times, states and rates."""
         duration = self.duration if split == "train" else self.eval_duration
         fine = 1 if self.sampling == "regular" else FINE
-        times = np.linspace(0.0, duration, (self._points(split) - 1) * fine + 1)
+        times = np.linspace(0.0, duration, (self.points_of(split) - 1) * fine + 1)
 
         def make() -> dict[str, Array]:
-            states = self.solve(self.start(self._rng(split, "start"), self.counts[split]), times)
+            states = self.solve(self.starts(split, self._rng(split, "start")), times)
             rates = [self.rhs(t, states[:, i]) for i, t in enumerate(times)]
             return {"states": states, "rates": np.stack(rates, axis=1)}
 
@@ -170,7 +174,8 @@ class SystemDataModule(ForecastDataModule):
         """States at `times`, shape (n, m, d), from those at the first."""
         return integrate(self.rhs, starts, times)
 
-    def _points(self, split: str) -> int:
+    def points_of(self, split: str) -> int:
+        """Observations of a trajectory of a split."""
         if split == "train":
             return self.points
         return max(2, round((self.points - 1) * self.eval_duration / self.duration) + 1)

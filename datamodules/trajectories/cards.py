@@ -10,6 +10,8 @@ _HERE = "integrand.datamodules.trajectories"
 _REFERENCE = "DOP853 at rtol 1e-12, in float64"
 _HNN = "Greydanus, Dzamba and Yosinski (2019), Hamiltonian neural networks, NeurIPS 32"
 _THREE = "₁₂₃"
+_TWO_BODIES = ("x₁", "y₁", "x₂", "y₂", "u₁", "v₁", "u₂", "v₂")
+_THREE_BODIES = tuple(f"{axis}{index}" for part in ("xy", "uv") for index in _THREE for axis in part)
 _ATTRACTOR = ((8.0, 9.0, 8.6), (0.0, 0.0, 23.5))
 """Deviation and mean on the Lorenz attractor, rounded: units in which a network sees it."""
 
@@ -147,7 +149,7 @@ TWO_BODY = _card(
     "two-body",
     "bodies",
     "two masses around each other",
-    ("x₁", "y₁", "x₂", "y₂", "u₁", "v₁", "u₂", "v₂"),
+    _TWO_BODIES,
     _HNN,
 )
 THREE_BODY = _card(
@@ -155,7 +157,7 @@ THREE_BODY = _card(
     "three-body",
     "bodies",
     "three masses around each other",
-    tuple(f"{axis}{index}" for part in ("xy", "uv") for index in _THREE for axis in part),
+    _THREE_BODIES,
     _HNN,
     note=f"{_REFERENCE}; chaotic",
 )
@@ -222,6 +224,42 @@ KURAMOTO_SIVASHINSKY = _card(
     counts=(20, 20),
     note="exponential Runge-Kutta of order four in steps of 1/16; chaotic",
 )
+HNN_SPRING = _card(
+    "HNNSpring",
+    "hnn-spring",
+    "greydanus",
+    "the spring as in the experiments on Hamiltonian networks",
+    ("q", "p"),
+    _HNN + ", section 3.1",
+    counts=(25, 15),
+)
+HNN_PENDULUM = _card(
+    "HNNPendulum",
+    "hnn-pendulum",
+    "greydanus",
+    "the pendulum as in the experiments on Hamiltonian networks",
+    ("q", "p"),
+    _HNN + ", section 3.2",
+    counts=(25, 15),
+)
+HNN_TWO_BODY = _card(
+    "HNNTwoBody",
+    "hnn-two-body",
+    "greydanus",
+    "two bodies as in the experiments on Hamiltonian networks",
+    _TWO_BODIES,
+    _HNN + ", section 4",
+    counts=(800, 15),
+)
+HNN_THREE_BODY = _card(
+    "HNNThreeBody",
+    "hnn-three-body",
+    "greydanus",
+    "three bodies as in the experiments on Hamiltonian networks",
+    _THREE_BODIES,
+    _HNN + ", section 4",
+    counts=(4000, 15),
+)
 
 CARDS = (
     PENDULUM,
@@ -243,4 +281,8 @@ CARDS = (
     HEAT,
     BURGERS,
     KURAMOTO_SIVASHINSKY,
+    HNN_SPRING,
+    HNN_PENDULUM,
+    HNN_TWO_BODY,
+    HNN_THREE_BODY,
 )

@@ -160,7 +160,9 @@ class SINDy(SeriesFamily):
         Raises:
             UsageError: pysindy is missing, or the windows are too short to be differentiated.
         """
-        self.fit(self.trainer.train_dataloader)
+        loader = self.trainer.train_dataloader
+        assert loader is not None
+        self.fit(loader)
         for line in self.equations():
             rank_zero_info(line)
 
@@ -213,7 +215,7 @@ class SINDy(SeriesFamily):
 
     def _said(self, values: Array) -> Array:
         y = torch.from_numpy(values)
-        return (self.field.library(y) @ self.field.coefficients.to(y)).numpy()
+        return _array(self.field.library(y) @ self.field.coefficients.to(y))
 
     def _differentiation(self) -> Any:
         sindy = require_pysindy()

@@ -65,7 +65,7 @@ def test_rates_are_the_slopes_of_the_trajectories(cls):
     """Central differences of neighbouring observations, second order in their distance."""
     if cls.card.name in RANDOM | EVENTFUL:
         pytest.skip("its paths have no slope everywhere")
-    data = small(cls, points=501)
+    data = small(cls, points=501, noise=0.0)
     r = data.recordings()["train"][0]
     slope = (r.values[2:] - r.values[:-2]) / (r.times[2:] - r.times[:-2])[:, None]
     assert np.abs(slope - r.rates[1:-1]).max() < 0.05 * max(1.0, np.abs(r.rates).max())
