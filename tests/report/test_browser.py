@@ -5,8 +5,9 @@ import shutil
 import pytest
 
 from integrand.report.artifacts import in_folder
+from integrand.report.atlas import build_atlas
 from integrand.report.build import build_page
-from integrand.report.render import render
+from integrand.report.render import render, render_atlas
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -83,7 +84,7 @@ def visit(browser, url):
     """Opens the page; at the end nothing may have gone wrong behind it."""
     contexts, problems = [], []
 
-    def open_page(width=1280, height=900, scheme="light", **options):
+    def open_page(width=1280, height=900, scheme="light", at=url, **options):
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, **options
         )
@@ -95,13 +96,30 @@ def visit(browser, url):
         page.on(
             "request", lambda r: problems.append(r.url) if not r.url.startswith(("file:", "data:")) else None
         )
-        page.goto(url)
+        page.goto(at)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
     assert problems == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_atlas_can_be_read(visit, comparison, scheme, tmp_path):
+    path = tmp_path / "atlas.html"
+    path.write_text(
+        render_atlas(build_atlas({"small": comparison}, {"small": "small.html"})), encoding="utf-8"
+    )
+    page = visit(scheme=scheme, at=path.as_uri())
+    assert all(contrast >= 4.5 for contrast, _ in page.evaluate(CONTRASTS))
+    # standings are told by a sign too, and by more than one background
+    cells = page.locator(".atlas td")
+    assert {text.split()[0] for text in cells.all_inner_texts()} == {"★", "≈", "▼"}
+    grounds = {cell.evaluate("e => getComputedStyle(e).backgroundColor") for cell in cells.all()}
+    assert len(grounds) == 3
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def column(page, table, index):

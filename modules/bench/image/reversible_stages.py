@@ -65,7 +65,7 @@ class ReversibleTransition(Transition):
 
 
 class ReversibleStages(CIFARStages):
-    """Base of the stages of reversible nets: their stem is a convolution, norm and ReLU (Gomez et al. 2017)."""
+    """Base of stages of reversible nets: their stem is convolution, norm and ReLU (Gomez et al. 2017)."""
 
     def entrance(self, in_channels: int, channels: int) -> tuple[nn.Module, Transition | None]:
         """See `CIFARStages.entrance`."""

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import TrackingError
+from ..errors import TrackingError, UsageError
+from . import atlas
 from .compare import add_selection, compared, into_folder
 from .parser import Parser
 
@@ -21,6 +22,7 @@ def parser() -> Parser:
     )
     add_selection(p)
     p.add_argument("--out", type=Path, metavar="DIR", help="where files go, default: compare/EXPERIMENT")
+    atlas.add_options(p)
     p.add_argument("--no-log", action="store_true", help="log nothing to the tracking store")
     return p
 
@@ -37,20 +39,17 @@ def run(argv: Sequence[str]) -> int:
             the logging failed.
     """
     args = parser().parse_args(list(argv))
+    if args.atlas:
+        return atlas.run(args, argv)
+    if args.link:
+        raise UsageError("--link is for --atlas", "leave it out")
     comparison = compared(args)
-    from ..report.artifacts import in_folder, in_store
+    from ..report.artifacts import locator
     from ..report.build import build_page
     from ..report.publish import publish
     from ..report.write import write
-    from ..tracking.store.opening import mlflow_client
-    from ..tracking.store.uris import resolve_uri
 
-    runs = [run for part in comparison.parts for row in part.rows for run in row.group.runs]
-    if args.records:
-        locate = in_folder(args.records, [run.run_id for run in runs])
-    else:
-        locate = in_store(mlflow_client(resolve_uri(args.tracking_uri)))
-    page = build_page(comparison, locate, argv)
+    page = build_page(comparison, locator(comparison, args.records, args.tracking_uri), argv)
     folder, paths = into_folder(args.out, comparison.title, lambda folder: write(comparison, page, folder))
     print(f"wrote {paths[0]} ({paths[0].stat().st_size / 1e6:.1f} MB)")
     print(f"and   {', '.join(path.name for path in paths[1:])}")

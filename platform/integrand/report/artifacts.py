@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from integrand.comparison.results import Comparison
 from integrand.record import RunRecord
 from integrand.tracking.spool import folders
 from integrand.tracking.store import names
-from integrand.tracking.store.uris import local_path
+from integrand.tracking.store.opening import mlflow_client
+from integrand.tracking.store.uris import local_path, resolve_uri
 
 from .pictures import Locate
 
@@ -49,3 +51,17 @@ def in_store(client: Any) -> Locate:
         return target
 
     return locate
+
+
+def locator(comparison: Comparison, records: Path | None, tracking_uri: str | None) -> Locate:
+    """What finds the artifacts of the runs of a comparison.
+
+    Args:
+        comparison: What is reported.
+        records: The folder that its records came from; None for the store.
+        tracking_uri: The store; None takes the default one.
+    """
+    if records is None:
+        return in_store(mlflow_client(resolve_uri(tracking_uri)))
+    runs = [run for part in comparison.parts for row in part.rows for run in row.group.runs]
+    return in_folder(records, [run.run_id for run in runs])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -11,6 +12,7 @@ from importlib.resources.abc import Traversable
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from .atlas import Atlas
 from .page import Page
 from .wording import sentence, typeset
 
@@ -28,6 +30,16 @@ FONTS = (
 
 def render(page: Page) -> str:
     """The HTML of a page. Everything in it that is not the page's own markup is escaped."""
+    return _rendered("report.html.j2", page, ("page.css",), (_asset("theme.js"), _asset("page.js")))
+
+
+def render_atlas(atlas: Atlas) -> str:
+    """The HTML of an atlas, likewise."""
+    return _rendered("atlas.html.j2", atlas, ("page.css", "atlas.css"), (_asset("theme.js"),))
+
+
+def _rendered(template: str, page: Page | Atlas, styles: Sequence[str], scripts: Sequence[str]) -> str:
+    """A template with style, scripts and fonts inside; the first script runs before anything is drawn."""
     environment = Environment(
         loader=PackageLoader(__package__),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -36,15 +48,14 @@ def render(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"typeset": typeset, "sentence": sentence}
-    early, late = _asset("theme.js"), _asset("page.js")
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template(template).render(
         page=page,
-        style=Markup(_fonts() + _asset("page.css")),
-        early=Markup(early),
-        late=Markup(late),
-        # only these two scripts may run, and nothing may be fetched: names of runs cannot change that
+        style=Markup(_fonts() + "".join(map(_asset, styles))),
+        early=Markup(scripts[0]),
+        late=Markup("".join(scripts[1:])),
+        # only these scripts may run, and nothing may be fetched: names of runs cannot change that
         policy=f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
-        f"script-src {_digest(early)} {_digest(late)}; base-uri 'none'; form-action 'none'",
+        f"script-src {' '.join(map(_digest, scripts))}; base-uri 'none'; form-action 'none'",
     )
 
 
