@@ -26,7 +26,7 @@ class FirstEvaluations:
     def __init__(self, name: str) -> None:
         self.left = LOOKS
         self._name = name
-        self._held: list[tuple[Tensor, int, Tensor | None]] = []
+        self._held: dict[int, tuple[Tensor, int, Tensor | None]] = {}
 
     def evaluate(self, function: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor) -> Tensor:
         """The value of `function`.
@@ -46,11 +46,15 @@ class FirstEvaluations:
             raise SolverError(
                 f"the {self._name} writes into the state it is given", "let it work on a copy: y = y.clone()"
             )
-        if isinstance(value, Tensor) and value.numel():
-            self._compare(value)
         self.left -= 1
+        if isinstance(value, Tensor) and value.numel():
+            known = self._held.get(value.data_ptr())
+            if known is not None:
+                self._compare(*known)
+            elif self.left:
+                self._hold(value)
         if not self.left:
-            self.forget()
+            self._held.clear()
         return value
 
     def forget(self) -> None:
@@ -58,18 +62,16 @@ class FirstEvaluations:
         self.left = 0
         self._held.clear()
 
-    def _compare(self, value: Tensor) -> None:
-        address = value.data_ptr()
-        for held, version, copy in self._held:
-            if held.data_ptr() != address:
-                continue
-            if held._version != version if copy is None else not torch.equal(held, copy):
-                raise SolverError(
-                    f"the {self._name} returns the same memory again, with other values in it",
-                    "return a new tensor at each evaluation, such as buffer.clone()",
-                )
+    def _compare(self, held: Tensor, version: int, copy: Tensor | None) -> None:
+        if held._version != version if copy is None else not torch.equal(held, copy):
+            raise SolverError(
+                f"the {self._name} returns the same memory again, with other values in it",
+                "return a new tensor at each evaluation, such as buffer.clone()",
+            )
+
+    def _hold(self, value: Tensor) -> None:
         # memory of NumPy and inference tensors count no writes
-        uncounted = value.is_inference() or not value.untyped_storage().resizable()
-        held = value.detach()
-        copy = held.clone() if uncounted else None
-        self._held.append((held, 0 if uncounted else held._version, copy))
+        if value.is_inference() or not value.untyped_storage().resizable():
+            self._held[value.data_ptr()] = value, 0, value.detach().clone()
+        else:
+            self._held[value.data_ptr()] = value, value._version, None

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .clock import times_tensor
+
 
 @torch.no_grad()
 def initial_step(
@@ -55,7 +57,7 @@ def initial_step(
     h0 = min(1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1, span)
     sign = 1.0 if t1 > t0 else -1.0
     trial = torch.add(y0, f0, alpha=sign * h0)
-    time = torch.tensor(t0 + sign * h0, dtype=clock or y0.dtype).to(y0.device, non_blocking=True)
+    time = times_tensor([t0 + sign * h0], clock or y0.dtype, y0.device)[0]
     f1 = field(time, trial)
     d2 = float(torch.linalg.vector_norm((f1 - f0) / scale)) / root / h0
     if not math.isfinite(d2):

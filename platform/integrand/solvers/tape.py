@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -27,7 +27,7 @@ class StepRecord:
 
     times: Sequence[Tensor]
     h: float | Tensor
-    interior: list[tuple[int, float]] = field(default_factory=list)
+    interior: Sequence[tuple[int, float]] = ()
     lands: int | None = None
     data: Any = None
 

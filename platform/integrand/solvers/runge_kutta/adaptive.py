@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
 from integrand.solvers.accounts import CountedField
+from integrand.solvers.clock import times_tensor
 from integrand.solvers.dense import Piece
 from integrand.solvers.errors import StepUnderflowError
 from integrand.solvers.initial_step import initial_step
@@ -22,29 +23,11 @@ from .compiled import compiled_attempt, compiled_step
 from .control import PIDController, StepControl, approach
 from .jumps import Jumps
 from .outputs import Outputs, Picks
-from .step import stage_times, step, sum_stages
+from .step import stage_times, step, sum_up_to_factor
 from .tableau import Tableau
 
-
-@dataclass(slots=True)
-class Attempt:
-    """A step before it is accepted.
-
-    Args:
-        y1: State at its end.
-        stages: The stages.
-        size: |y₁|.
-        error: RMS of the error estimate over tolerance.
-        ends: For the stiffness indicator, where it came with the attempt.
-        before: State at which the second-last stage was evaluated, where it was kept.
-    """
-
-    y1: Tensor
-    stages: list[Tensor]
-    size: Tensor
-    error: float
-    ends: list[float]
-    before: Tensor | None
+Attempt = tuple[Tensor, list[Tensor], Tensor, float]
+"""A step before it is accepted: y₁, the stages, |y₁|, and the RMS of the error estimate over tolerance."""
 
 
 class AdaptiveSteps:
@@ -93,18 +76,25 @@ class AdaptiveSteps:
         if past is not None:
             self.controller.past = past
         self._floor = control.atol / control.rtol
-        self._weight = control.rtol if isinstance(control.rtol, float) else 1.0
+        weight = control.rtol if isinstance(control.rtol, float) else 1.0
+        self._unit = weight * math.sqrt(problem.y0.numel())
         self._clock, self._device = problem.clock, problem.y0.device
         self._jumps = Jumps(control.jumps, self.start, self.end, self._clock)
         accurate = tableau.dense is not None or tableau.extension is not None
         self._stops = self._jumps.merged((self.end,) if accurate else outputs.stops())
         self._further = self._reused = 0
         self._last_stage_used = False
+        self._quiet: AbstractContextManager[object] = nullcontext()
+        # of the last attempt, for the stiffness indicator: norms, or the state before its last stage
+        self._ends: list[float] = []
+        self._before: Tensor | None = None
 
     def run(self, y0: Tensor, tape: Tape | None) -> list[Tensor]:
         """Solve; see `Integrator.run`."""
         t, y, found = self.start, y0, [y0]
-        f0 = self.counted(self._tensor([self._jumps.after(t)])[0], y)
+        # entering no_grad at every step costs a hundredth of a small field
+        self._quiet = torch.no_grad() if torch.is_grad_enabled() else nullcontext()
+        f0 = self.counted(times_tensor([self._jumps.after(t)], self._clock, self._device)[0], y)
         h = self._first(y, f0)
         k1: Tensor | None = f0
         size, stops = y.detach().abs(), iter(self._stops)
@@ -115,29 +105,31 @@ class AdaptiveSteps:
             lands = length == left
             used = self.sign * length
             t1 = stop if lands else t + used
-            row = self._tensor([*self._times(t, used, t1), used])
-            tried = self._attempt(row, used, y, k1, size, self.dense or self.outputs.between(t, t1))
-            if not tried.error <= 1 and not self._forced(used, tried.error):
-                h, k1 = self._reject(t, used, tried.error), tried.stages[0]
+            row, nodes = self._row(t, used, t1)
+            if self.compiled:
+                inside = self.dense or self.outputs.between(t, t1)
+                y1, stages, size1, error = self._attempt_compiled(row, y, k1, size, inside)
+            else:
+                y1, stages, size1, error = self._attempt(nodes, used, y, k1, size)
+            if not error <= 1 and not self._forced(used, error):
+                h, k1 = self._reject(t, used, error), stages[0]
                 continue
             self.sizes.append(used)
-            taken = self._between(t, t1, used, y, tried.y1, tried.stages)
-            if self.dense:
-                self.kept.append(taken.complete(t, used))
-            picks = self.outputs.pick(t, used, t1)
-            found += self.outputs.states(picks, taken)
+            picks, taken = self.outputs.pick(t, used, t1), None
+            if self.dense or picks.interior:
+                taken = self._between(t, t1, used, y, y1, stages)
+                found += self._asked_for(picks, taken, t, used)
             if tape is not None:
-                nodes = () if self.compiled else row.unbind()[:-1]
                 tape.note(y, StepRecord(nodes, used, picks.interior, picks.lands, (row, picks, t, t1)))
             if picks.lands is not None:
-                found.append(tried.y1)
-            h = self._accept(used, h, lands, tried.error)
-            k1 = self._last_stage(tried, taken, t1)
+                found.append(y1)
+            h = self._accept(used, h, lands, error)
+            k1 = self._last_stage(stages, taken, t1)
             if t1 == self.end:
-                self._finish(h, picks, tried)
+                self._finish(h, picks, stages, y1)
                 return found
             stop = next(stops) if lands else stop
-            t, y, size = t1, tried.y1, tried.size
+            t, y, size = t1, y1, size1
 
     def join(self, found: Sequence[Tensor]) -> Tensor:
         """All outputs as one tensor."""
@@ -161,49 +153,59 @@ class AdaptiveSteps:
             end, stages, _ = step(self.tableau, self.counted, record.times, h, y, None, all_stages=inside)
         return [end, *self.outputs.states(picks, self._between(t, t1, h, y, end, stages))]
 
-    def _attempt(
-        self, row: Tensor, used: float, y: Tensor, k1: Tensor | None, size: Tensor, inside: bool
-    ) -> Attempt:
+    def _row(self, t: float, used: float, t1: float) -> tuple[Tensor, Sequence[Tensor]]:
+        """The stage times, and one by one; a compiled step takes h behind them and unbinds its row itself."""
+        times, jumps = stage_times(self.tableau, t, used, t1), self._jumps
+        if jumps.any:
+            times = [jumps.after(t), *stage_times(self.tableau, t, used, jumps.before(t1))[1:]]
         if self.compiled:
-            # a compiled step unbinds its row itself
-            take = compiled_attempt(self.tableau, self.counted, k1 is not None, inside)
-            y1, stages, size1, numbers = take(row, y, k1, size, self._floor)
-            norm, *ends = numbers.tolist()
-            return Attempt(y1, stages, size1, self._ratio(norm, y1), ends, None)
-        nodes = row.unbind()[:-1]
-        y1, stages, before = step(self.tableau, self.counted, nodes, used, y, k1, all_stages=True)
+            return times_tensor([*times, used], self._clock, self._device), ()
+        row = times_tensor(times, self._clock, self._device)
+        return row, row.unbind()
+
+    def _attempt_compiled(
+        self, row: Tensor, y: Tensor, k1: Tensor | None, size: Tensor, inside: bool
+    ) -> Attempt:
+        take = compiled_attempt(self.tableau, self.counted, k1 is not None, inside)
+        y1, stages, size1, numbers = take(row, y, k1, size, self._floor)
+        norm, *self._ends = numbers.tolist()
+        return y1, stages, size1, norm / self._unit
+
+    def _attempt(
+        self, nodes: Sequence[Tensor], used: float, y: Tensor, k1: Tensor | None, size: Tensor
+    ) -> Attempt:
+        y1, stages, self._before = step(self.tableau, self.counted, nodes, used, y, k1, all_stages=True)
         norm, size1 = self._error(stages, used, size, y1)
-        return Attempt(y1, stages, size1, self._ratio(norm, y1), [], before)
+        return y1, stages, size1, norm / self._unit
 
-    def _ratio(self, norm: float, y: Tensor) -> float:
-        return norm / (self._weight * math.sqrt(y.numel()))
-
-    def _times(self, t: float, used: float, t1: float) -> list[float]:
-        jumps = self._jumps
-        if not jumps:
-            return stage_times(self.tableau, t, used, t1)
-        return [jumps.after(t), *stage_times(self.tableau, t, used, jumps.before(t1))[1:]]
+    def _asked_for(self, picks: Picks, taken: Between, t: float, used: float) -> list[Tensor]:
+        """The outputs inside a step, which is kept where all are."""
+        states = self.outputs.states(picks, taken)
+        if self.dense:
+            self.kept.append(taken.complete(t, used))
+        return states
 
     def _between(
         self, t: float, t1: float, used: float, y: Tensor, y1: Tensor, stages: list[Tensor]
     ) -> Between:
         def times() -> Sequence[Tensor]:
             end, c = self._jumps.before(t1), self.tableau.interpolant.c
-            return self._tensor([end if node == 1 else t + node * used for node in c]).unbind()
+            nodes = [end if node == 1 else t + node * used for node in c]
+            return times_tensor(nodes, self._clock, self._device).unbind()
 
         return Between(self.tableau.interpolant, self.counted, y, y1, stages, used, times)
 
-    def _last_stage(self, tried: Attempt, taken: Between, t1: float) -> Tensor | None:
+    def _last_stage(self, stages: list[Tensor], taken: Between | None, t1: float) -> Tensor | None:
         """The field at the end of the step, where it was evaluated and is that of the next step's start."""
-        slope = taken.slope
+        slope = None if taken is None else taken.slope
         if slope is not None:
             self._further += len(self.tableau.interpolant.c)
-        if t1 in self._jumps:
+        if self._jumps.any and t1 in self._jumps:
             return None
         if slope is not None and not self.tableau.fsal:
             self._reused += t1 != self.end
             return slope
-        return tried.stages[-1] if self.tableau.fsal else None
+        return stages[-1] if self.tableau.fsal else None
 
     def _forced(self, used: float, error: float) -> bool:
         control = self.control
@@ -226,27 +228,24 @@ class AdaptiveSteps:
         wanted = max(grown, h) if lands and abs(used) < h else grown
         return min(max(wanted, self.control.min_step), self.control.max_step)
 
-    def _finish(self, h: float, picks: Picks, tried: Attempt) -> None:
+    def _finish(self, h: float, picks: Picks, stages: list[Tensor], y1: Tensor) -> None:
         self.next_step = h
         self._last_stage_used = self.tableau.fsal and (picks.inside or self.dense)
         if self._judges_stiffness:
-            ends = tried.ends
-            if tried.before is not None:
-                ends = _end_changes(tried.stages, tried.y1, tried.before)
+            ends = self._ends if self._before is None else _end_changes(stages, y1, self._before)
             self._judge_stiffness(*ends)
+            self._before = None
 
-    def _tensor(self, values: list[float]) -> Tensor:
-        return torch.tensor(values, dtype=self._clock).to(self._device, non_blocking=True)
-
-    @torch.no_grad()
     def _error(self, stages: list[Tensor], h: float, size: Tensor, y1: Tensor) -> tuple[float, Tensor]:
         """Norm of the error estimate over its scale, and |y₁| for the next step; the step's one read-back."""
-        size1 = y1.abs()
-        scale = torch.maximum(size, size1).add_(self._floor)
-        ratio = sum_stages(stages, self.tableau.error_row, h).div_(scale)
-        if isinstance(self.control.rtol, Tensor):
-            ratio.div_(self.control.rtol)
-        return torch.linalg.vector_norm(ratio).item(), size1
+        with self._quiet:
+            size1 = y1.abs()
+            scale = torch.maximum(size, size1).add_(self._floor)
+            total, factor = sum_up_to_factor(stages, self.tableau.error_row)
+            ratio = total.div_(scale)
+            if isinstance(self.control.rtol, Tensor):
+                ratio.div_(self.control.rtol)
+            return abs(factor * h) * torch.linalg.vector_norm(ratio).item(), size1
 
     def _first(self, y: Tensor, k1: Tensor) -> float:
         control = self.control

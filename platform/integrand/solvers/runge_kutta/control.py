@@ -62,6 +62,8 @@ class StepControl:
                     f"{x.numel()} tolerances do not fit states of {y.shape[-1]} components",
                     "pass one for each component along the last dimension, or one for all",
                 )
+        if not isinstance(self.rtol, Tensor) and not isinstance(self.atol, Tensor):
+            return self
         rtol, atol = (x.to(y) if isinstance(x, Tensor) else x for x in (self.rtol, self.atol))
         return replace(self, rtol=rtol, atol=atol)
 

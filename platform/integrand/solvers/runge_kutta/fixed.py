@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from integrand.solvers.accounts import CountedField
+from integrand.solvers.clock import times_tensor
 from integrand.solvers.dense import Piece
 from integrand.solvers.problem import Problem, grid
 from integrand.solvers.tape import StepRecord, Tape
@@ -62,14 +63,18 @@ class FixedSteps:
         self.spans = [pair for nodes in grid(stops, step_size, None) for pair in itertools.pairwise(nodes)]
         self.sizes = [b - a for a, b in self.spans]
         clock = problem.clock_of(min(map(abs, self.sizes)))
-        self._jumps = Jumps(jumps, start, end, clock) if inner else inner
+        self._jumps = Jumps(jumps, start, end, clock) if inner.any else inner
         y0 = problem.y0
         self._device, self._clock = y0.device, clock
-        # all times in one transfer, the step behind its stages' times; a row is a view
-        rows = [[*self._stage_times(a, b), b - a] for a, b in self.spans]
-        self.times = torch.tensor(rows, dtype=clock).to(y0.device, non_blocking=True)
-        # a compiled step unbinds its row itself
-        self.nodes = [()] * len(rows) if compiled else [row.unbind()[:-1] for row in self.times]
+        times = [self._stage_times(a, b) for a, b in self.spans]
+        self.nodes: Sequence[Sequence[Tensor]] = [()] * len(times)
+        self._rows: Sequence[Tensor | None] = [None] * len(times)
+        if compiled:
+            # a compiled step takes h behind the times of its stages and unbinds its row itself
+            rows = [[*row, h] for row, h in zip(times, self.sizes, strict=True)]
+            self._rows = torch.tensor(rows, dtype=clock).to(y0.device, non_blocking=True).unbind()
+        else:
+            self.nodes = self._scalars(times)
         self.picks = [outputs.pick(a, b - a, b) for a, b in self.spans]
         self.kept: list[Piece] = []
         self._further = self._reused = 0
@@ -79,21 +84,22 @@ class FixedSteps:
         """Solve; see `Integrator.run`."""
         y, k1, found = y0, None, [y0]
         self.kept, self._further, self._reused = [], 0, 0
-        for n, ((t, t1), h) in enumerate(zip(self.spans, self.sizes, strict=True)):
-            row, times, picks = self.times[n], self.nodes[n], self.picks[n]
-            inside = picks.inside or self.dense
+        plain = self._compiled is None and not self.dense
+        for n, (h, times, picks) in enumerate(zip(self.sizes, self.nodes, self.picks, strict=True)):
             if tape is not None:
-                tape.note(y, StepRecord(times, h, picks.interior, picks.lands, (row, picks, t, t1)))
-            if not inside and not picks.rows and self._compiled is None:
+                data = (self._rows[n], picks, *self.spans[n])
+                tape.note(y, StepRecord(times, h, picks.interior, picks.lands, data))
+            if plain and not picks.interior:
                 # nothing is asked for but the end: no object for what lies between
                 y, _, _ = step(self.tableau, self.counted, times, h, y, k1, all_stages=False)
                 k1 = None
                 if picks.lands is not None:
                     found.append(y)
                 continue
-            taken = self._take(t, t1, h, y, row, times, k1, inside)
+            inside = picks.inside or self.dense
+            taken = self._take(*self.spans[n], h, y, self._rows[n], times, k1, inside)
             if self.dense:
-                self.kept.append(taken.complete(t, h))
+                self.kept.append(taken.complete(self.spans[n][0], h))
             found += self.outputs.states(picks, taken)
             y, k1 = taken.y1, self._last_stage(taken, inside, n)
             if picks.lands is not None:
@@ -123,7 +129,7 @@ class FixedSteps:
         t1: float,
         h: float,
         y: Tensor,
-        row: Tensor,
+        row: Tensor | None,
         times: Sequence[Tensor],
         k1: Tensor | None,
         inside: bool,
@@ -136,13 +142,21 @@ class FixedSteps:
         def further() -> Sequence[Tensor]:
             end, c = self._jumps.before(t1), self.tableau.interpolant.c
             nodes = [end if node == 1 else t + node * h for node in c]
-            return torch.tensor(nodes, dtype=self._clock).to(self._device, non_blocking=True).unbind()
+            return self._scalars([nodes])[0]
 
         return Between(self.tableau.interpolant, self.counted, y, y1, stages, h, further)
 
+    def _scalars(self, rows: Sequence[Sequence[float]]) -> list[Sequence[Tensor]]:
+        """All times in one transfer, each a view."""
+        flat = [t for row in rows for t in row]
+        views, n = times_tensor(flat, self._clock, self._device).unbind(), len(rows[0])
+        return [views[i : i + n] for i in range(0, len(views), n)]
+
     def _stage_times(self, t: float, t1: float) -> list[float]:
+        if not self._jumps.any:
+            return stage_times(self.tableau, t, t1 - t, t1)
         times = stage_times(self.tableau, t, t1 - t, self._jumps.before(t1))
-        return [self._jumps.after(t), *times[1:]] if self._jumps else times
+        return [self._jumps.after(t), *times[1:]]
 
     def _last_stage(self, taken: Between, inside: bool, n: int) -> Tensor | None:
         """The field at the end of the step, where it was evaluated: the next step's first stage."""

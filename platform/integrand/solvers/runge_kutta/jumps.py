@@ -27,9 +27,8 @@ class Jumps:
         self.inner = [t for t in inside if t not in (start, end)]
         self._before = {t: _next_to(t, -self._sign, clock) for t in inside}
         self._after = {t: _next_to(t, self._sign, clock) for t in inside}
-
-    def __bool__(self) -> bool:
-        return bool(self._before)
+        self.any = bool(inside)
+        """Whether there are any, ends of the solve included."""
 
     def __contains__(self, t: float) -> bool:
         return t in self._before

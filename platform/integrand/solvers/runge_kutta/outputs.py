@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -30,7 +30,7 @@ class Steps(Integrator, Protocol):
         """All outputs as one tensor."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class Picks:
     """The outputs that one step holds.
 
@@ -40,9 +40,9 @@ class Picks:
         rows: For each interior output of chosen samples, which ones.
     """
 
-    interior: list[tuple[int, float]] = field(default_factory=list)
+    interior: Sequence[tuple[int, float]] = ()
     lands: int | None = None
-    rows: list[Rows] = field(default_factory=list)
+    rows: Sequence[Rows] = ()
 
     @property
     def inside(self) -> bool:
@@ -50,6 +50,9 @@ class Picks:
         if self.rows:
             return any(theta is not None for _, theta in self.rows)
         return bool(self.interior)
+
+
+_NOTHING = Picks()
 
 
 class Outputs(ABC):
@@ -101,14 +104,16 @@ class CommonTimes(Outputs):
 
     def pick(self, t: float, used: float, t1: float) -> Picks:
         """See `Outputs.pick`."""
-        picks = Picks()
+        if self.sign * (t1 - self.times[self.count]) < 0:
+            return _NOTHING
+        interior = []
         while self.between(t, t1):
-            picks.interior.append((self.count, (self.times[self.count] - t) / used))
+            interior.append((self.count, (self.times[self.count] - t) / used))
             self.count += 1
         if t1 == self.times[self.count]:
-            picks.lands = self.count
             self.count += 1
-        return picks
+            return Picks(interior, self.count - 1)
+        return Picks(interior)
 
 
 class EveryStep(Outputs):
@@ -175,16 +180,16 @@ class SampleTimes(Outputs):
         """See `Outputs.pick`."""
         first = self._next
         inner, last = bisect_left(self._values, t1, first), bisect_right(self._values, t1, first)
-        picks = Picks()
+        rows: list[Rows] = []
         if inner > first:
             theta = (self._tensor[first:inner] - t) / used
-            picks.rows.append((self._move(self._samples[first:inner]), self._move(theta)))
+            rows.append((self._move(self._samples[first:inner]), self._move(theta)))
         if last > inner:
-            picks.rows.append((self._move(self._samples[inner:last]), None))
-        picks.interior = [(self.count + i, 0.0) for i in range(len(picks.rows))]
-        self.count += len(picks.rows)
+            rows.append((self._move(self._samples[inner:last]), None))
+        interior = [(self.count + i, 0.0) for i in range(len(rows))]
+        self.count += len(rows)
         self._next = last
-        return picks
+        return Picks(interior, None, rows)
 
     def states(self, picks: Picks, step: Between) -> list[Tensor]:
         """See `Outputs.states`."""

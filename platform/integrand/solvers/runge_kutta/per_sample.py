@@ -294,7 +294,7 @@ class PerSampleSteps:
         self._places.append(flat)
         if tape is not None and tape.steps:
             record = tape.steps[-1]
-            record.interior.append((len(found), 0.0))
+            record.interior = [*record.interior, (len(found), 0.0)]
             record.data[1].append((sample, None))
         return [*found, y.index_select(0, sample)]
 

@@ -213,8 +213,7 @@ class RungeKutta(ODESolver):
             raise SolverOptionError(
                 "save=steps gives the steps, not the times asked for", "pass the first and the last time"
             )
-        control = self.step_control(problem, resume)
-        integrator = self.integrator(counted, problem, control, resume)
+        integrator = self.integrator(counted, problem, None, resume)
         ys, failed = self._outcome(integrator, counted, problem, y0)
         if self.save == "steps" and isinstance(integrator, AdaptiveSteps | FixedSteps):
             assert isinstance(integrator.outputs, EveryStep)
@@ -311,8 +310,9 @@ class RungeKutta(ODESolver):
         resume: Resume | None = None,
     ) -> FixedSteps | AdaptiveSteps | PerSampleSteps:
         """The steps of this method on one problem."""
-        own, control = problem.own, control or self.step_control(problem)
+        own = problem.own
         if self.per_sample:
+            control = control or self.step_control(problem, resume)
             times = None if own is None else own.shares
             return PerSampleSteps(
                 self.tableau, counted, problem, control, times, self.on_failure == "continue", self.dense
@@ -325,6 +325,7 @@ class RungeKutta(ODESolver):
         else:
             outputs = CommonTimes(problem.times)
         if self.is_adaptive:
+            control = control or self.step_control(problem, resume)
             past = None if resume is None else resume.past
             return AdaptiveSteps(
                 self.tableau, counted, problem, control, outputs, self.compile, self.dense, past

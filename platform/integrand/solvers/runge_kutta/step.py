@@ -46,6 +46,20 @@ def sum_stages(stages: Sequence[Tensor], weights: Row, h: float | Tensor) -> Ten
     return total
 
 
+def sum_up_to_factor(stages: Sequence[Tensor], weights: Row) -> tuple[Tensor, float]:
+    """Σ w_j k_j without its factor, the first weight, and that: a kernel less where a norm is all it is for.
+
+    Args:
+        stages: The k_j.
+        weights: (stage, weight) pairs, at least two, the largest weight first, so that nothing overflows.
+    """
+    (i, factor), (j, second) = weights[0], weights[1]
+    total = torch.add(stages[i], stages[j], alpha=second / factor)
+    for j, w in weights[2:]:
+        total.add_(stages[j], alpha=w / factor)
+    return total, factor
+
+
 def stage_times(tableau: Tableau, t: float, h: float, end: float) -> list[float]:
     """Times of the stages; nodes at 1 get the end itself, free of rounding."""
     return [end if c == 1 else t + c * h for c in tableau.c]

@@ -62,9 +62,10 @@ class Tableau:
 
     @cached_property
     def error_row(self) -> Row:
-        """The difference b - b_low without zeros."""
+        """The difference b - b_low without zeros, the largest first; its sum is 0, so it has two at least."""
         assert self.b_low is not None
-        return row(tuple(x - y for x, y in zip(self.b, self.b_low, strict=True)))
+        differences = row(tuple(x - y for x, y in zip(self.b, self.b_low, strict=True)))
+        return tuple(sorted(differences, key=lambda pair: -abs(pair[1])))
 
     @cached_property
     def interpolant(self) -> Interpolant:
