@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor
 
+from integrand.datamodules.base import data_of
 from integrand.errors import UsageError
 from integrand.outcome import Outcome
 from integrand.quantities import mode_of
@@ -222,6 +223,11 @@ class FamilyModule(Shardable):
         super().log(name, value, *args, **kwargs)
         if self._trainer is not None and self._trainer.world_size > 1:
             weigh_exactly(self._trainer)
+
+    def setup(self, stage: str) -> None:
+        """Let the task know the data set; Lightning calls it before fit, validate, test and predict."""
+        super().setup(stage)
+        self.task.attach(data_of(self.trainer))
 
     def on_fit_start(self) -> None:
         """Give each process random numbers of its own.

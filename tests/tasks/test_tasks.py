@@ -79,7 +79,8 @@ def table(task, said, y):
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(task.columns())
-    writer.writerows(task.rows(task.answer(said), y))
+    given = Outcome({}, len(said), prediction=task.answer(said), target=y)
+    writer.writerows(row for _, row in task.rows(given))
     return text.getvalue().splitlines()
 
 

@@ -11,7 +11,7 @@ from ..tasks.base import Task
 
 
 def to_csv(task: Task, outcomes: Iterable[Outcome]) -> str:
-    """Predictions as CSV: one row per sample, in the order of the test set.
+    """Predictions as CSV: the rows of each sample, in the order of the test set.
 
     Args:
         task: Knows the columns.
@@ -25,8 +25,7 @@ def to_csv(task: Task, outcomes: Iterable[Outcome]) -> str:
     writer.writerow(["index", *task.columns()])
     index = 0
     for outcome in outcomes:
-        assert outcome.prediction is not None
-        for row in task.rows(outcome.prediction, outcome.target):
-            writer.writerow([index, *row])
-            index += 1
+        for sample, row in task.rows(outcome):
+            writer.writerow([index + sample, *row])
+        index += outcome.size
     return text.getvalue()

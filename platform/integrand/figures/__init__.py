@@ -5,6 +5,7 @@ from __future__ import annotations
 from .confusion import confusion_figure
 from .curves import loss_figure, nfe_figure
 from .drawing import Picture
+from .forecasts import forecast_figure, horizon_figure, phase_figure
 from .generated import generated_figures
 from .regression import regression_figure
 from .steps import step_figure
@@ -13,9 +14,12 @@ from .trajectories import trajectory_figure
 __all__ = [
     "Picture",
     "confusion_figure",
+    "forecast_figure",
     "generated_figures",
+    "horizon_figure",
     "loss_figure",
     "nfe_figure",
+    "phase_figure",
     "regression_figure",
     "step_figure",
     "trajectory_figure",

@@ -79,6 +79,13 @@ class Task(nn.Module, ABC):
         """Fresh metrics by the name under which they are recorded, `<stage>/<name>`."""
         return {}
 
+    def attach(self, data: Any) -> None:
+        """Take from a data set what it knows about its inputs beyond the spec; nothing by default.
+
+        Args:
+            data: The trainer's data module, None where there is none.
+        """
+
     def loss(self, said: Tensor, target: Tensor) -> Tensor:
         """The loss of a batch, a 0-d tensor.
 
@@ -112,12 +119,11 @@ class Task(nn.Module, ABC):
         """Names of the columns of a table of predictions, the index left out."""
         raise self.unanswered()
 
-    def rows(self, answers: Tensor, targets: Tensor | None) -> Iterable[Sequence[Any]]:
-        """The rows of that table for one batch.
+    def rows(self, outcome: Outcome) -> Iterable[tuple[int, Sequence[Any]]]:
+        """The rows of that table for one batch, each with the number of its sample in the batch.
 
         Args:
-            answers: As `answer` gives them.
-            targets: What is true, shape (batch, …); None where it is not known.
+            outcome: Its prediction is as `answer` gives it; what is true may be unknown.
         """
         raise self.unanswered()
 

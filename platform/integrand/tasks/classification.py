@@ -77,12 +77,13 @@ class Classification(Task):
         """The predicted class, its name, the true class, and the probability of every class."""
         return ["predicted", "name", "true", *(f"p({name})" for name in self._class_names)]
 
-    def rows(self, answers: Tensor, targets: Tensor | None) -> Iterable[Sequence[Any]]:
+    def rows(self, outcome: Outcome) -> Iterable[tuple[int, Sequence[Any]]]:
         """See `Task.rows`; the true class is empty where it is not known."""
-        truth = [""] * len(answers) if targets is None else targets.tolist()
-        for row, true in zip(answers.tolist(), truth, strict=True):
+        assert outcome.prediction is not None
+        truth = [""] * outcome.size if outcome.target is None else outcome.target.tolist()
+        for i, (row, true) in enumerate(zip(outcome.prediction.tolist(), truth, strict=True)):
             best = max(range(len(row)), key=row.__getitem__)
-            yield [best, self._class_names[best], true, *(f"{p:.6g}" for p in row)]
+            yield i, [best, self._class_names[best], true, *(f"{p:.6g}" for p in row)]
 
     def tallies(self) -> Sequence[Tally]:
         """The confusion matrix."""

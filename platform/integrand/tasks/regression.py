@@ -96,12 +96,13 @@ class Regression(Task):
         """Every target, predicted and true."""
         return [*self.names, *(f"true({name})" for name in self.names)]
 
-    def rows(self, answers: Tensor, targets: Tensor | None) -> Iterable[Sequence[Any]]:
+    def rows(self, outcome: Outcome) -> Iterable[tuple[int, Sequence[Any]]]:
         """See `Task.rows`; true values are empty where they are not known."""
-        truth = None if targets is None else self.answer(targets).tolist()
-        for i, row in enumerate(answers.tolist()):
+        assert outcome.prediction is not None
+        truth = None if outcome.target is None else self.answer(outcome.target).tolist()
+        for i, row in enumerate(outcome.prediction.tolist()):
             true = [""] * len(row) if truth is None else [f"{v:.6g}" for v in truth[i]]
-            yield [*(f"{v:.6g}" for v in row), *true]
+            yield i, [*(f"{v:.6g}" for v in row), *true]
 
     def tallies(self) -> Sequence[Tally]:
         """Predicted against true values."""
