@@ -27,11 +27,15 @@ if TYPE_CHECKING:
     from .images.fashion_mini import FashionMini
     from .images.fashion_mnist import FashionMNIST
     from .images.mnist import MNIST
+    from .series.base import SeriesDataModule
     from .series.basic_motions import BasicMotions
     from .series.beijing_pm25 import BeijingPM25
+    from .series.forecasts import ForecastDataModule
     from .series.glucose import Glucose
     from .series.hare_lynx import HareLynx
     from .series.japanese_vowels import JapaneseVowels
+    from .series.own.csv_trajectories import CSVTrajectories
+    from .series.own.series_frame import SeriesFrame
     from .series.santa_fe_laser import SantaFeLaser
     from .vectors.base import VectorDataModule
     from .vectors.breast_cancer import BreastCancer
@@ -49,6 +53,7 @@ __all__ = [
     "BasicMotions",
     "BeijingPM25",
     "BreastCancer",
+    "CSVTrajectories",
     "Checkerboard",
     "Circles",
     "ConcentricAnnuli",
@@ -62,6 +67,7 @@ __all__ = [
     "EightGaussians",
     "FashionMNIST",
     "FashionMini",
+    "ForecastDataModule",
     "Glucose",
     "HareLynx",
     "HorizontalFlip",
@@ -71,6 +77,8 @@ __all__ = [
     "Pinwheel",
     "RandomCrop",
     "SantaFeLaser",
+    "SeriesDataModule",
+    "SeriesFrame",
     "Source",
     "SwissRoll",
     "TwoMoons",
@@ -92,6 +100,9 @@ _SHARED = {
     "DataModule": ".base",
     "DensityDataModule": ".densities.base",
     "ImageDataModule": ".images.base",
+    "ForecastDataModule": ".series.forecasts",
+    "SeriesDataModule": ".series.base",
+    "SeriesFrame": ".series.own.series_frame",
     "VectorDataModule": ".vectors.base",
 }
 

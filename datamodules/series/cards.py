@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .measured_cards import MEASURED
+from .own.cards import OWN
 
-CARDS = MEASURED
+CARDS = (*MEASURED, *OWN)

@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 from integrand.errors import UsageError
 
 from ..formats.packed import WHOLE, unpack
+from .cut import cut_in_time
 from .forecasts import ForecastDataModule
 from .recording import Recording
 from .stored import prepare, stored
@@ -104,11 +105,4 @@ class RecordDataModule(ForecastDataModule):
     def recordings(self) -> dict[str, list[Recording]]:
         """See `SeriesDataModule.recordings`."""
         (record,) = unpack(stored(self.card, self.data_dir, self.verify), WHOLE)
-        val, test = (round(share * len(record)) for share in self.fractions)
-        first, second = len(record) - val - test, len(record) - test
-        given = min(self.context, first)
-        return {
-            "train": [record[:first]],
-            "val": [record[first - given : second]],
-            "test": [record[second - given :]],
-        }
+        return {part: [cut] for part, cut in cut_in_time(record, self.context, self.fractions).items()}

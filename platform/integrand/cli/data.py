@@ -110,9 +110,10 @@ def _table(title: str, entries: list[dict[str, Any]]) -> Table:
         table.add_row(
             entry["name"],
             entry["class"],
-            "×".join(map(str, facts["input_shape"])),
-            _asked(entry),
-            *(f"{facts['counts'][split]:,}" for split in ("train", "test")),
+            # what is the user's own is not known before it is read
+            "×".join(map(str, facts["input_shape"])) if facts["counts"] else "any",
+            _asked(entry) if facts["counts"] else "any",
+            *(f"{facts['counts'][split]:,}" if facts["counts"] else "" for split in ("train", "test")),
             f"[green]here, {found['kind']}" if found["found"] else f"[yellow]fetch: {ways}",
         )
     return table

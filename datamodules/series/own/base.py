@@ -1,0 +1,172 @@
+"""The datamodule of the user's own series, from tables in long format."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+from integrand.errors import UsageError
+from integrand.spec import Forecast, SeriesSpec
+
+from ..base import SeriesDataModule
+from ..forecasts import ForecastDataModule
+from ..padded import SeriesSet
+from ..recording import Recording
+from .collection import Collection, Options, collect
+from .roles import Roles
+from .table import Table
+from .times import Unit
+
+log = logging.getLogger(__name__)
+
+
+class OwnSeriesDataModule(ForecastDataModule):
+    """Series from tables with one observation in a row.
+
+    With a label column the class of a series is asked for, with target columns those numbers, otherwise what
+    comes next. Cells without a value are missing observations. Series are split by their id; where there are
+    fewer than three, each is cut in time: its end is never seen in training.
+
+    Args:
+        id_column: Column that says which series a row belongs to; guessed from usual names, else one series.
+        time_column: Column of the times, numbers or dates; guessed from usual names.
+        channels: Columns of what was observed; by default every column of numbers that has no other part.
+        label_column: Column of the class of a series; guessed if it is called label, class or category.
+        targets: Columns of numbers that belong to a series and are asked for.
+        static: Columns of numbers that are known of a series as a whole.
+        split_column: Column that says train, val or test; guessed if it is called split.
+        time_unit: Unit of times that are read from dates; by default one that suits the gaps.
+        time_scale: Times are divided by it.
+        autonomous: Whether the same law holds at all times, so that only gaps matter.
+        sort: Put the rows of a series in order of their times in place of an error.
+        min_length: Fewest observations of a series.
+        context: Observations given in a forecast; by default half of the shortest series, at most 20.
+        horizon: Observations asked for in a forecast; by default as many as are given.
+        stride: Observations from one training window to the next; by default windows touch.
+        eval_horizon: Observations asked for in validation and test; by default as in training.
+        eval_stride: Observations from one window of evaluation to the next; by default what is asked for.
+        val_fraction: Share of the series that validates, where no column or file says.
+        test_fraction: Share of the series that tests, where no column or file says.
+        split_seed: Seed of the split; leave it fixed to compare runs of different seeds.
+        batch_size: Series or windows per training batch and process.
+        eval_batch_size: Series or windows per batch in validation, test and prediction.
+        drop: Share of the observations of each series that is left out, from 0 to below 1.
+        drop_seed: Seed that chooses them; leave it fixed to compare runs of different seeds.
+        seed: Seed of the order; by default the run's own seed.
+
+    Raises:
+        UsageError: An option is out of its domain.
+    """
+
+    def __init__(
+        self,
+        id_column: str = "",
+        time_column: str = "",
+        channels: list[str] | None = None,
+        label_column: str = "",
+        targets: list[str] | None = None,
+        static: list[str] | None = None,
+        split_column: str = "",
+        time_unit: Unit = "auto",
+        time_scale: float = 1.0,
+        autonomous: bool = True,
+        sort: bool = False,
+        min_length: int = 2,
+        context: int | None = None,
+        horizon: int | None = None,
+        stride: int | None = None,
+        eval_horizon: int | None = None,
+        eval_stride: int | None = None,
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.2,
+        split_seed: int = 0,
+        batch_size: int = 32,
+        eval_batch_size: int = 256,
+        drop: float = 0.0,
+        drop_seed: int = 0,
+        seed: int | None = None,
+    ) -> None:
+        if horizon is not None and horizon < 1:
+            raise UsageError(
+                f"horizon={horizon} asks for no time after the last observation given",
+                "set data.horizon to 1 or more",
+            )
+        super().__init__(
+            context=1 if context is None else context,
+            horizon=1 if horizon is None else horizon,
+            stride=stride,
+            eval_horizon=eval_horizon,
+            eval_stride=eval_stride,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            drop=drop,
+            drop_seed=drop_seed,
+            seed=seed,
+        )
+        columns = Roles(
+            id_column,
+            time_column,
+            tuple(channels or ()),
+            label_column,
+            tuple(targets or ()),
+            tuple(static or ()),
+            split_column,
+        )
+        self.options = Options(
+            columns, time_unit, time_scale, autonomous, sort, min_length, context, horizon,
+            val_fraction, test_fraction, split_seed,
+        )  # fmt: skip
+        self._wanted_stride = stride
+
+    @abstractmethod
+    def tables(self) -> Sequence[Table]:
+        """The tables; a split each where there are several.
+
+        Raises:
+            UsageError: They cannot be read.
+        """
+
+    @cached_property
+    def collection(self) -> Collection:
+        """What the tables hold; read once, when it is first asked for."""
+        found = collect(self.card.name, self.tables(), self.options)
+        for line in found.said:
+            _say(line)
+        return found
+
+    @property
+    def published(self) -> SeriesSpec:
+        """See `SeriesDataModule.published`."""
+        return self.collection.spec
+
+    @property
+    def spec(self) -> SeriesSpec:
+        """What a model takes from the data."""
+        spec = self.published
+        length = spec.question.context if isinstance(spec.question, Forecast) else spec.length
+        return replace(spec, irregular=spec.irregular or self.drop > 0, length=length)
+
+    def recordings(self) -> dict[str, list[Recording]]:
+        """See `SeriesDataModule.recordings`."""
+        return self.collection.parts
+
+    def make_split(self, split: str, recordings: Sequence[Recording]) -> SeriesSet:
+        """See `SeriesDataModule.make_split`."""
+        question = self.spec.question
+        if not isinstance(question, Forecast):
+            return SeriesDataModule.make_split(self, split, recordings)
+        self.context, self.horizon = question.context, question.horizon
+        self.stride = self._wanted_stride or self.horizon
+        self.eval_horizon = self.eval_horizon or self.horizon
+        self.eval_stride = self.eval_stride or self.eval_horizon
+        return super().make_split(split, recordings)
+
+
+@rank_zero_only  # type: ignore[untyped-decorator]  # Lightning's is
+def _say(line: str) -> None:
+    log.warning(line)

@@ -1,0 +1,179 @@
+"""All series of the user's tables: checked together, split, and summed up in a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from integrand.errors import UsageError
+from integrand.spec import Classes, Forecast, Question, SeriesSpec, Targets
+
+from ..cut import cut_in_time
+from ..recording import Recording
+from .described import check_channels, check_windows, described, windows
+from .parts import Parts, by_name, by_share
+from .roles import Roles, choose
+from .rows import OwnSeries, read_series, refuse_mixed
+from .table import Table
+from .times import SECONDS, Unit, median_gap, scale_warning, unit_of, unlike
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user wants; see `OwnSeriesDataModule`."""
+
+    columns: Roles = field(default_factory=Roles)
+    time_unit: Unit = "auto"
+    time_scale: float = 1.0
+    autonomous: bool = True
+    sort: bool = False
+    min_length: int = 2
+    context: int | None = None
+    horizon: int | None = None
+    val_fraction: float = 0.15
+    test_fraction: float = 0.2
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        shares = self.val_fraction, self.test_fraction
+        if min(shares) <= 0 or sum(shares) >= 1:
+            raise UsageError(
+                f"val_fraction={shares[0]} and test_fraction={shares[1]} do not split series",
+                "give positive shares that sum to less than 1",
+            )
+        if not 0 < self.time_scale < np.inf:
+            raise UsageError(f"time_scale={self.time_scale} is no unit", "give a positive number")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Series in their splits.
+
+    Args:
+        spec: What a model takes from them.
+        parts: `train`, `val` and `test`, in raw units, times in units of a batch.
+        said: Lines for the user: what was guessed, and what looks odd.
+    """
+
+    spec: SeriesSpec
+    parts: dict[str, list[Recording]]
+    said: list[str]
+
+
+def collect(name: str, tables: Sequence[Table], options: Options) -> Collection:
+    """Read, check and split the series of some tables.
+
+    Args:
+        name: Name of the data set.
+        tables: The tables; the first one decides what each column is.
+        options: What the user wants.
+
+    Raises:
+        UsageError: Something cannot be right; file, row and remedy are named.
+    """
+    roles, guessed = choose(tables[0], options.columns)
+    for table in tables[1:]:
+        choose(table, roles)
+    series = [one for table in tables for one in read_series(table, roles, options.sort)]
+    refuse_mixed(series)
+    _check_lengths(series, options.min_length)
+    series, unit = _with_units(series, options)
+    said = [guessed + (f"; data.time_unit: {unit}" if unit else "")] if guessed or unit else []
+    said += _oddities(tables[0].source, series)
+    asked, answered = _answers(roles, series)
+    parts = by_name(answered) or by_share(
+        answered, (options.val_fraction, options.test_fraction), options.split_seed
+    )
+    if parts is None:
+        parts = _cut(answered, asked, options)
+        said.append(f"{tables[0].source}: fewer than three series, so each is cut in time")
+    check_channels(tables, roles, parts["train"])
+    if isinstance(asked, Forecast):
+        asked = windows(parts["train"], options.context, options.horizon)
+        check_windows(parts, asked.context)
+    spec = described(name, roles, asked, parts, options.autonomous)
+    return Collection(spec, parts, said)
+
+
+def _check_lengths(series: Sequence[OwnSeries], least: int) -> None:
+    for one in series:
+        if (n := len(one.recording)) < least:
+            raise UsageError(
+                f"{one.row}: series {one.recording.name!r} has fewer observations than {least}: {n}",
+                f"leave it out, or set data.min_length to {n}",
+            )
+
+
+def _with_units(series: Sequence[OwnSeries], options: Options) -> tuple[list[OwnSeries], str]:
+    """Times in units of a batch, from 0 where only gaps matter; and the unit chosen for dates."""
+    dates = any(one.dates for one in series)
+    chosen = ""
+    scale = options.time_scale
+    if dates:
+        gap = median_gap([one.recording.times for one in series])
+        chosen = unit_of(gap) if options.time_unit == "auto" else options.time_unit
+        scale *= SECONDS[chosen]
+    start = min(one.recording.times[0] for one in series) if dates else 0.0
+    moved = []
+    for one in series:
+        begin = one.recording.times[0] if options.autonomous else start
+        times = (one.recording.times - begin) / scale
+        moved.append(replace(one, recording=replace(one.recording, times=times)))
+    return moved, chosen
+
+
+def _oddities(source: str, series: Sequence[OwnSeries]) -> list[str]:
+    """What looks like times in wrong units."""
+    times = [one.recording.times for one in series]
+    overall = median_gap(times)
+    said = [line for line in [scale_warning(source, overall)] if line]
+    gaps = np.array([median_gap([t]) for t in times])
+    if (i := unlike(gaps)) is not None:
+        said.append(
+            f"{series[i].row}: the gaps of series {series[i].recording.name!r} are {gaps[i]:g}, those of the "
+            f"others {np.nanmedian(gaps):g} → are its times in other units?"
+        )
+    return said
+
+
+def _answers(roles: Roles, series: Sequence[OwnSeries]) -> tuple[Question, list[OwnSeries]]:
+    """The question, and series that hold their answers."""
+    if roles.targets:
+        return Targets(roles.targets), list(series)
+    if not roles.label:
+        return Forecast(), list(series)
+    names = sorted({one.label for one in series}, key=_natural)
+    if len(names) < 2:
+        raise UsageError(
+            f"{series[0].row}: every series has the {roles.label} {names[0]!r}",
+            "give series of two classes or more, or leave the column out: rename it",
+        )
+    numbered = [
+        replace(one, recording=replace(one.recording, answer=names.index(one.label))) for one in series
+    ]
+    return Classes(len(names), tuple(names)), numbered
+
+
+def _natural(word: str) -> tuple[int, float, str]:
+    """Numbers in their order, words after them."""
+    try:
+        return 0, float(word), word
+    except ValueError:
+        return 1, 0.0, word
+
+
+def _cut(series: Sequence[OwnSeries], asked: Question, options: Options) -> Parts:
+    """Few series, each cut in time."""
+    if not isinstance(asked, Forecast):
+        raise UsageError(
+            f"{series[0].row}: {len(series)} series cannot be split for a question about whole series",
+            "give three or more, or name their column: set data.id_column",
+        )
+    recordings = [one.recording for one in series]
+    shares = options.val_fraction, options.test_fraction
+    first = [r[: round((1 - sum(shares)) * len(r))] for r in recordings]
+    given = windows(first, options.context, options.horizon).context
+    cuts = [cut_in_time(r, given, shares) for r in recordings]
+    return {part: [cut[part] for cut in cuts] for part in cuts[0]}

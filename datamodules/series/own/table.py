@@ -1,0 +1,127 @@
+"""A table of the user's, and what to call its rows in an error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from integrand.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One observation in a row.
+
+    Args:
+        source: What errors call the table.
+        frame: Its columns, indexed by the number of the row as the user counts.
+        split: The part all of it belongs to; empty where the table itself says, or nobody.
+    """
+
+    source: str
+    frame: pd.DataFrame
+    split: str = ""
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return [str(c) for c in self.frame.columns]
+
+    def row(self, i: int | np.integer[Any]) -> str:
+        """What to call row `i`, counted from 0."""
+        return f"{self.source}, row {self.frame.index[int(i)]}"
+
+    def is_numeric(self, column: str) -> bool:
+        """Whether a column holds numbers, or nothing."""
+        import pandas as pd
+
+        return bool(pd.api.types.is_numeric_dtype(self.frame[column]) or self.frame[column].isna().all())
+
+    def numbers(self, column: str) -> Floats:
+        """A column as numbers, NaN where nothing stands.
+
+        Raises:
+            UsageError: Text or an infinite value stands in it.
+        """
+        import pandas as pd
+
+        given = self.frame[column]
+        found = pd.to_numeric(given, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        text = np.isnan(found) & ~given.isna().to_numpy()
+        if text.any():
+            i = int(np.flatnonzero(text)[0])
+            raise UsageError(
+                f"{self.row(i)}: {column} is {str(given.iloc[i])!r}, which is no number",
+                "correct it, leave the cell empty where nothing was measured, or leave the column out: set "
+                "data.channels",
+            )
+        if np.isinf(found).any():
+            i = int(np.flatnonzero(np.isinf(found))[0])
+            raise UsageError(
+                f"{self.row(i)}: {column} is {found[i]}", "leave the cell empty where nothing was measured"
+            )
+        return found
+
+    def words(self, column: str) -> list[str]:
+        """A column as text, empty where nothing stands; whole numbers without a decimal point."""
+        given = self.frame[column]
+        return ["" if gone else _word(x) for x, gone in zip(given, given.isna(), strict=True)]
+
+
+def read_table(path: str, split: str = "") -> Table:
+    """A CSV file, with commas, semicolons or tabs, or a Parquet file.
+
+    Raises:
+        UsageError: There is no such file, or it is no table.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UsageError(f"{path} is no file", "give the path of a CSV or Parquet file: set data.path")
+    try:
+        frame = _parquet(file) if file.suffix.lower() in (".parquet", ".pq") else _csv(file)
+    except (ImportError, OSError, ValueError) as error:  # pandas' and pyarrow's own are ValueErrors
+        raise UsageError(f"{path} cannot be read as a table: {error}", _LONG) from error
+    if frame.empty:
+        raise UsageError(f"{path} holds no rows", _LONG)
+    return Table(file.name, frame, split)
+
+
+def _parquet(file: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.read_parquet(file)
+    frame.index = pd.RangeIndex(1, len(frame) + 1)
+    return frame
+
+
+def _csv(file: Path) -> pd.DataFrame:
+    """The index is the line of the file, so that an editor finds it."""
+    import pandas as pd
+
+    with file.open(encoding="utf-8-sig") as lines:
+        head = lines.readline()
+    separator = max(",;\t", key=head.count)
+    frame = pd.read_csv(file, sep=separator, encoding="utf-8-sig", skip_blank_lines=False, low_memory=False)
+    frame.columns = frame.columns.str.strip()
+    frame.index = pd.RangeIndex(2, len(frame) + 2)
+    return frame.dropna(how="all")
+
+
+def _word(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+_LONG = "give one row for each observation, with a header that names the columns (docs/data.md)"
