@@ -19,6 +19,7 @@ NAMES = {"fashion-mini", "digits", "fashion-mnist", "mnist", "cifar10", "cifar10
 SERIES = {"japanese-vowels", "basic-motions", "hare-lynx", "santa-fe-laser", "beijing-pm25", "glucose"}
 GENERATED = {"two-moons", "eight-gaussians", "pinwheel", "checkerboard", "swiss-roll", "circles"}
 GENERATED |= {card.name for card in trajectories.CARDS}
+GENERATED |= {"csv-trajectories"}
 GENERATED |= {"concentric-annuli", "two-spirals", "crossing-map", "wine", "breast-cancer", "diabetes"}
 
 

@@ -167,6 +167,6 @@ class OwnSeriesDataModule(ForecastDataModule):
         return super().make_split(split, recordings)
 
 
-@rank_zero_only  # type: ignore[untyped-decorator]  # Lightning's is
+@rank_zero_only
 def _say(line: str) -> None:
     log.warning(line)

@@ -68,7 +68,7 @@ def choose(table: Table, wanted: Roles) -> tuple[Roles, str]:
             continue
         free = [c for c in table.columns if c not in roles.named]
         if match := next((c for name in usual for c in free if c.casefold() == name), ""):
-            roles = replace(roles, **{role: match})
+            roles = replace(roles, **{role: match})  # type: ignore[arg-type]  # all four are names
             guessed.append(f"data.{role}_column: {match}")
     if not roles.time:
         raise UsageError(

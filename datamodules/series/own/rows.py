@@ -145,7 +145,7 @@ def _constant(table: Table, column: str, numbers: Floats, rows: Rows, name: str)
 
 def _same(table: Table, column: str, words: list[str], rows: Rows, name: str) -> str:
     """The word that all rows of a series have in a column."""
-    first = words[rows[0]]
+    first: str = words[rows[0]]
     wrong = next((i for i in rows if words[i] != first or not words[i]), None)
     if wrong is not None:
         said = f"is {words[wrong]!r} after {first!r}" if words[wrong] else "is empty"

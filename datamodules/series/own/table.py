@@ -59,7 +59,7 @@ class Table:
         import pandas as pd
 
         given = self.frame[column]
-        found = pd.to_numeric(given, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        found: Floats = pd.to_numeric(given, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         text = np.isnan(found) & ~given.isna().to_numpy()
         if text.any():
             i = int(np.flatnonzero(text)[0])
