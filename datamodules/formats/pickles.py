@@ -6,7 +6,8 @@ import io
 import math
 import pickle
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +29,14 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-class _Dtype:
+class PlainDtype:
     """Stands for `numpy.dtype`, whose own `__setstate__` trusts what it is given and can crash."""
+
+    allowed: ClassVar[re.Pattern[str]] = _PLAIN
 
     def __init__(self, name: Any, align: Any = False, copy: Any = True) -> None:
         self.name = _text(name)
-        if not _PLAIN.fullmatch(self.name):
+        if not self.allowed.fullmatch(self.name):
             raise pickle.UnpicklingError(f"the type {self.name!r} is not one of plain numbers")
         self.order = "="
 
@@ -49,49 +52,62 @@ class _Dtype:
         return np.dtype(self.order + self.name)
 
 
-class _Array:
+class PlainArray:
     """Stands for `numpy.ndarray` until its content has been checked."""
 
     values: npt.NDArray[Any] | None = None
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state
-        if not isinstance(dtype, _Dtype) or not isinstance(data, bytes):
-            raise pickle.UnpicklingError("an array without plain numbers")
-        if not all(isinstance(n, int) and n >= 0 for n in shape):
-            raise pickle.UnpicklingError(f"an array of shape {shape!r}")
-        kind = dtype.dtype()
-        if math.prod(shape) * kind.itemsize != len(data):
-            raise pickle.UnpicklingError(f"{len(data)} bytes for an array of shape {shape!r}")
-        self.values = np.frombuffer(data, kind).reshape(shape, order="F" if fortran else "C").copy()
+        self.values = array_of(data, dtype, shape, "F" if fortran else "C")
 
 
-def _reconstruct(subtype: Any, shape: Any, dtype: Any) -> _Array:
+def array_of(data: Any, dtype: Any, shape: Any, order: Any) -> npt.NDArray[Any]:
+    """The array in some bytes, once all parts are known to be what they should be.
+
+    Raises:
+        UnpicklingError: They are not.
+    """
+    if not isinstance(dtype, PlainDtype) or not isinstance(data, bytes | bytearray):
+        raise pickle.UnpicklingError("an array without plain numbers")
+    if not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise pickle.UnpicklingError(f"an array of shape {shape!r}")
+    kind = dtype.dtype()
+    if math.prod(shape) * kind.itemsize != len(data):
+        raise pickle.UnpicklingError(f"{len(data)} bytes for an array of shape {shape!r}")
+    return np.frombuffer(data, kind).reshape(shape, order="F" if order == "F" else "C").copy()
+
+
+def _reconstruct(subtype: Any, shape: Any, dtype: Any) -> PlainArray:
     """What numpy calls to begin an array; `subtype` is the type itself in every honest pickle."""
-    if subtype is not _Array:
+    if not (isinstance(subtype, type) and issubclass(subtype, PlainArray)):
         raise pickle.UnpicklingError(f"{subtype!r} is not an array type")
-    return _Array()
+    return subtype()
 
 
-_ALLOWED = {
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Dtype,
+_ALLOWED: Mapping[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): PlainArray,
+    ("numpy", "dtype"): PlainDtype,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("_codecs", "encode"): _latin1,
 }
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Resolves the names in `_ALLOWED` only, so that loading can run no code of the file's choice."""
+class ArrayUnpickler(pickle.Unpickler):
+    """Resolves a few names only, so that loading can run no code of the file's choice."""
+
+    allowed: ClassVar[Mapping[tuple[str, str], Any]] = _ALLOWED
 
     def find_class(self, module: str, name: str) -> Any:
+        """What stands for a name, if it is allowed."""
         try:
-            return _ALLOWED[module, name]
+            return self.allowed[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"the name {module}.{name} is not allowed") from None
 
     def persistent_load(self, pid: Any) -> Any:
+        """Nothing: no file of data needs it."""
         raise pickle.UnpicklingError("persistent references are not allowed")
 
 
@@ -106,7 +122,7 @@ def loads(data: bytes, where: str) -> Any:
         DataError: The pickle names anything else, or is damaged.
     """
     try:
-        return _plain(_ArrayUnpickler(io.BytesIO(data), encoding="bytes").load())
+        return _plain(ArrayUnpickler(io.BytesIO(data), encoding="bytes").load())
     except Exception as error:  # a hostile or damaged pickle can fail in any way
         raise DataError(
             f"{where} cannot be read as plain arrays: {error}",
@@ -116,11 +132,11 @@ def loads(data: bytes, where: str) -> Any:
 
 def _plain(value: Any) -> Any:
     """The value with arrays in place of what stands for them."""
-    if isinstance(value, _Array):
+    if isinstance(value, PlainArray):
         if value.values is None:
             raise pickle.UnpicklingError("an array without content")
         return value.values
-    if isinstance(value, _Dtype):
+    if isinstance(value, PlainDtype):
         raise pickle.UnpicklingError("a type in place of data")
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
