@@ -80,3 +80,104 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"skipped although {REQUIRED} is set: {call.excinfo.value}"
     return report
+
+
+def ragged(lengths=(9, 5, 1, 7), channels=3, missing=0.3, seed=0, static=0):
+    """Irregular series of these lengths in float64; a share `missing` of the values was not observed."""
+    import torch
+
+    from integrand.series import Series
+
+    g = torch.Generator().manual_seed(seed)
+    batch, n = len(lengths), max(lengths)
+    number = torch.tensor(lengths)
+    present = torch.arange(n) < number[:, None]
+    times = (torch.rand(batch, n, generator=g, dtype=torch.float64) + 0.2).cumsum(dim=1)
+    times = times.gather(1, torch.minimum(torch.arange(n), number[:, None] - 1))
+    mask = present[..., None] & (torch.rand(batch, n, channels, generator=g) >= missing)
+    values = torch.randn(batch, n, channels, generator=g, dtype=torch.float64) * mask
+    known = torch.randn(batch, static, generator=g, dtype=torch.float64)
+    return Series(times, values, mask, number, known)
+
+
+def padded(x, more=3):
+    """The batch with further padding."""
+    import torch
+
+    from integrand.series import Series
+
+    times = torch.cat((x.times, x.times[:, -1:].expand(-1, more)), dim=1)
+    blank = torch.zeros_like(x.values[:, :1]).expand(-1, more, -1)
+    values, mask = torch.cat((x.values, blank), dim=1), torch.cat((x.mask, blank > 0), dim=1)
+    return Series(times, values, mask, x.lengths, x.static)
+
+
+def asked_of(x, horizon=4, missing=0.2, seed=1):
+    """What is asked about each series behind its last observation."""
+    import torch
+
+    from integrand.series import Query
+
+    g = torch.Generator().manual_seed(seed)
+    shape = (len(x), horizon, x.values.shape[-1])
+    gaps = torch.rand(shape[:2], generator=g, dtype=torch.float64) + 0.2
+    mask = torch.rand(shape, generator=g) >= missing
+    values = torch.randn(shape, generator=g, dtype=torch.float64) * mask
+    return Query(x.end[:, None] + gaps.cumsum(1), values, mask)
+
+
+@pytest.fixture(scope="session")
+def series():
+    """Makes a batch of series; see `ragged`."""
+    return ragged
+
+
+@pytest.fixture(scope="session")
+def pad():
+    """Adds padding to a batch of series; see `padded`."""
+    return padded
+
+
+@pytest.fixture(scope="session")
+def ask():
+    """Makes what is asked about a batch of series; see `asked_of`."""
+    return asked_of
+
+
+@pytest.fixture(scope="session")
+def series_spec():
+    """Makes the spec of such series: `series_spec(question, **others)`, three classes by default."""
+
+    def make(question=None, **others):
+        from integrand.spec import Classes, SeriesSpec
+
+        sizes = {"channels": 3, "length": 9, "irregular": True, "missing": True, **others}
+        return SeriesSpec("made-up", question or Classes(3), **sizes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def same_alone(pad):
+    """Checks that what a function says of a batch depends on neither padding, order nor company."""
+    import torch
+
+    from integrand.series import Series
+
+    def check(said, x, **tolerance):
+        whole = said(x)
+        torch.testing.assert_close(said(pad(x)), whole, **tolerance)
+        order = torch.arange(len(x)).flip(0)
+        torch.testing.assert_close(said(x[order]), whole[order], **tolerance)
+        for i in range(len(x)):
+            n = int(x.lengths[i])
+            one = Series(
+                x.times[i : i + 1, :n],
+                x.values[i : i + 1, :n],
+                x.mask[i : i + 1, :n],
+                x.lengths[i : i + 1],
+                x.static[i : i + 1],
+            )
+            torch.testing.assert_close(said(one), whole[i : i + 1], **tolerance)
+
+    return check

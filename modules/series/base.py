@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from integrand.errors import SpecError
+from integrand.errors import SpecError, UsageError
 from integrand.outcome import Outcome
 from integrand.series import Query, Series
 from integrand.solvers import SolveStats
@@ -38,6 +38,10 @@ class SeriesFamily(FamilyModule):
 
     takes: ClassVar[tuple[type[Spec], ...]] = (SeriesSpec,)
     spec: SeriesSpec
+    solver: Any = None
+    """What integrates it, for those that a solver integrates."""
+    learns_rates: ClassVar[bool] = False
+    """Whether it can be trained on derivatives in place of values."""
 
     def __init__(
         self,
@@ -75,6 +79,10 @@ class SeriesFamily(FamilyModule):
         """Further terms of the training loss by name, weights included; called once after each batch."""
         return {}
 
+    def residuals(self) -> list[nn.Module]:
+        """The fields or maps every call of which is one evaluation; those named `field` by default."""
+        return [m for name, m in self.named_modules() if name.rpartition(".")[2] == "field"]
+
     # ------------------------------------------------------------------ steps
 
     def forward(self, x: Series, times: Tensor | None = None) -> Tensor:
@@ -83,8 +91,7 @@ class SeriesFamily(FamilyModule):
 
     def evaluate(self, x: Series, times: Tensor | None = None) -> Said:
         """What `forward` returns, and the accounts of the solves."""
-        check_series(x, self.spec)
-        x = x.map_values(next(self.parameters()).dtype)
+        x, _ = self.taken(x)
         if isinstance(self.spec.question, Forecast):
             if times is None:
                 raise SpecError(f"{self.spec.name} asks for a forecast", "give the times to forecast")
@@ -104,11 +111,30 @@ class SeriesFamily(FamilyModule):
         outcome.terms, outcome.prediction = terms, said.detach()
         return outcome
 
+    def taken(self, batch: Any) -> tuple[Series, Any]:
+        """The series of a batch, checked and in the network's precision, and what is asked of them.
+
+        Raises:
+            UsageError: It holds derivatives to learn, which this family cannot.
+        """
+        x, asked = (batch[0], batch[1]) if isinstance(batch, list | tuple) else (batch, None)
+        if isinstance(asked, Query) and asked.rates is not None and not self.learns_rates:
+            raise UsageError(
+                f"{type(self).__name__} learns values, not derivatives", "leave data.learn at values"
+            )
+        check_series(x, self.spec)
+        return x.map_values(next(self.parameters()).dtype), asked
+
     def respond(self, batch: Any) -> Outcome:
         """See `FamilyModule.respond`; the prediction keeps its graph. A batch may be series alone."""
-        x, asked = (batch[0], batch[1]) if isinstance(batch, list | tuple) else (batch, None)
+        x, asked = self.taken(batch)
         query = asked if isinstance(asked, Query) else None
         said, solves = self.evaluate(x, None if query is None else query.times)
         target = asked if query is None else query.truth
         times = None if query is None else query.times
         return Outcome({}, len(x), {}, said, target, solves, x, times)
+
+    def describe_solver(self) -> tuple[str, str]:
+        """Solver and gradient mode in a few words."""
+        solver = self.solver
+        return (solver.describe(), getattr(solver, "gradient", "backprop")) if solver else ("", "")

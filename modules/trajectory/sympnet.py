@@ -191,6 +191,10 @@ class SympNet(SeriesFamily):
         """None: the state is what is observed."""
         return nn.Identity()
 
+    def residuals(self) -> list[nn.Module]:
+        """The shears."""
+        return list(self.map.shears)
+
     def forecast(self, x: Series, times: Tensor) -> Said:
         """See `SeriesFamily.forecast`; every shear of every step is an evaluation.
 
