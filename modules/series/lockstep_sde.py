@@ -1,0 +1,145 @@
+"""Stochastic equations from knot to knot of each series: all in lockstep, each over its own gaps."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from integrand.solvers import EulerMaruyama, Solution, solve_logqp
+
+Gradient = Literal["backprop", "checkpoint"]
+
+
+class KnotSDE(Protocol):
+    """An Itô equation with diagonal noise whose coefficients may change at knots; an `nn.Module` in practice.
+
+    One with a prior drift h has a method `h` like `f`.
+    """
+
+    def enter(self, interval: int) -> None:
+        """From now on it is asked about times in this interval between knots."""
+
+    def f(self, t: Tensor, y: Tensor) -> Tensor:
+        """Drift at times t of shape (batch, 1) and states (batch, d)."""
+
+    def g(self, t: Tensor, y: Tensor) -> Tensor:
+        """Diagonal of the diffusion."""
+
+
+class InPlaces(nn.Module):
+    """The equation over places s, where knot i of every series is at s = i.
+
+    With t = t_i + (s − i) h_i, dy = f h_i ds + g √h_i dW. Gaps of no length move nothing, so that series of
+    unequal lengths stand side by side.
+
+    Args:
+        sde: The equation in time.
+        knots: Times of the knots of each series, shape (batch, n), never decreasing.
+        steps: Steps in each gap: places are looked up by the number of their step.
+        dtype: Dtype of the states.
+    """
+
+    noise_type = "diagonal"
+    sde_type = "ito"
+
+    def __init__(self, sde: KnotSDE, knots: Tensor, steps: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.sde, self.steps = sde, steps
+        gaps = knots.diff(dim=1)
+        self._gaps = gaps.to(dtype).T.unsqueeze(-1).unbind(0)
+        self._roots = gaps.sqrt().to(dtype).T.unsqueeze(-1).unbind(0)
+        self._knots, self._dtype = knots, dtype
+
+    def _at(self, s: Tensor) -> tuple[int, Tensor]:
+        interval, step = divmod(round(float(s) * self.steps), self.steps)
+        # Euler's method looks at the left ends of steps alone, so a knot belongs to the gap behind it
+        self.sde.enter(interval)
+        left, right = self._knots[:, interval : interval + 1], self._knots[:, interval + 1 : interval + 2]
+        return interval, torch.lerp(left, right, step / self.steps).to(self._dtype)
+
+    def f(self, s: Tensor, y: Tensor) -> Tensor:
+        """Drift by s."""
+        i, t = self._at(s)
+        return self._gaps[i] * self.sde.f(t, y)
+
+    def g(self, s: Tensor, y: Tensor) -> Tensor:
+        """Diffusion by s."""
+        i, t = self._at(s)
+        return self._roots[i] * self.sde.g(t, y)
+
+    def h(self, s: Tensor, y: Tensor) -> Tensor:
+        """Prior drift by s."""
+        i, t = self._at(s)
+        value: Tensor = self._gaps[i] * self.sde.h(t, y)  # type: ignore[attr-defined]  # see KnotSDE
+        return value
+
+
+class SharedNormals:
+    """Standard normals that every series of a batch shares: draw d of a forecast sees path d.
+
+    So a forecast depends on neither its batch nor the padding; of one series the draws are independent.
+
+    Args:
+        draws: Number of paths.
+        batch: Series, which come behind one another for each draw.
+        size: Components of the noise.
+        seed: Seed of the paths.
+    """
+
+    def __init__(self, draws: int, batch: int, size: int, seed: int) -> None:
+        self.shape, self.batch, self.seed = (draws, 1, size), batch, seed
+
+    def normals(self, step: int) -> tuple[Tensor, None]:
+        """Those of one step, shape (draws · batch, size)."""
+        generator = torch.Generator().manual_seed(self.seed + 7919 * step)
+        z = torch.randn(self.shape, generator=generator)
+        return z.expand(-1, self.batch, -1).flatten(0, 1), None
+
+
+def solve_lockstep(
+    sde: KnotSDE,
+    knots: Tensor,
+    y0: Tensor,
+    steps: int = 1,
+    gradient: Gradient = "backprop",
+    brownian: SharedNormals | None = None,
+) -> Solution:
+    """States at all knots by the Euler–Maruyama method.
+
+    Args:
+        sde: The equation.
+        knots: See `InPlaces`.
+        y0: States at the first knots, shape (batch, d).
+        steps: Steps in each gap.
+        gradient: `backprop`, or `checkpoint`, which keeps one state for each step.
+        brownian: What to draw from; torch's generator where None.
+
+    Returns:
+        Solution with ys of shape (n, batch, d).
+    """
+    solver, equation, places = _posed(sde, knots, y0, steps, gradient)
+    return solver.solve(equation, y0, places, brownian=brownian)  # type: ignore[arg-type]  # by steps
+
+
+def solve_lockstep_logqp(
+    sde: KnotSDE,
+    knots: Tensor,
+    y0: Tensor,
+    steps: int = 1,
+    gradient: Gradient = "backprop",
+    brownian: SharedNormals | None = None,
+) -> tuple[Solution, Tensor]:
+    """The same of a posterior with a prior drift h, and its divergence ½∫|u|² dt, shape (batch,)."""
+    solver, equation, places = _posed(sde, knots, y0, steps, gradient)
+    solution, divergence = solve_logqp(solver, equation, y0, places, brownian=brownian)  # type: ignore[arg-type]
+    return solution, divergence.sum(dim=0)
+
+
+def _posed(
+    sde: KnotSDE, knots: Tensor, y0: Tensor, steps: int, gradient: Gradient
+) -> tuple[EulerMaruyama, InPlaces, list[float]]:
+    n = knots.shape[1]
+    solver = EulerMaruyama(num_steps=steps * max(n - 1, 1), gradient=gradient)
+    return solver, InPlaces(sde, knots, steps, y0.dtype), [float(i) for i in range(n)]
