@@ -136,7 +136,7 @@ class LatentSDE(SeriesFamily):
         depth: Number of hidden layers of the drifts.
         noise: Standard deviation of the observations, in units of a batch; learned for each channel, from 0.1
             on, where not given.
-        duration: What the longest series lasts in units of the equation.
+        duration: What the longest series lasts, its forecast included, in units of the equation.
         steps: Steps of the Euler–Maruyama method between two times.
         kl_weight: Weight of the divergence in training; 1 is the bound.
         anneal: Training batches over which that weight grows to its value.
@@ -161,7 +161,7 @@ class LatentSDE(SeriesFamily):
         spec: Spec,
         channels: int = 8,
         context: int = 32,
-        hidden: int = 64,
+        hidden: int = 32,
         depth: int = 2,
         noise: float | None = None,
         duration: float = 2.0,
@@ -179,7 +179,9 @@ class LatentSDE(SeriesFamily):
                 f"noise={noise}",
                 "give positive numbers; model.kl_weight and model.anneal may be 0",
             )
-        self.unit = self.spec.step * max(self.spec.length - 1, 1) / duration
+        question = self.spec.question
+        assert isinstance(question, Forecast)
+        self.unit = self.spec.step * (self.spec.length + question.horizon - 1) / duration
         self.reader = BackwardReader(self.spec.channels, self.spec.static, context, self.unit)
         self.nets = LatentNets(channels, context, hidden, depth, not self.spec.autonomous)
         self.start = nn.Linear(context, 2 * channels)
