@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checkpoints import config_of, read
+from .checkpoints import config_of, read, verify_run
 from .errors import IntegrandError, UsageError
 from .moved import with_current_names
 
@@ -30,7 +30,8 @@ def load(
         tracking_uri: Store of the runs; None takes the default.
 
     Raises:
-        UsageError: The file is no checkpoint, or its weights do not fit its configuration.
+        UsageError: The file is no checkpoint, damaged or another run's, or its weights do not fit its
+            configuration.
         TrackingError: There is no such run, or it has no checkpoint.
     """
     path = Path(which)
@@ -91,7 +92,10 @@ def _checkpoint_of(which: str, checkpoint: str, tracking_uri: str | None) -> Pat
 
     if checkpoint not in ("best", "last"):
         raise UsageError(f"no checkpoint {checkpoint!r} of a run", "take best or last")
-    return runs.checkpoint(runs.find_trained(which, tracking_uri), checkpoint)  # type: ignore[arg-type]
+    run = runs.find_trained(which, tracking_uri)
+    path = runs.checkpoint(run, checkpoint)  # type: ignore[arg-type]
+    verify_run(path, run.run_id)
+    return path
 
 
 def _refused(error: Exception) -> IntegrandError:

@@ -177,6 +177,24 @@ def test_test_in_a_later_process_continues_the_run(fitted, tiny, only_run, clien
     assert [p[0] for p in record.history["val/loss"]] == [5, 11]
 
 
+def test_store_and_record_agree_after_every_test(fitted, tiny, only_run, client):
+    """MLflow shows the value of the highest step: a test after a test must not lie below the first."""
+    from integrand.tracking import MLflowTracker
+
+    fitted.test(fitted.lightning_module, tiny.TinyData(), ckpt_path="best", verbose=False)
+    run_id = only_run().info.run_id
+    losses = []
+    for seed in (3, 4):
+        torch.manual_seed(seed)
+        trainer = tiny.make_trainer(MLflowTracker(run_id=run_id))
+        trainer.test(tiny.TinyModule(), tiny.TinyData(), verbose=False)
+        losses.append(trainer.callback_metrics["test/loss"].item())
+        stored, record = client.get_run(run_id).data.metrics, read_record(client, run_id)
+        assert stored["test/loss"] == stored["final/test_loss"] == losses[-1]
+        assert {k: stored[k] for k in record.metrics} == record.metrics
+    assert losses[0] != losses[1]
+
+
 def test_separate_validation_does_not_touch_the_series_of_the_fit(fitted, tiny, only_run, client):
     from integrand.tracking import MLflowTracker
 
@@ -234,6 +252,9 @@ def test_repeated_steps_of_a_resumed_fit_are_recorded_once(workdir, tiny, client
     record = read_record(client, run_id)
     assert record.error is None
     assert [p[0] for p in record.history["train/loss_step"]] == list(range(24))
+    # what does not change is said once
+    for key in ("train/lr", "cost/parameters"):
+        assert [p.step for p in client.get_metric_history(run_id, key)] == [0], key
 
 
 def test_crash_ends_failed_with_its_traceback(workdir, tiny, only_run, client):

@@ -22,18 +22,18 @@ class RecordedRun:
     Args:
         run_id: MLflow run id.
         config: Its resolved configuration.
-        checkpoint: The checkpoint to load.
+        checkpoint: The checkpoint to load, None where another is.
         experiment: Name of its MLflow experiment.
     """
 
     run_id: str
     config: Path
-    checkpoint: Path
+    checkpoint: Path | None
     experiment: str
 
 
 def expand_run(
-    command: str, line: Line, look_up: Callable[[str, Literal["best", "last"]], RecordedRun]
+    command: str, line: Line, look_up: Callable[[str, Literal["best", "last"] | None], RecordedRun]
 ) -> None:
     """Replace `--run ID` (or `--resume ID` of fit) by the recorded configuration, checkpoint and run.
 
@@ -45,7 +45,8 @@ def expand_run(
     Args:
         command: `fit`, `validate`, `test` or `predict`.
         line: The words after the command.
-        look_up: Finds a run from its id, a prefix of it or `latest`, and its `best` or `last` checkpoint.
+        look_up: Finds a run from its id, a prefix of it or `latest`, and its `best` or `last` checkpoint,
+            or none of them.
 
     Raises:
         UsageError: `--run` is given to fit, `--resume` to another command, or `--run` without an id.
@@ -60,13 +61,14 @@ def expand_run(
         raise UsageError(
             f"{option} wants a run id", f"integrand {command} {option} latest takes the newest run"
         )
-    run = look_up(which or "latest", "last" if command == "fit" else "best")
+    checkpoint: Literal["best", "last"] = "last" if command == "fit" else "best"
+    run = look_up(which or "latest", None if line.has("--ckpt_path") else checkpoint)
     changed = any(word.option.startswith(("--model", "--data", "--recipe", *CONFIG)) for word in line.words)
     logger = "parent_run_id" if changed and command != "fit" else "run_id"
     line.put_first(sections(run.config), run.config.name)
     line.words.append(Word(f"--trainer.logger.{logger}", run.run_id))
     line.words.append(Word("--trainer.logger.experiment", run.experiment))
-    if not line.has("--ckpt_path"):
+    if run.checkpoint is not None:
         line.words.append(Word("--ckpt_path", str(run.checkpoint)))
 
 

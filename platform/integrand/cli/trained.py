@@ -60,6 +60,7 @@ def load(args: argparse.Namespace) -> Trained:
         except TrackingError:
             # a fit that was never validated has no best checkpoint
             found = recorded_run(args.run, "last")
+        assert found.checkpoint is not None
         checkpoint, run_id = found.checkpoint, found.run_id
     else:
         checkpoint = Path(args.ckpt)

@@ -21,6 +21,7 @@ import integrand.datamodules
 import integrand.modules
 from integrand.modules.family import FamilyModule
 
+from ..checkpoints import verify
 from ..config_files import BASE
 from ..errors import FullDiskError, IntegrandError, UsageError
 from ..outcome import Outcome
@@ -92,7 +93,8 @@ class IntegrandCLI(LightningCLI):
         """Refuse a configuration that names a linked value, and load no objects from checkpoints.
 
         Raises:
-            UsageError: The configuration sets the spec by hand, or names a checkpoint at an address.
+            UsageError: The configuration sets the spec by hand, or names a checkpoint at an address or
+                a damaged one.
         """
         if self.subcommand == "fit" and slurm.restarted() and not self._get(self.config, "ckpt_path"):
             # the job was queued again: go on where its last start ended
@@ -103,6 +105,7 @@ class IntegrandCLI(LightningCLI):
                 f"a checkpoint at an address is not loaded: {redact(checkpoint)}",
                 "fetch it, see that it is from whom you trust, and name the file",
             )
+        verify(checkpoint)
         if self._get(self.config, "weights_only", default=None) is None:
             # a checkpoint is data: Lightning would unpickle whatever objects it holds
             self.config[str(self.subcommand)]["weights_only"] = True

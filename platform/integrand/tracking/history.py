@@ -7,7 +7,14 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..record import RunRecord
+
 MAX_POINTS = 500
+# Values of a moment, which a later test or fit may state anew; all others are series that only grow.
+_SINGLE = (
+    "best/", "final/", "test/", "validate/", "solver/test_",
+    "cost/parameters", "cost/fit_seconds", "cost/memory_growth_mb", "cost/flops_forward_per_sample",
+)  # fmt: skip
 
 Point = list[float]
 
@@ -26,7 +33,34 @@ class History:
             for name, points in (series or {}).items()
         }
         self.last: dict[str, float] = {}
+        self.floor: dict[str, int] = {}
+        """The newest step of every series of a continued run."""
         self.max_step = max((int(points[-1][0]) for points in self._series.values() if points), default=0)
+
+    @classmethod
+    def of_run(cls, record: RunRecord, recorded: Mapping[str, Sequence[Any]], started: float) -> History:
+        """What a run that is gone on with has already.
+
+        Args:
+            record: Its record, with series up to some moment.
+            recorded: What the store has: points by metric name, with `step`, `timestamp` in milliseconds and
+                `value`.
+            started: Start of the run, seconds since the epoch.
+        """
+        history = cls(record.history)
+        series = {name: points for name, points in recorded.items() if points and not is_single(name)}
+        history.complete(series, started)
+        newest = {
+            name: max(points, key=lambda p: (p.step, p.timestamp))
+            for name, points in recorded.items()
+            if points
+        }
+        history.floor = {name: newest[name].step for name in series}
+        # MLflow calls the value of the highest step the latest: no later value may lie below one of these
+        history.max_step = max([history.max_step, *(point.step for point in newest.values())])
+        single = {name: point.value for name, point in newest.items() if is_single(name)}
+        history.last = {**record.metrics, **single, **history.last}
+        return history
 
     def add(self, name: str, step: int, epoch: int, seconds: float, value: float) -> None:
         """Append one point."""
@@ -68,6 +102,11 @@ class History:
     def thinned(self) -> dict[str, list[Point]]:
         """Every series with at most `MAX_POINTS` points, evenly chosen, ends included."""
         return {name: _thin(points) for name, points in self._series.items()}
+
+
+def is_single(name: str) -> bool:
+    """Whether a metric is a value of a moment rather than a point of a series."""
+    return name.startswith(_SINGLE)
 
 
 def _thin(points: list[Point]) -> list[Point]:

@@ -17,7 +17,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers.logger import Logger
 
 from ..record import RunRecord
-from .history import History
+from .history import History, is_single
 from .processes import slurm
 from .processes.exits import status_word
 from .request import RunRequest
@@ -28,11 +28,6 @@ from .store import names
 log = logging.getLogger(__name__)
 
 _BAD_NAME = re.compile(r"[^\w\-. :/]")
-# Values of a moment, which a later test or fit may state anew; all others are series that only grow.
-_SINGLE = (
-    "best/", "final/", "test/", "validate/", "solver/test_",
-    "cost/parameters", "cost/fit_seconds", "cost/memory_growth_mb", "cost/flops_forward_per_sample",
-)  # fmt: skip
 
 
 class MLflowTracker(Logger):
@@ -102,7 +97,6 @@ class MLflowTracker(Logger):
         self._adopted: tuple[str, Path, Path] | None = None
         self._names: dict[str, str] = {}
         self._stage = ""
-        self.floor: dict[str, int] = {}
         self.config_text = ""
         self._waiting = 0
         self._wants_name = run_name is None and run_id is None
@@ -211,9 +205,9 @@ class MLflowTracker(Logger):
             name = self._names.get(key) or self._clean(key)
             if name == "epoch":
                 continue
-            if self.floor and step <= self.floor.get(name, -1):
+            if step <= self.history.floor.get(name, -1):
                 continue
-            if name.startswith(_SINGLE):
+            if is_single(name):
                 # MLflow calls the value of the highest step the latest, and a test knows no steps
                 step = max(step, self.history.max_step)
             value = float(raw)
@@ -359,11 +353,7 @@ class MLflowTracker(Logger):
             # what the earlier process left in the spool belongs to what is already recorded
             session.flush(self._exit_seconds)
             record = read_record(session.client, session.run_id) or record
-            recorded = {k: v for k, v in session.recorded().items() if v and not k.startswith(_SINGLE)}
-            self.history = History(record.history)
-            self.history.complete(recorded, session.started)
-            self.history.last = {**record.metrics, **self.history.last}
-            self.floor = {key: max(p.step for p in points) for key, points in recorded.items()}
+            self.history = History.of_run(record, session.recorded(), session.started)
         # the time between the end of the earlier process and now is nobody's
         self._clock = time.time() - self.history.seconds if session.resumed else session.started
         record.run_name, record.experiment = session.run_name, session.experiment

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints import verify_run
 from ..errors import AlreadyRunning, TrackingError
 from .processes.exits import FULL
 from .processes.process import beat, identity
@@ -243,6 +244,7 @@ def last_checkpoint(request: RunRequest, session: Session | None) -> Path | None
 
     Raises:
         TrackingError: The store cannot be used.
+        UsageError: The checkpoint is damaged, or another run's.
     """
     if session is not None:
         run_id = session.run_id if session.resumed else None
@@ -259,7 +261,9 @@ def last_checkpoint(request: RunRequest, session: Session | None) -> Path | None
         return None
     handle = find_run(run_id, resolve_uri(request.tracking_uri), client=client)
     try:
-        return checkpoint(handle, "last")
+        path = checkpoint(handle, "last")
     except TrackingError:
         warnings.filterwarnings("ignore", ".*no last checkpoint available.*")
         return None  # it ended before its first epoch did
+    verify_run(path, run_id)
+    return path

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from integrand.checkpoints import KEY
+from integrand.checkpoints import KEY, verify
 
 from ..store import names
 from .base import TrackingCallback, gathered_objects, tracker_of
@@ -43,6 +43,11 @@ class _RunCheckpoint(ModelCheckpoint):
             return {str(last)}
         return super()._find_last_checkpoints(trainer) if self.dirpath is not None else set()
 
+    def _save_beside(self, trainer: Trainer, target: Path, beside: Path) -> None:
+        """Write under another name: Lightning copies where the temporary folder is on another disk."""
+        super()._save_checkpoint(trainer, str(beside))
+        self._last_checkpoint_saved = str(target)
+
     # Lightning warns that the folder of a resumed run is not empty; here it never is
     def _ModelCheckpoint__warn_if_dir_not_empty(self, dirpath: Any) -> None:
         pass
@@ -70,6 +75,13 @@ class BestCheckpoint(_RunCheckpoint):
         if not self.best_k_models:
             self.kth_value = torch.tensor(torch.inf if self.mode == "min" else -torch.inf)
         super().setup(trainer, pl_module, stage)
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        target = Path(filepath)
+        part = target.with_suffix(".part")
+        self._save_beside(trainer, target, part)
+        if trainer.is_global_zero:
+            part.replace(target)
 
     @property
     def state_key(self) -> str:
@@ -138,8 +150,7 @@ class LastCheckpoint(_RunCheckpoint):
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         self._completed = trainer.fit_loop.epoch_progress.current.completed
         self._unnamed = Path(filepath)
-        super()._save_checkpoint(trainer, str(_unnamed(self._unnamed)))
-        self._last_checkpoint_saved = filepath
+        self._save_beside(trainer, self._unnamed, _unnamed(self._unnamed))
 
     def settle(self, trainer: Trainer) -> None:
         """Give the newest checkpoint its name, or take it away if the values of its epoch were not logged."""
@@ -172,6 +183,12 @@ class CheckpointContents(TrackingCallback):
     def __init__(self) -> None:
         self.config_text = ""
         self._rng: dict[str, Any] | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Look whether the checkpoint to be loaded is whole."""
+        super().setup(trainer, pl_module, stage)
+        if trainer.ckpt_path:
+            verify(trainer.ckpt_path)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

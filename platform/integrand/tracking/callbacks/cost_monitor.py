@@ -71,8 +71,9 @@ class CostMonitor(TrackingCallback):
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         if self.tracker is not None:
-            count = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
-            self.tracker.log_metrics({"cost/parameters": float(count)}, 0)
+            count = float(sum(p.numel() for p in pl_module.parameters() if p.requires_grad))
+            if self.tracker.history.last.get("cost/parameters") != count:
+                self.tracker.log_metrics({"cost/parameters": count}, 0)
             kind = "cuda_allocated" if device.type == "cuda" else "resident_set"
             self.tracker.set_tags({"peak_memory_kind": kind})
             self.tracker.record.provenance["peak_memory_kind"] = kind

@@ -141,7 +141,7 @@ class Lifecycle(TrackingCallback):
         """Likewise; and say so if an older run begins again from nothing."""
         self._arm(trainer)
         tracker = self.tracker
-        if tracker is not None and tracker.floor and trainer.global_step == 0:
+        if tracker is not None and tracker.history.floor and trainer.global_step == 0:
             log.warning(
                 "run %s is continued without a checkpoint: steps that it already has are not recorded again "
                 "(integrand fit --resume RUN_ID goes on from where it ended)",

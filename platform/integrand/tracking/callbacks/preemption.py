@@ -89,7 +89,11 @@ class Preemption(TrackingCallback):
         if save:
             folder = self._folder(trainer)
             if folder is not None:
-                trainer.save_checkpoint(folder / f"{LastCheckpoint.CHECKPOINT_NAME_LAST}.ckpt")
+                target = folder / f"{LastCheckpoint.CHECKPOINT_NAME_LAST}.ckpt"
+                part = target.with_suffix(".part")
+                trainer.save_checkpoint(part)
+                if trainer.is_global_zero:
+                    part.replace(target)
         log.info("the time of this process is up: it ends, and can be gone on with")
         raise Interrupted(int(SIGNAL or 0))
 

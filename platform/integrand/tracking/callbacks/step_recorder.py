@@ -17,8 +17,9 @@ class StepRecorder(TrackingCallback):
         self._lr: float | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the steps of an earlier fit."""
-        self._step, self._lr = -1, None
+        """Forget the steps of an earlier fit, but not the learning rate that a continued run has recorded."""
+        self._step = -1
+        self._lr = self.tracker.history.last.get("train/lr") if self.tracker is not None else None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
