@@ -69,6 +69,7 @@ FLOORS = (
         "spec",
         "quantities",
         "moved",
+        "cells",
         "checkpoints",
     },
     {"solvers"},

@@ -101,6 +101,12 @@ def test_process_without_an_end_is_failed(workdir, client):
     assert run.data.metrics["a"] == 1.0
 
 
+def test_a_ctrl_c_that_lightning_has_caught_is_one():
+    caught = SystemExit(1)
+    caught.__context__ = KeyboardInterrupt()
+    assert exit_code(caught) == 130
+
+
 def test_exit_codes():
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, get_args, get_origin, get_type_hints
 
-from ..errors import UsageError
+from ..errors import IntegrandError, UsageError
 from ..registry import subclasses
 from ..suggest import did_you_mean
 
@@ -67,6 +67,13 @@ def misconfigured(error: Exception, command: str) -> UsageError:
             text, "integrand doctor lists the devices; ask for fewer, or for --trainer.accelerator cpu"
         )
     return UsageError(text, f"integrand {command} --help lists the options")
+
+
+def out_of_memory() -> IntegrandError:
+    """What to say where device or host have no memory left."""
+    return IntegrandError(
+        "the device ran out of memory", "lower data.batch_size or model.channels, or use gradient: checkpoint"
+    )
 
 
 def _explain_value(text: str, path: str, remedy: str) -> UsageError:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable
 
+from ..cells import cell
 from ..outcome import Outcome
 from ..tasks.base import Task
 
@@ -22,10 +23,10 @@ def to_csv(task: Task, outcomes: Iterable[Outcome]) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["index", *task.columns()])
+    writer.writerow(["index", *map(cell, task.columns())])
     index = 0
     for outcome in outcomes:
         for sample, row in task.rows(outcome):
-            writer.writerow([index + sample, *row])
+            writer.writerow([index + sample, *map(cell, row)])
         index += outcome.size
     return text.getvalue()

@@ -28,12 +28,12 @@ from ..outcome import Outcome
 from ..spec import Spec
 from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_code
 from ..tracking.processes import slurm
-from ..tracking.processes.exits import FULL, SAVED_CODE
+from ..tracking.processes.exits import FULL, SAVED_CODE, SIGINT_CODE
 from ..tracking.processes.lost import is_lost, what_was_lost
 from ..tracking.store.uris import redact
 from . import strategies
 from .arguments import expand_checkpoint, expand_run
-from .explain import explain, misconfigured
+from .explain import explain, misconfigured, out_of_memory
 from .line import Line
 from .predictions import to_csv
 from .progress import progress_callbacks
@@ -274,11 +274,8 @@ def _run(command: str, argv: list[str]) -> int:
         ) from error
     except MisconfigurationException as error:
         raise misconfigured(error, command) from error
-    except torch.OutOfMemoryError as error:
-        raise IntegrandError(
-            "the device ran out of memory",
-            "lower data.batch_size or model.channels, or use gradient: checkpoint",
-        ) from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise out_of_memory() from error
     except BaseException as error:
         if isinstance(error, OSError) and error.errno in FULL:
             raise FullDiskError(
@@ -286,9 +283,13 @@ def _run(command: str, argv: list[str]) -> int:
                 "make room, then go on from the last checkpoint: integrand fit --resume RUN_ID",
             ) from error
         code = exit_code(error)
+        if code == SIGINT_CODE and isinstance(error, SystemExit) and error.code != code:
+            raise KeyboardInterrupt from error
         if is_lost(error):
             raise what_was_lost(error) from error
         if code is None:
+            if "can't allocate memory" in str(error):
+                raise out_of_memory() from error  # PyTorch's words for a host without memory
             # Lightning's way to say that devices and nodes are not those of the job
             message, _, hint = str(error).partition(" HINT: ")
             if hint and "SLURM" in message:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..cells import cell
 from ..evaluations.base import Evaluation, Finding, Row, Summary
 from ..quantities import mode_of, own
 from .store import names
@@ -86,5 +87,5 @@ def _csv(rows: Sequence[Row]) -> bytes:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: cell(value) for key, value in row.items()} for row in rows)
     return buffer.getvalue().encode()

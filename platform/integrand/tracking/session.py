@@ -23,10 +23,10 @@ from .spool.sender import Sender
 from .spool.spool import Spool
 from .store import names
 from .store.opening import get_or_create_experiment, open_store
-from .store.refusals import forbidden
+from .store.refusals import checked_run, forbidden
 from .store.runs import checkpoint, find_run
 from .store.unfinished import refuse_second_writer, unfinished_run
-from .store.uris import local_path, redact, resolve_uri
+from .store.uris import file_identity, redact, resolve_uri, sqlite_path
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,9 @@ class Session:
         self.params: dict[str, str] = dict(run.data.params)
         self.tags: dict[str, str] = dict(run.data.tags)
         self.experiment: str = self.client.get_experiment(self.experiment_id).name
-        self.artifact_dir = local_path(run.info.artifact_uri)
+        self.artifact_dir = checked_run(self.uri, run.info)
+        path = sqlite_path(self.uri)
+        self._database = None if path is None else (path, file_identity(path))
         self._flush_every = request.flush_every
         self._channel: tuple[Spool, Sender] | None = None
         self._closed = False
@@ -105,7 +107,7 @@ class Session:
         """Send the end of a run past what cannot be stored, where the disk of the artifacts is full."""
         _, sender = self._opened()
         error = sender.last_error
-        if isinstance(error, OSError) and error.errno in FULL:
+        if (isinstance(error, OSError) and error.errno in FULL) or "disk is full" in str(error):
             self._sent_directly(operations)
 
     def _sent_directly(self, operations: list[Operation]) -> bool:
@@ -209,7 +211,7 @@ class Session:
             "run_id": self.run_id,
             "run_name": self.run_name,
             "experiment": self.experiment,
-            "tracking_uri": self.uri,
+            "tracking_uri": redact(self.uri),
             "artifact_dir": str(self.artifact_dir) if self.artifact_dir else None,
         }
 
@@ -225,7 +227,12 @@ class Session:
         return self._channel
 
     def _connect(self) -> Delivery:
-        return Delivery(self.client, self.run_id, self.artifact_dir)
+        return Delivery(self.client, self.run_id, self.artifact_dir, check=self._still_there)
+
+    def _still_there(self) -> None:
+        """A deleted database takes everything without a word, as long as its file is open."""
+        if self._database is not None and file_identity(self._database[0]) != self._database[1]:
+            raise TrackingError(f"the database {self._database[0]} has been deleted or replaced")
 
     def _beat(self) -> None:
         self.client.set_tag(self.run_id, names.PROCESS_BEAT, beat())

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from integrand.cells import cell
 from integrand.record import RunRecord
 
 from ..measures import COSTS
@@ -263,4 +264,4 @@ def write_rows(path: Path, rows: Sequence[Fields]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: cell(value) for key, value in row.items()} for row in rows)

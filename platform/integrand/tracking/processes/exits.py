@@ -53,6 +53,8 @@ def exit_code(exception: BaseException) -> int | None:
         return exception.exit_code
     if isinstance(exception, KeyboardInterrupt):
         return SIGINT_CODE
+    if isinstance(exception, SystemExit) and isinstance(exception.__context__, KeyboardInterrupt):
+        return SIGINT_CODE  # Lightning turns a Ctrl-C into exit code 1
     if isinstance(exception, SystemExit):
         if isinstance(exception.code, int):
             return exception.code

@@ -10,6 +10,7 @@ from copy import deepcopy
 from typing import Any
 
 from ..store import names
+from ..store.uris import redact
 
 MAX_VALUE = 6000
 MAX_KEY = 250
@@ -42,12 +43,25 @@ def reproducible(config: dict[str, Any]) -> dict[str, Any]:
         if isinstance(logger, dict):
             _forget_run(logger.get("init_args") or {})
     _drop_callbacks(config, _RUN_CALLBACK)
-    return config
+    hidden: dict[str, Any] = _without_secrets(config)
+    return hidden
+
+
+def _without_secrets(value: Any) -> Any:
+    """Passwords in addresses are for the process, not for the record."""
+    if isinstance(value, dict):
+        return {key: _without_secrets(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(child) for child in value]
+    return redact(value) if isinstance(value, str) and "://" in value else value
 
 
 def _forget_run(arguments: dict[str, Any]) -> None:
     """Take out of the logger's arguments what names one particular run, in place."""
     arguments.update({key: value for key, value in _RUN_ARGUMENTS.items() if key in arguments})
+    uri = arguments.get("tracking_uri")
+    if isinstance(uri, str) and redact(uri) != uri:
+        arguments["tracking_uri"] = None  # whoever makes the run again takes their own, from the environment
     tags = arguments.get("tags") or {}
     kept = {k: v for k, v in tags.items() if not (k in _RUN_TAGS or k.startswith(names.TRIAL_PARAM))}
     if len(kept) < len(tags):

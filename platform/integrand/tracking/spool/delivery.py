@@ -28,11 +28,18 @@ class Delivery:
         run_id: The run.
         artifact_dir: Local folder of the run's artifacts; None if the store keeps them elsewhere.
         spool: The folder of the spool; None takes the run's own.
+        check: Called before every `send`; raises if the store is no longer the one that was opened.
     """
 
     def __init__(
-        self, client: Any, run_id: str, artifact_dir: Path | None, spool: Path | None = None
+        self,
+        client: Any,
+        run_id: str,
+        artifact_dir: Path | None,
+        spool: Path | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        self._check = check
         self._client = client
         self._run_id = run_id
         self._artifact_dir = artifact_dir
@@ -55,6 +62,7 @@ class Delivery:
         Raises:
             Exception: Whatever the client raised because the store cannot be reached now.
         """
+        self._check()
         batch: list[Operation] = []
         size = 0
         for operation in operations:

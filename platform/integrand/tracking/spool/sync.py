@@ -12,7 +12,7 @@ from filelock import Timeout
 from ...errors import TrackingError
 from ..processes.reaper import DIED
 from ..store.opening import open_store
-from ..store.uris import local_path, redact, resolve_uri, sqlite_path
+from ..store.uris import HIDDEN, local_path, redact, resolve_uri, sqlite_path
 from . import folders, operations
 from .delivery import Delivery
 from .reader import ASIDE, SpoolReader
@@ -113,7 +113,20 @@ def _store_of(reader: SpoolReader, client: Any) -> tuple[Any, Path | None]:
                 "set MLFLOW_TRACKING_URI to the store that does, and sync again",
             ) from error
     artifact_dir = Path(meta["artifact_dir"]) if meta.get("artifact_dir") else None
-    return client or open_store(meta["tracking_uri"]), artifact_dir
+    return client or open_store(_with_password(meta["tracking_uri"])), artifact_dir
+
+
+def _with_password(uri: str) -> str:
+    """The store's URI, whose password a spool does not keep."""
+    if HIDDEN not in uri:
+        return uri
+    mine = resolve_uri()
+    if redact(mine) != uri:
+        raise TrackingError(
+            f"the spool is for {uri}, whose password is not kept",
+            "set MLFLOW_TRACKING_URI to the store with its password, and sync again",
+        )
+    return mine
 
 
 def _conclude(reader: SpoolReader, delivery: Delivery, result: SyncResult) -> None:

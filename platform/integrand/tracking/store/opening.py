@@ -11,8 +11,8 @@ from typing import Any
 from filelock import FileLock
 
 from ...errors import TrackingError
-from .refusals import explained, unreachable
-from .uris import is_http, redact, resolve_uri, sqlite_path
+from .refusals import explained, held_by_another, unreachable
+from .uris import artifact_location, is_http, redact, resolve_uri, sqlite_path
 
 # The sender and `integrand sync` retry by themselves; MLflow's own retries would block for minutes at exit.
 _REQUEST_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
@@ -69,6 +69,8 @@ def open_store(uri: str | None = None) -> Any:
         if path is None:
             return mlflow_client(uri)
         with store_lock(path):
+            if (locked := held_by_another(path)) is not None:
+                raise locked
             client = mlflow_client(uri)
             with closing(sqlite3.connect(path, timeout=20)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
@@ -97,7 +99,7 @@ def get_or_create_experiment(client: Any, uri: str, name: str, artifact_dir: Pat
         TrackingError: The experiment was deleted, or cannot be created.
     """
     path = sqlite_path(uri)
-    location = None if is_http(uri) else f"{artifact_dir.absolute()}/{name}"
+    location = None if is_http(uri) else artifact_location(artifact_dir, name)
     try:
         experiment = client.get_experiment_by_name(name)
         if experiment is None and path is not None:

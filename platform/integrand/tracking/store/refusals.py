@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from filelock import Timeout
 
 from ...errors import TrackingError
-from .uris import is_database, is_http, redact, sqlite_path
+from .uris import is_database, is_http, local_path, redact, sqlite_path
 
 CONNECT_SECONDS = 5.0
+LOCK_SECONDS = 10.0
+"""How long a sqlite store may be locked: a write takes milliseconds."""
 
 
 def unreachable(uri: str) -> TrackingError | None:
@@ -43,6 +49,25 @@ def _sqlite_problem(path: Path) -> TrackingError | None:
             f"the tracking store {path} cannot be written ({target} is read-only)",
             "set MLFLOW_TRACKING_URI=sqlite:////a/writable/path/mlflow.db",
         )
+    return None
+
+
+def held_by_another(path: Path) -> TrackingError | None:
+    """The error if a process keeps the lock of a sqlite store for longer than any write takes."""
+    if not path.exists() or not path.stat().st_size:
+        return None
+    try:
+        with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            return TrackingError(
+                f"another process holds the lock of the tracking database {path}",
+                f"end it (fuser {path} names it), or record elsewhere: MLFLOW_TRACKING_URI",
+            )
+    except sqlite3.Error:
+        return None  # something else is wrong, which MLflow will say
     return None
 
 
@@ -132,6 +157,30 @@ def explained(uri: str, error: BaseException) -> TrackingError:
     return TrackingError(
         f"the tracking store {where} cannot be used ({_reason(error)})", "see `integrand doctor`"
     )
+
+
+def checked_run(uri: str, info: Any) -> Path | None:
+    """The local folder of a run's artifacts, None where they are elsewhere; what a store says is not trusted.
+
+    A run's id names folders here, and a server may name any folder of this machine: only one that MLflow
+    itself would make for this run is written to.
+
+    Raises:
+        TrackingError: The id or the folder could be no run's.
+    """
+    if not re.fullmatch(r"[\w-]{1,64}", str(info.run_id)):
+        raise TrackingError(
+            f"{redact(uri)} names a run {info.run_id!r}, which is no id", "use another server"
+        )
+    folder = local_path(info.artifact_uri)
+    if folder is None or not is_http(uri):
+        return folder
+    if folder.parts[-2:] != (info.run_id, "artifacts") or ".." in folder.parts:
+        raise TrackingError(
+            f"{redact(uri)} wants artifacts written to {folder}, which is no folder of the run",
+            "let the server store them: mlflow server --serve-artifacts",
+        )
+    return folder
 
 
 def forbidden(what: str, uri: str, error: BaseException) -> TrackingError | None:

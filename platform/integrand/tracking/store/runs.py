@@ -14,6 +14,7 @@ from ..spool import folders
 from ..spool.reader import spooled_content
 from . import names
 from .opening import check_store, open_store
+from .refusals import checked_run
 from .uris import local_path, redact, resolve_uri
 
 __all__ = [
@@ -80,6 +81,7 @@ def find_run(
         listed = _listed(runs[:4], 12)
         raise TrackingError(f"{len(runs)} runs match {which!r}: {listed}", "give more letters of the run id")
     info = runs[0].info
+    checked_run(uri, info)
     return RunHandle(
         info.run_id,
         info.run_name,
