@@ -17,7 +17,7 @@ from integrand.spec import Forecast, Spec
 
 from .asked_times import with_times
 from .backward_reader import BackwardReader
-from .base import Said, SeriesFamily, check_series
+from .base import Said, SeriesFamily
 from .lockstep_sde import Gradient, SharedNormals, solve_lockstep, solve_lockstep_logqp
 from .perceptron import perceptron
 
@@ -252,23 +252,22 @@ class LatentSDE(SeriesFamily):
     # ------------------------------------------------------------------ steps
 
     def step(self, batch: Any, stage: str) -> Outcome:
-        """−ELBO, and outside of training a forecast from what was given."""
-        x, query = batch
-        assert isinstance(query, Query)
-        check_series(x, self.spec)
-        x = x.map_values(self.prior_mean.dtype)
-        found, _, solution = self.bound(together(x, query))
+        """−ELBO. Predictions: in training what its path says, else a forecast from what was given."""
+        x, query = self.taken(batch)
+        whole, index = together(x, query)
+        found, said, solution = self.bound(whole)
         bound, kl = (found["log_likelihood"] - found["kl"]).mean(), found["kl"].mean()
         loss = -bound
         if stage == "train":
             loss = loss + (self._weight() - 1) * kl
         scores = {"elbo": bound.detach(), "kl": kl.detach()}
-        outcome = Outcome({"loss": loss}, len(x), scores, solves=[solution.stats], inputs=x)
+        said = said.detach().gather(1, index.unsqueeze(-1).expand_as(query.values))
+        outcome = Outcome({"loss": loss}, len(x), scores, said, query.truth, [solution.stats], x, query.times)
         if stage != "train":
             with torch.no_grad():
                 draws, drawn = self.draw(x, query.times)
             outcome.solves = [solution.stats, drawn.stats]
-            outcome.prediction, outcome.target, outcome.times = draws.mean(dim=0), query.truth, query.times
+            outcome.prediction = draws.mean(dim=0)
             outcome.draws = draws + self.noise.detach() * torch.randn_like(draws)
         return outcome
 
@@ -278,17 +277,17 @@ class LatentSDE(SeriesFamily):
             return self.kl_weight
         return self.kl_weight * min(1.0, self.trainer.global_step / self.anneal)
 
-    def describe_solver(self) -> tuple[str, str]:
-        """Method and gradient mode in a few words."""
-        return f"eulermaruyama {self.steps} steps between times", self.gradient
+    def residuals(self) -> list[nn.Module]:
+        """The control of the posterior, evaluated once with its drift."""
+        return [self.nets.control]
 
 
-def together(x: Series, query: Query) -> Series:
-    """A series with what came true at the times asked for."""
+def together(x: Series, query: Query) -> tuple[Series, Tensor]:
+    """A series with what came true at the times asked for, and where these are found in it."""
     merged, index = with_times(x, query.times)
     at = index.unsqueeze(-1).expand_as(query.values)
     seen = torch.zeros_like(merged.mask, dtype=torch.int64).scatter_add(1, at, query.mask.long())
     total = torch.zeros_like(merged.values).scatter_add(1, at, (query.values * query.mask).to(x.values))
     merged.values = torch.where(seen > 0, total / seen.clamp_min(1), merged.values)
     merged.mask = merged.mask | (seen > 0)
-    return merged
+    return merged, index

@@ -99,13 +99,12 @@ class Task(nn.Module, ABC):
         """Take up one batch.
 
         Returns:
-            The metrics of the stage by name; none where the network said nothing that could be compared.
+            The metrics of the stage by name.
         """
-        if outcome.prediction is None or outcome.target is None:
-            return {}
         mine = {name: cast(Metric, self.metrics[f"{stage}_{name}"]) for name in self._names}
-        for metric in mine.values():
-            metric.update(*self.compared(outcome.prediction, outcome.target))
+        if outcome.prediction is not None and outcome.target is not None:
+            for metric in mine.values():
+                metric.update(*self.compared(outcome.prediction, outcome.target))
         return mine
 
     def compared(self, said: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -211,7 +211,8 @@ def test_what_lies_behind_an_observation_does_not_lead_the_path_to_it(series):
 
 def together_with_nothing(x):
     later = x.times[:, -1:] + 1.0
-    return together(x, Query(later, torch.zeros(len(x), 1, 3, dtype=F64), torch.zeros(len(x), 1, 3) > 0))
+    nothing = torch.zeros(len(x), 1, 3, dtype=F64)
+    return together(x, Query(later, nothing, nothing > 0))[0]
 
 
 def test_the_diffusion_of_a_component_depends_on_it_alone():
@@ -243,7 +244,6 @@ def test_gradients_reach_every_parameter(gradient, series):
     torch.manual_seed(1)
     outcome = module.step((x, asked(x)), "train")
     outcome.loss.backward()
-    assert outcome.prediction is None
     for name, parameter in module.named_parameters():
         assert parameter.grad.abs().sum() > 0, name
 
