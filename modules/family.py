@@ -18,7 +18,7 @@ from integrand.outcome import Outcome
 from integrand.quantities import mode_of
 from integrand.spec import Question, Spec
 from integrand.tasks import answered, find_task
-from integrand.tasks.base import Models, Task
+from integrand.tasks.base import Models, Task, VectorField
 
 from .means import weigh_exactly
 from .sharded import Shardable
@@ -227,7 +227,11 @@ class FamilyModule(Shardable):
     def setup(self, stage: str) -> None:
         """Let the task know the data set; Lightning calls it before fit, validate, test and predict."""
         super().setup(stage)
-        self.task.attach(data_of(self.trainer))
+        self.task.attach(data_of(self.trainer), self.vector_field())
+
+    def vector_field(self) -> VectorField | None:
+        """The learned dx/dt of what is observed, at time 0 and in the units of a batch; None by default."""
+        return None
 
     def on_fit_start(self) -> None:
         """Give each process random numbers of its own.

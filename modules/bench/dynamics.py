@@ -103,6 +103,11 @@ class Dynamics(nn.Module):
         stats.solver = f"{stats.parts[0].solver if stats.parts else 'map'}, one step of sampling each"
         return Solution(times, torch.stack(states), stats)
 
+    @property
+    def gives_rate(self) -> bool:
+        """Whether `rate` knows dh/dt of the state that it is given."""
+        return False
+
     def rate(self, t: Tensor, h: Tensor) -> tuple[Tensor, SolveStats]:
         """dh/dt at one moment, and the account of its one evaluation.
 

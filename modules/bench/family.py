@@ -14,6 +14,7 @@ from integrand.outcome import Outcome
 from integrand.series import Query, Series
 from integrand.solvers import Solution, SolveStats
 from integrand.spec import ImageSpec, SeriesSpec, Spec, VectorSpec
+from integrand.tasks.base import VectorField
 
 from ..family import FamilyModule
 from .base import Bench, DynamicsMaker
@@ -175,6 +176,10 @@ class BenchFamily(FamilyModule):
         """Times (n_t,) and hidden states (n_t, batch, channels, …) for figures."""
         solution: Solution = self.net.trajectory(x, num_times)
         return solution.ts, solution.ys
+
+    def vector_field(self) -> VectorField | None:
+        """The field of an equation whose state is what is observed; None elsewhere."""
+        return self.net.vector_field()
 
     def describe_solver(self) -> tuple[str, str]:
         """Solver and gradient mode in a few words."""

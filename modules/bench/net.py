@@ -9,8 +9,17 @@ from integrand.errors import SpecError
 from integrand.series import Series
 from integrand.solvers import Solution, SolveStats
 from integrand.spec import SeriesSpec, Spec
+from integrand.tasks.base import VectorField
 
 from .dynamics import Dynamics
+
+
+class LastObservation(nn.Module):
+    """The values of the last observation given: the state itself, where it is observed whole."""
+
+    def forward(self, x: Series) -> Tensor:
+        """Shape (batch, channels)."""
+        return x.last
 
 
 class BenchNet(nn.Module):
@@ -64,6 +73,17 @@ class BenchNet(nn.Module):
     def rate(self, x: Series) -> tuple[Tensor, SolveStats]:
         """dx/dt at the observation given, shape (batch, channels), and the account of its evaluation."""
         return self.dynamics.rate(x.end[:, None], self.stem(x))
+
+    def vector_field(self) -> VectorField | None:
+        """dx/dt at time 0 of observations (n, channels) that are the state itself; None where none is."""
+        if not isinstance(self.stem, LastObservation) or not self.dynamics.gives_rate:
+            return None
+
+        def field(x: Tensor) -> Tensor:
+            like = next(self.parameters(), x)
+            return self.dynamics.rate(like.new_zeros(()), x.to(like))[0]
+
+        return field
 
     def trajectory(self, x: Tensor, num_times: int) -> Solution:
         """The solution with `num_times` output times, for figures."""

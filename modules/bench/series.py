@@ -13,16 +13,8 @@ from integrand.spec import Forecast, SeriesSpec, Spec
 
 from .base import Bench, DynamicsMaker, Stage, with_equal_ends
 from .dynamics import Dynamics
-from .net import BenchNet
+from .net import BenchNet, LastObservation
 from .vector import FirstComponents, VectorField, VectorMomentum
-
-
-class LastObservation(nn.Module):
-    """The values of the last observation given: the state itself, where it is observed whole."""
-
-    def forward(self, x: Series) -> Tensor:
-        """Shape (batch, channels)."""
-        return x.last
 
 
 class SeriesEncoder(nn.Module):

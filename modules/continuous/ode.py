@@ -71,9 +71,14 @@ class ODEDynamics(Dynamics):
         solution.ys = solution.ys[:, :, : self.out_channels]
         return solution
 
+    @property
+    def gives_rate(self) -> bool:
+        """Where nothing is added to the state."""
+        return isinstance(self.lift, nn.Identity)
+
     def rate(self, t: Tensor, h: Tensor) -> tuple[Tensor, SolveStats]:
         """The field; see `Dynamics.rate`."""
-        if not isinstance(self.lift, nn.Identity):
+        if not self.gives_rate:
             return super().rate(t, h)
         stats = SolveStats(solver="the field itself", accepted=0, rejected=0)
         stats.nfe_forward = 1

@@ -68,7 +68,7 @@ def test_the_energy_is_that_of_raw_values():
             return values.square().sum(-1)
 
     task = Forecasting(spec(scales=(2.0, 1.0), shifts=(1.0, 0.0)))
-    task.attach(Data())
+    task.attach(Data(), None)
     said, true = torch.ones(1, 1, 2), torch.zeros(1, 1, 2)
     # raw (3, 1) and (1, 0): energies 10 and 1
     assert float(task.observe("test", outcome(said, true))["energy_error"].compute()) == pytest.approx(81.0)
@@ -119,12 +119,14 @@ def test_coverage_of_normal_draws():
 def test_figures_say_what_they_show():
     task = Forecasting(spec())
     said = torch.linspace(0, 1, 12).view(2, 3, 2)
+    task.attach(None, lambda x: -x)
     tallies = task.tallies()
     for tally in tallies:
         tally.see(outcome(said, said + 0.1, said + torch.randn(5, 1, 1, 1)))
         tally.see(outcome(said[:, :2], said[:, :2].clone()))
     pictures = {p.name: p for tally in tallies for p in tally.draw("test")}
     assert set(pictures) == {"forecast_test", "phase_test", "horizon_test"}
+    assert "learned field" in pictures["phase_test"].description
     assert "for q, p" in pictures["forecast_test"].description
     # half of the forecasts of the first two times are exact
     assert "0.0707 at 1" in pictures["horizon_test"].description

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .confusion import confusion_figure
 from .curves import loss_figure, nfe_figure
 from .drawing import Picture
-from .forecasts import forecast_figure, horizon_figure, phase_figure
+from .forecasts import energy_figure, forecast_figure, horizon_figure, phase_figure
 from .generated import generated_figures
 from .regression import regression_figure
 from .steps import step_figure
@@ -14,6 +14,7 @@ from .trajectories import trajectory_figure
 __all__ = [
     "Picture",
     "confusion_figure",
+    "energy_figure",
     "forecast_figure",
     "generated_figures",
     "horizon_figure",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,8 +52,20 @@ def forecast_figure(shown: Sequence[Shown], names: Sequence[str], stage: str) ->
     return finish(figure, f"forecast_{stage}", description)
 
 
-def phase_figure(shown: Sequence[Shown], names: Sequence[str], stage: str) -> Picture:
-    """Trajectories in the plane of the first two channels, true ones grey."""
+def phase_figure(
+    shown: Sequence[Shown],
+    names: Sequence[str],
+    stage: str,
+    field: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.floating]] | None = None,
+) -> Picture:
+    """Trajectories in the plane of the first two channels, true ones grey.
+
+    Args:
+        shown: The series.
+        names: Name of each channel.
+        stage: `val` or `test`, for the description and the file name.
+        field: The learned dx/dt of states (n, 2), drawn as arrows of equal length.
+    """
     figure, axes = new_axes(4.4, 4.2)
     for i, one in enumerate(shown):
         axes.plot(one["true"][:, 0], one["true"][:, 1], ".", color="0.6", markersize=2.5)
@@ -61,11 +73,14 @@ def phase_figure(shown: Sequence[Shown], names: Sequence[str], stage: str) -> Pi
         axes.plot(*one["given"][-1, :2], "o", color=COLOURS[i % len(COLOURS)], markersize=4)
     for limit, channel in ((axes.set_xlim, 0), (axes.set_ylim, 1)):
         limit(*_limits(*(one[part][:, channel] for one in shown for part in ("true", "given"))))
+    if field is not None:
+        _arrows(axes, field)
     axes.set_xlabel(names[0])
     axes.set_ylabel(names[1])
+    arrows = " Arrows show the direction of the learned field." if field is not None else ""
     description = (
         f"Forecasts (lines) of {len(shown)} {stage} series from their last observation (dots), in the plane "
-        f"of {names[0]} and {names[1]}, with what was observed in grey."
+        f"of {names[0]} and {names[1]}, with what was observed in grey.{arrows}"
     )
     return finish(figure, f"phase_{stage}", description)
 
@@ -83,6 +98,45 @@ def horizon_figure(horizon: npt.NDArray[np.floating], error: npt.NDArray[np.floa
         f"observation and {error[-1]:.3g} at {horizon[-1]:.3g}."
     )
     return finish(figure, f"horizon_{stage}", description)
+
+
+def energy_figure(
+    times: Sequence[npt.NDArray[np.floating]],
+    energies: Sequence[Sequence[npt.NDArray[np.floating]]],
+    stage: str,
+) -> Picture:
+    """The energy of forecasts over time, and that of the truth dashed.
+
+    Args:
+        times: Times of each series, shape (n,).
+        energies: Of each series that of the forecast and of the truth, shape (n,).
+        stage: `val` or `test`, for the description and the file name.
+    """
+    figure, axes = new_axes(5.0, 3.2)
+    drifts = []
+    for i, (time, (said, true)) in enumerate(zip(times, energies, strict=True)):
+        colour = COLOURS[i % len(COLOURS)]
+        axes.plot(time, true, "--", color=colour, linewidth=0.9, alpha=0.7)
+        axes.plot(time, said, color=colour, linewidth=1.2)
+        drifts.append(abs(float(said[-1]) - float(true[-1])))
+    axes.set_ylim(*_limits(*(true for _, true in energies), *(np.clip(s, *_limits(t)) for s, t in energies)))
+    axes.set_xlabel("time")
+    axes.set_ylabel("energy")
+    description = (
+        f"Energy along {len(times)} {stage} forecasts (lines) and of the true trajectories (dashed); at the "
+        f"end they differ by {np.mean(drifts):.3g} on average."
+    )
+    return finish(figure, f"energy_{stage}", description)
+
+
+def _arrows(axes: Any, field: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.floating]]) -> None:
+    """The direction of a field on a grid over the axes as they are."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    x, y = np.meshgrid(np.linspace(left, right, 17)[1:-1], np.linspace(bottom, top, 17)[1:-1])
+    rates = field(np.stack([x.ravel(), y.ravel()], axis=1))
+    length = np.linalg.norm(rates, axis=1, keepdims=True)
+    unit = rates / np.where(length > 0, length, 1.0)
+    axes.quiver(x.ravel(), y.ravel(), unit[:, 0], unit[:, 1], color="0.8", width=0.003, zorder=0)
 
 
 def _limits(*values: npt.NDArray[np.floating]) -> tuple[float, float]:

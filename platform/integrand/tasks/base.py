@@ -17,6 +17,9 @@ from ..spec import Spec
 Models = Literal["outputs", "distribution"]
 """What a family is a model of: of outputs given an input, or of the distribution of the inputs."""
 
+VectorField = Callable[[Tensor], Tensor]
+"""dx/dt, shape (n, channels), of observations of that shape."""
+
 STAGES = ("train", "val", "test")
 """Where outcomes come from, and what their metrics are named after."""
 
@@ -79,11 +82,12 @@ class Task(nn.Module, ABC):
         """Fresh metrics by the name under which they are recorded, `<stage>/<name>`."""
         return {}
 
-    def attach(self, data: Any) -> None:
-        """Take from a data set what it knows about its inputs beyond the spec; nothing by default.
+    def attach(self, data: Any, field: VectorField | None) -> None:
+        """Take what figures and scores want to know beyond the spec; nothing by default.
 
         Args:
             data: The trainer's data module, None where there is none.
+            field: The learned rate of change of what is observed, None where the model has none.
         """
 
     def loss(self, said: Tensor, target: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..figures import Picture, forecast_figure, horizon_figure, phase_figure
+from ..figures import Picture, energy_figure, forecast_figure, horizon_figure, phase_figure
 from ..outcome import Outcome
 from ..series import Series
-from .base import Tally
+from .base import Tally, VectorField
 
 MOST_SERIES = 4
 """Series of a figure."""
@@ -23,10 +23,18 @@ class Forecasts(Tally):
     Args:
         answer: Takes values to those units.
         names: Name of each channel.
+        field: The learned dx/dt in those units, None where there is none.
+        energy: What the law conserves, of values in those units, None where nothing is known.
     """
 
-    def __init__(self, answer: Callable[[Tensor], Tensor], names: Sequence[str]) -> None:
-        self.answer, self.names = answer, names
+    def __init__(
+        self,
+        answer: Callable[[Tensor], Tensor],
+        names: Sequence[str],
+        field: VectorField | None = None,
+        energy: Callable[[Tensor], Tensor | None] | None = None,
+    ) -> None:
+        self.answer, self.names, self.field, self.energy = answer, names, field, energy
         self.shown: list[dict[str, Any]] = []
 
     def see(self, outcome: Outcome) -> None:
@@ -60,7 +68,21 @@ class Forecasts(Tally):
             return
         yield forecast_figure(self.shown, self.names, stage)
         if len(self.names) > 1:
-            yield phase_figure(self.shown, self.names, stage)
+            yield phase_figure(self.shown, self.names, stage, self._arrows())
+        energies = [[self._energy(one[part]) for part in ("said", "true")] for one in self.shown]
+        if all(e is not None for pair in energies for e in pair):
+            yield energy_figure([one["times"] for one in self.shown], energies, stage)
+
+    def _arrows(self) -> Callable[[Any], Any] | None:
+        """The field in numpy, where the plane of the first two channels is all there is."""
+        field = self.field
+        if field is None or len(self.names) != 2:
+            return None
+        return lambda x: field(torch.from_numpy(x).float()).detach().float().cpu().numpy()
+
+    def _energy(self, values: Any) -> Any:
+        found = None if self.energy is None else self.energy(torch.from_numpy(values).double())
+        return None if found is None else found.numpy()
 
 
 class Horizons(Tally):

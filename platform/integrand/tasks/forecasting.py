@@ -15,7 +15,7 @@ from ..metrics.forecasts import Coverage, NormalisedError, ValidTime
 from ..outcome import Outcome
 from ..series import Series
 from ..spec import Forecast, SeriesSpec, Spec
-from .base import Tally, Task
+from .base import Tally, Task, VectorField
 from .forecast_tallies import Forecasts, Horizons
 
 
@@ -39,6 +39,7 @@ class Forecasting(Task):
         self.register_buffer("scales", torch.tensor(spec.scales or ones), persistent=False)
         self.register_buffer("shifts", torch.tensor(spec.shifts or zeros), persistent=False)
         self._energy: Callable[[Tensor], Tensor | None] | None = None
+        self._field: VectorField | None = None
         self._seen: dict[str, Metric] = {}
 
     @property
@@ -71,9 +72,9 @@ class Forecasting(Task):
             "coverage_90": Coverage(0.9),
         }
 
-    def attach(self, data: Any) -> None:
+    def attach(self, data: Any, field: VectorField | None) -> None:
         """See `Task.attach`: a data set may know what the law conserves."""
-        self._energy = getattr(data, "energy", None)
+        self._energy, self._field = getattr(data, "energy", None), field
 
     def observe(self, stage: str, outcome: Outcome) -> Mapping[str, Metric]:
         """See `Task.observe`; training is scored by its errors alone."""
@@ -110,7 +111,7 @@ class Forecasting(Task):
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy or a pickle of a model shall not take the data with it
-        return {**self.__dict__, "_energy": None, "_seen": {}}
+        return {**self.__dict__, "_energy": None, "_field": None, "_seen": {}}
 
     def loss(self, said: Tensor, target: Tensor) -> Tensor:
         """Mean squared error over what was observed; 0 where nothing was.
@@ -147,7 +148,16 @@ class Forecasting(Task):
 
     def tallies(self) -> Sequence[Tally]:
         """Some forecasts against the truth, and the error by horizon."""
-        return [Forecasts(self.answer, self.spec.channel_names), Horizons()]
+        return [Forecasts(self.answer, self.spec.channel_names, self._raw_field, self._energy), Horizons()]
+
+    @property
+    def _raw_field(self) -> VectorField | None:
+        """The learned field in the units of the raw channels."""
+        field = self._field
+        if field is None:
+            return None
+        scales, shifts = self.get_buffer("scales"), self.get_buffer("shifts")
+        return lambda x: field((x - shifts.to(x)) / scales.to(x)) * scales.to(x)
 
 
 def _spelled(value: float) -> str:
