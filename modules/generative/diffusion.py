@@ -130,7 +130,7 @@ class DiffusionModel(GenerativeModule):
     @property
     def grid(self) -> TimeGrid:
         """The grid that sampling takes unless it names another."""
-        return self.sampling.grid or usual_grid(self.process)
+        return self.sampling.grid or usual_grid(self.process, points=len(self.shape) == 1)
 
     def denoiser(self, net: TimeNet | None = None) -> Denoiser:
         """The network as samplers call it; by default with the weights that evaluation uses."""

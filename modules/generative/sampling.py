@@ -13,6 +13,7 @@ from integrand.diffusion import (
     GuidanceError,
     KarrasGrid,
     Process,
+    QuadraticGrid,
     Sampler,
     TimeGrid,
     UniformGrid,
@@ -93,13 +94,18 @@ class Sampling:
         return self.sampler.describe() + guided
 
 
-def usual_grid(process: Process) -> TimeGrid:
+def usual_grid(process: Process, points: bool = False) -> TimeGrid:
     """The grid that the process is usually sampled on, its last step to the data.
 
-    Karras's for variance-exploding processes, else uniform in time.
+    Karras's for variance-exploding processes, else uniform in time; for points in equal steps of √t, because
+    their details are finer, beside their spread, than those of images (docs/generative.md has figures).
+
+    Args:
+        process: The process.
+        points: Whether the data are points rather than images.
     """
     if isinstance(process, EDM):
         return EDMGrid(sigma_min=process.t_min, sigma_max=process.t_max)
     if isinstance(process, VE):
         return KarrasGrid(to_zero=True)
-    return UniformGrid(to_zero=True)
+    return QuadraticGrid(to_zero=True) if points else UniformGrid(to_zero=True)

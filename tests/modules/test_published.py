@@ -17,7 +17,9 @@ from integrand.modules import (
     RevNet,
 )
 from integrand.modules.bench.image.cifar import CIFARStages
+from integrand.modules.bench.image.flat import FlatImageState, SigmoidField
 from integrand.modules.bench.image.image_state import ImageState
+from integrand.modules.bench.image.normed_stage import NormedField, NormedStage
 from integrand.modules.bench.image.reversible_stages import HamiltonianStages, RevNetStages, shrink
 from integrand.modules.bench.image.shake_stages import ShakenShortcut
 from integrand.modules.bench.stages import StagedDynamics, StagedStats
@@ -101,6 +103,18 @@ CONTINUOUS = {
     "mnist/heavy_ball_neural_ode": 85_931
     - 1,  # theirs counts a frozen number that has no part in the equation
     "mnist/generalized_heavy_ball_neural_ode": 85_235,
+    # torchdiffeq's example, with its block and without it
+    "mnist/ode_net": 208_266,
+    # 785 · 100 + 100 and 101 · 784 + 784 of the field, 784 · 10 + 10 of the read-out
+    "mnist/neural_ode_kelly": 166_418,
+}
+# Without a solve, or with evaluations besides it: parameters, evaluations in evaluation mode where they are fixed
+OTHERS = {
+    "mnist/ode_net_no_block": (132_874, 0),
+    "mnist/taynode": (166_418, None),
+    "mnist/rnode": (166_418, None),
+    # stem 3 · 64 · 9 + 64, field 4 · 128 + 3 · (65 · 64 · 9 + 64), head 128 + 650; a step of 0.1 up to 1.1
+    "cifar10/neural_sde": (115_594, 11),
 }
 
 
@@ -134,11 +148,22 @@ def test_on_cifar_100_only_the_read_out_grows(build, name, accounts):
 def test_published_continuous_net(build, name, accounts):
     model = build(PUBLISHED / f"{name}.yaml").model
     assert parameters(model) == CONTINUOUS[name]
+    dtype = torch.float64 if "kelly" in name else torch.float32
     with count(*model.net.dynamics.residuals()) as seen:
-        assert model(torch.randn(2, *model.spec.input_shape)).shape == (2, 10)
+        assert model.to(dtype)(torch.randn(2, *model.spec.input_shape, dtype=dtype)).shape == (2, 10)
     stats = accounts(model)[-1]
     # Dormand-Prince: two evaluations choose the first step, then six for each step tried
     assert stats.nfe_forward == seen.calls == 2 + 6 * (stats.accepted + stats.rejected)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_published_nets(build, name, accounts):
+    model = build(PUBLISHED / f"{name}.yaml").model.double().eval()
+    expected, evaluations = OTHERS[name]
+    assert parameters(model) == expected
+    assert model(torch.randn(2, *model.spec.input_shape, dtype=torch.float64)).shape == (2, 10)
+    if evaluations is not None:
+        assert accounts(model)[-1].nfe_forward == evaluations
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -264,6 +289,12 @@ def test_the_image_is_the_first_part_of_the_state():
         (lambda: NeuralODE(SPEC, channels=4, layout=ImageState()), "the state is the image"),
         (lambda: NeuralODE(SPEC, channels=2, layout=ImageState()), "cannot hold an image of 3"),
         (lambda: ImageState(0), "hidden must be at least 1"),
+        (lambda: FlatImageState(0), "hidden must be at least 1"),
+        (lambda: NeuralODE(SPEC, channels=8, layout=FlatImageState()), "which has 192 numbers"),
+        (lambda: NormedStage(convs=0), "convs must be at least 1"),
+        (lambda: NormedStage(halvings=-1), "halvings must be 0 or more"),
+        (lambda: NeuralODE(SPEC, channels=4, layout=NormedStage(halvings=3)), "too small for 3 halvings"),
+        (lambda: NeuralODE(SPEC, channels=33, layout=NormedStage()), "do not divide into 32 groups"),
         (
             lambda: ResNet(ImageSpec("x", Classes(2), (3, 3, 8)), layout=CIFARStages()),
             "cannot be halved twice",
@@ -315,3 +346,28 @@ def test_the_shaken_shortcut_moves_half_of_its_channels_right_and_down(stride):
     expected = torch.zeros(4, 4)
     expected[1:, 1:] = x[0, 0, :-1, :-1]
     torch.testing.assert_close(moved, expected[::stride, ::stride])
+
+
+def test_the_field_of_the_first_neural_ode_is_norm_relu_conv_twice_and_norm():
+    field = NormedField(4, convs=2).double()
+    t, h = torch.tensor(0.3), torch.randn(2, 4, 5, 5, dtype=torch.float64)
+    expected = h
+    for norm, conv in zip(field.norms, field.convs, strict=False):
+        # 32 groups or one per channel: each channel has its own mean and spread
+        mean, var = expected.mean((2, 3), keepdim=True), expected.var((2, 3), correction=0, keepdim=True)
+        rectified = torch.relu((expected - mean) / (var + norm.eps).sqrt())
+        time = t.double().expand(2, 1, 5, 5)
+        expected = conv.conv(torch.cat([rectified, time], dim=1))
+    mean, var = expected.mean((2, 3), keepdim=True), expected.var((2, 3), correction=0, keepdim=True)
+    torch.testing.assert_close(field(t, h), (expected - mean) / (var + 1e-5).sqrt(), rtol=1e-10, atol=1e-10)
+
+
+def test_the_field_of_all_pixels_sees_the_time_in_both_layers():
+    field = SigmoidField(3, hidden=2).double()
+    t, h = torch.tensor(0.7, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
+    time = torch.full((5, 1), 0.7, dtype=torch.float64)
+    inner = (
+        torch.sigmoid(h) @ field.first.weight[:, :3].mT + time * field.first.weight[:, 3] + field.first.bias
+    )
+    expected = torch.sigmoid(inner) @ field.second.weight[:, :2].mT + time * field.second.weight[:, 2]
+    torch.testing.assert_close(field(t, h), expected + field.second.bias, rtol=1e-12, atol=1e-12)

@@ -17,7 +17,7 @@ from .shared import ImageBench
 
 
 class SigmoidField(nn.Module):
-    """f(t, h) = W₂ [s(W₁ [s(h); t] + b₁); t] + b₂ with the logistic function s (Kelly et al. 2020, their code).
+    """f(t, h) = W₂ [s(W₁ [s(h); t] + b₁); t] + b₂ s logistic (Kelly et al. 2020, their code).
 
     Args:
         channels: Length of the state.
@@ -45,7 +45,7 @@ class SigmoidField(nn.Module):
 
 
 class FlatImageState(ImageBench):
-    """No stem: the solver moves the vector of all pixels, and a linear layer reads the logistic function of it.
+    """No stem: the solver moves the vector of all pixels, and a linear layer reads its logistic function.
 
     `channels` is the number of pixels times that of the image's channels.
 
@@ -76,6 +76,8 @@ class FlatImageState(ImageBench):
                 f"set model.channels to {size}",
             )
         dynamics = make(Stage(channels, self.field, lambda n: VectorMomentum(n, self.hidden), axes=0))
-        return with_equal_ends(
-            dynamics, nn.Flatten, lambda: nn.Sequential(nn.Sigmoid(), nn.Linear(dynamics.out_channels, outputs))
-        )
+
+        def head() -> nn.Module:
+            return nn.Sequential(nn.Sigmoid(), nn.Linear(dynamics.out_channels, outputs))
+
+        return with_equal_ends(dynamics, nn.Flatten, head)

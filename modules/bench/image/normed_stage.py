@@ -64,8 +64,8 @@ class NormedField(nn.Module):
 class NormedStage(ImageBench):
     """A 3×3 convolution, norm–ReLU–conv of 4×4 and stride 2, twice, one stage, and norm–ReLU–mean–linear.
 
-    torchdiffeq's MNIST net (Chen et al. 2018) with 64 channels: 208,266 weights as neural ODE, 132,874 without
-    block. With `halvings: 0` and `convs: 3` it is the CIFAR net of the neural SDE (Liu et al. 2019, their code).
+    torchdiffeq's MNIST net (Chen et al. 2018) with 64 channels: 208,266 weights as neural ODE, 132,874
+    without block. With `halvings: 0` and `convs: 3` the CIFAR net of the neural SDE (Liu et al. 2019, code).
 
     Args:
         halvings: Convolutions of stride 2 in the stem.

@@ -11,12 +11,12 @@ from integrand.comparison.measures import FIT_SECONDS, NFE_FORWARD, SAMPLE_NFE, 
 from integrand.comparison.results import Comparison, Part, Row
 from integrand.comparison.tables import formatting
 from integrand.comparison.tables.contents import LEGEND, MARKS
+from integrand.modules import GROUPS
 from integrand.version import __version__
 
 from .cards import cards
 from .wording import plural
 
-_GROUPS = ("control", "discrete", "continuous", "stochastic", "generative")
 _OTHERS = "others"
 
 
@@ -120,7 +120,7 @@ def build_atlas(
         _row(label, [rows.get(label) for rows in by_column], [found for _, found, _ in parts])
         for label in labels
     ]
-    grouped = {group: tuple(r for r in rows if r.group == group) for group in (*_GROUPS, _OTHERS)}
+    grouped = {group: tuple(r for r in rows if r.group == group) for group in (*GROUPS, _OTHERS)}
     return Atlas(
         "Atlas",
         f"Made {made} with Integrand {__version__}",
@@ -158,7 +158,7 @@ def _row(label: str, rows: Sequence[Row | None], comparisons: Sequence[Compariso
     cells = tuple(
         None if row is None else _cell(row, found) for row, found in zip(rows, comparisons, strict=True)
     )
-    known = card is not None and card.group in _GROUPS
+    known = card is not None and card.group in GROUPS
     return AtlasRow(label, card.title if card else label, card.group if card and known else _OTHERS, cells)
 
 

@@ -13,14 +13,18 @@ from integrand.diffusion import (
     CosineVP,
     DataPrediction,
     DiscreteVP,
+    EDMGrid,
     EDMPreconditioning,
     ExactMixture,
     GuidanceError,
+    KarrasGrid,
     Likelihood,
     NoisePrediction,
+    QuadraticGrid,
     SampleNoise,
     ScorePrediction,
     SubVP,
+    UniformGrid,
     VelocityPrediction,
     convert,
 )
@@ -28,7 +32,7 @@ from integrand.errors import SpecError, UsageError
 from integrand.modules.generative.backbones import MLP, TimeNet
 from integrand.modules.generative.dequantisation import bits_per_dim, dequantised
 from integrand.modules.generative.diffusion import DiffusionModel
-from integrand.modules.generative.sampling import Sampling
+from integrand.modules.generative.sampling import Sampling, usual_grid
 from integrand.modules.generative.times import DiscreteTimes, LogNormalTimes, UniformTimes
 from integrand.modules.generative.weighting import (
     DataWeighting,
@@ -115,6 +119,19 @@ def test_the_minimiser_on_gaussian_data_is_the_exact_score(process, parametrisat
         scale = exact.abs().mean()
         spread = float(1 + (sigma / (alpha * std)) + (alpha * std / sigma))
         assert float((score - exact).abs().mean() / scale) < 5 / math.sqrt(n) * spread
+
+
+def test_the_default_grid_is_dense_near_the_data_for_points_alone():
+    """Points have details that are fine beside their spread; see docs/generative.md."""
+    for process, points, images in (
+        (VP(), QuadraticGrid, UniformGrid),
+        (VE(), KarrasGrid, KarrasGrid),
+        (EDM(), EDMGrid, EDMGrid),
+    ):
+        assert type(usual_grid(process, points=True)) is points
+        assert type(usual_grid(process)) is images
+        assert usual_grid(process, points=True).to_zero
+    assert type(DiffusionModel(POINTS, backbone=MLP(hidden=4, layers=1)).grid) is QuadraticGrid
 
 
 def test_training_reaches_that_minimiser(monkeypatch):
