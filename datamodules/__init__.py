@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from .series.japanese_vowels import JapaneseVowels
     from .series.own.csv_trajectories import CSVTrajectories
     from .series.own.series_frame import SeriesFrame
+    from .series.pbc import PBC
+    from .series.planets import Planets
     from .series.santa_fe_laser import SantaFeLaser
+    from .series.ucr import UCR
     from .vectors.base import VectorDataModule
     from .vectors.breast_cancer import BreastCancer
     from .vectors.concentric_annuli import ConcentricAnnuli
@@ -49,6 +52,8 @@ __all__ = [
     "CIFAR10",
     "CIFAR100",
     "MNIST",
+    "PBC",
+    "UCR",
     "Augmentation",
     "BasicMotions",
     "BeijingPM25",
@@ -75,6 +80,7 @@ __all__ = [
     "JapaneseVowels",
     "PackagedFile",
     "Pinwheel",
+    "Planets",
     "RandomCrop",
     "SantaFeLaser",
     "SeriesDataModule",

@@ -101,6 +101,7 @@ class DataCard:
         note: What a reader of results must know.
         origin: Where a set without files and digests of its own comes from: `formula`, or a package that is
             always installed.
+        members: Cards of the sets of a collection; they are found by name, and not listed.
     """
 
     name: str
@@ -126,6 +127,7 @@ class DataCard:
     megabytes: float = 0.0
     note: str = ""
     origin: str = ""
+    members: tuple[DataCard, ...] = ()
 
     @property
     def generated(self) -> bool:
@@ -158,6 +160,7 @@ class DataCard:
                 "megabytes": self.megabytes,
                 "generated": self.generated,
                 "embedded": any(p.package == "integrand" for p in self.packaged),
+                "members": [member.name for member in self.members],
             },
             "licence": self.licence,
             "reference": self.reference,

@@ -59,7 +59,10 @@ def find_card(name: str) -> DataCard:
         UsageError: No data set has that name.
     """
     known = cards()
-    spellings = {key.casefold(): card for card in known.values() for key in (card.name, card.class_name)}
+    members = {member.name: member for card in known.values() for member in card.members}
+    spellings = members | {
+        key.casefold(): card for card in known.values() for key in (card.name, card.class_name)
+    }
     if name.casefold() in spellings:
         return spellings[name.casefold()]
     close = get_close_matches(name.casefold(), spellings, n=1, cutoff=0.5)

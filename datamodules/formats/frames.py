@@ -36,9 +36,14 @@ class _Array(pickles.PlainArray):
         if not isinstance(data, list):
             super().__setstate__(state)
             return
-        if len(data) != math.prod(shape) or not all(x is None or isinstance(x, str) for x in data):
+        if len(data) != math.prod(shape) or not all(_is_cell(x) for x in data):
             raise pickle.UnpicklingError("an array of objects that are no text")
         self.texts = data
+
+
+def _is_cell(value: Any) -> bool:
+    """Text, or what pandas writes in its place where there is none."""
+    return value is None or isinstance(value, str | float)
 
 
 class _Frame:
@@ -91,6 +96,10 @@ _PANDAS = {
     ("pandas.core.indexes.base", "_new_Index"): _index,
     ("pandas.core.indexes.base", "Index"): "Index",
     ("pandas.core.indexes.range", "RangeIndex"): "RangeIndex",
+    # since pandas 3
+    ("pandas", "DataFrame"): _Frame,
+    ("pandas", "Index"): "Index",
+    ("pandas", "RangeIndex"): "RangeIndex",
 }
 
 

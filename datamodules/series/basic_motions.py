@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .labelled import LabelledSeriesDataModule
-from .measured_cards import BASIC_MOTIONS
+from .labelled_cards import BASIC_MOTIONS
 
 
 class BasicMotions(LabelledSeriesDataModule):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .measured_cards import BEIJING_PM25
+from .record_cards import BEIJING_PM25
 from .records import RecordDataModule, Windows
 
 

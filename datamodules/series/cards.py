@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .measured_cards import MEASURED
+from .labelled_cards import LABELLED
 from .own.cards import OWN
+from .record_cards import RECORDS
+from .ucr_cards import UCR
 
-CARDS = (*MEASURED, *OWN)
+CARDS = (*LABELLED, UCR, *RECORDS, *OWN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .measured_cards import GLUCOSE
+from .record_cards import GLUCOSE
 from .records import RecordDataModule, Windows
 
 

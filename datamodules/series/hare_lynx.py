@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .measured_cards import HARE_LYNX
+from .record_cards import HARE_LYNX
 from .records import RecordDataModule, Windows
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .labelled import LabelledSeriesDataModule
-from .measured_cards import JAPANESE_VOWELS
+from .labelled_cards import JAPANESE_VOWELS
 
 
 class JapaneseVowels(LabelledSeriesDataModule):

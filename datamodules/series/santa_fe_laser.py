@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .measured_cards import SANTA_FE_LASER
+from .record_cards import SANTA_FE_LASER
 from .records import RecordDataModule, Windows
 
 

@@ -65,10 +65,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def state(card: DataCard) -> dict[str, Any]:
-    """Where a data set is: `{"found", "kind", "path"}`; a wrong INTEGRAND_DATA does not stop a listing."""
+    """Where a data set is, or one of a collection: `{"found", "kind", "path"}`.
+
+    A wrong INTEGRAND_DATA does not stop a listing.
+    """
     if card.generated:
         return {"found": True, "kind": card.origin, "path": None}
-    place = locate(card)
+    places = (locate(member) for member in card.members or (card,))
+    place = next((p for p in places if p is not None), None)
     if place is None:
         return {"found": False, "kind": None, "path": None}
     return {"found": True, "kind": place.kind, "path": str(place.path)}
@@ -173,16 +177,22 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _all_here(data_dir: str | None) -> list[DataCard]:
     """The data sets that are kept in files and are on this machine."""
-    return [card for card in cards().values() if not card.generated and locate(card, data_dir) is not None]
+    single = [member for card in cards().values() for member in card.members or (card,)]
+    return [card for card in single if not card.generated and locate(card, data_dir) is not None]
 
 
 def _with_files(name: str) -> DataCard:
     """The card of a data set that is kept in files.
 
     Raises:
-        UsageError: It is unknown, or computed by a formula.
+        UsageError: It is unknown, computed by a formula, or a collection of sets.
     """
     card = find_card(name)
+    if card.members:
+        raise UsageError(
+            f"{card.name} is a collection of {len(card.members)} sets",
+            f"name one: {', '.join(member.name for member in card.members)}",
+        )
     if card.generated:
         raise UsageError(
             f"{card.name} is computed as it is used: it has no files",

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import integrand.datamodules as dm
+from integrand.cli.data import run, state
 from integrand.datamodules.acquire.digests import content_digests
 from integrand.datamodules.formats import npz
 from integrand.datamodules.formats.packed import WHOLE, pack
@@ -103,3 +104,45 @@ def test_an_absent_set_names_the_way_to_it():
     with pytest.raises(DataError, match="basic-motions is not on this machine") as caught:
         dm.BasicMotions().prepare_data()
     assert "integrand data fetch basic-motions --via pip" in caught.value.remedy
+
+
+@pytest.fixture
+def coffee(tmp_path):
+    """A folder with a made `Coffee` of the archive: 10 + 4 series of 3 in two classes."""
+    folder = tmp_path / "Coffee"
+    folder.mkdir()
+    for split, n in (("TRAIN", 10), ("TEST", 4)):
+        lines = [f"{i % 2}\t{i}\t{i + 1}\t{'NaN' if i == 1 else i + 2}" for i in range(n)]
+        (folder / f"Coffee_{split}.tsv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def test_a_set_of_the_archive_is_read_from_its_files(coffee):
+    data = dm.UCR("coffee", data_dir=str(coffee), verify=False)
+    data.setup()
+    assert data.sizes == {"n_train": 8, "n_val": 2, "n_test": 4}
+    x, y = next(iter(data.test_dataloader()))
+    assert y.tolist() == [0, 1, 0, 1]
+    assert x.lengths.tolist() == [3, 2, 3, 3]
+    assert data.spec.name == "ucr-coffee"
+    with pytest.raises(DataError, match="is not ucr-coffee"):
+        dm.UCR("Coffee", data_dir=str(coffee)).setup()
+
+
+def test_the_archive_is_a_collection_of_93_sets_with_cards_of_their_own():
+    members = dm.UCR.card.members
+    assert len(members) == len({m.name for m in members}) == 93
+    assert len({m.digests["content"] for m in members}) == 93
+    assert dm.find_card("ucr-ECG5000").counts == {"train": 500, "test": 4500}
+    assert dm.find_card("UCR") is dm.UCR.card
+    with pytest.raises(UsageError, match=r"no set 'GunPiont', did you mean GunPoint\?"):
+        dm.UCR("GunPiont")
+    with pytest.raises(UsageError, match="is a collection of 93 sets") as caught:
+        run(["fetch", "ucr"])
+    assert "ucr-gunpoint" in caught.value.remedy
+
+
+def test_a_set_that_is_here_makes_its_collection_found(coffee, monkeypatch):
+    assert not state(dm.UCR.card)["found"]
+    monkeypatch.setenv("INTEGRAND_DATA", str(coffee))
+    assert state(dm.UCR.card)["found"]
