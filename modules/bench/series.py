@@ -14,7 +14,7 @@ from integrand.spec import Forecast, SeriesSpec, Spec
 from .base import Bench, DynamicsMaker, Stage, with_equal_ends
 from .dynamics import Dynamics
 from .net import BenchNet, LastObservation
-from .vector import FirstComponents, VectorField, VectorMomentum
+from .vector import ACTIVATIONS, Activation, FirstComponents, VectorField, VectorMomentum
 
 
 class SeriesEncoder(nn.Module):
@@ -49,17 +49,21 @@ class SeriesBench(Bench):
     Args:
         hidden: Width of the hidden layers of fields, of the encoder, and of the net that makes the initial
             momentum.
+        activation: σ of the fields.
+        orthogonal: Whether the weights of fields start orthogonal.
 
     Raises:
-        UsageError: hidden is below 1.
+        UsageError: hidden is below 1, or there is no such activation.
     """
 
     takes = SeriesSpec
 
-    def __init__(self, hidden: int = 64) -> None:
+    def __init__(self, hidden: int = 64, activation: Activation = "tanh", orthogonal: bool = False) -> None:
         if hidden < 1:
             raise UsageError(f"hidden must be at least 1, got {hidden}", "set model.layout.hidden")
-        self.hidden = hidden
+        if activation not in ACTIVATIONS:
+            raise UsageError(f"unknown activation {activation!r}", f"choose from {', '.join(ACTIVATIONS)}")
+        self.hidden, self.activation, self.orthogonal = hidden, activation, orthogonal
 
     def assemble(self, spec: Spec, channels: int, make: DynamicsMaker, outputs: int) -> BenchNet:
         """One stage; see `Bench.assemble`."""
@@ -88,7 +92,9 @@ class SeriesBench(Bench):
         self, channels: int, out_channels: int | None = None, time_dependent: bool = False
     ) -> nn.Module:
         """The field of vectors."""
-        return VectorField(channels, out_channels, time_dependent, self.hidden)
+        return VectorField(
+            channels, out_channels, time_dependent, self.hidden, self.activation, self.orthogonal
+        )
 
 
 class EncodedSeries(SeriesBench):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -11,19 +13,24 @@ from integrand.spec import Spec, VectorSpec
 from .base import Bench, DynamicsMaker, Stage, with_equal_ends
 from .net import BenchNet
 
+Activation = Literal["tanh", "softplus"]
+"""σ of a field; both are smooth, as solvers of high order need it."""
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "softplus": nn.Softplus}
+
 
 class VectorField(nn.Module):
-    """f(t, h) = W₃ tanh(W₂ tanh(W₁ [h; t] + b₁) + b₂) + b₃.
+    """f(t, h) = W₃ σ(W₂ σ(W₁ [h; t] + b₁) + b₂) + b₃.
 
-    Smooth, as solvers of high order need it, and the field of the papers' experiments in the plane (Dupont et
-    al. 2019, appendix F, with ReLU). The same class is residual function and vector field, so that only the
-    integrator differs between families.
+    The field of the papers' experiments in the plane (Dupont et al. 2019, appendix F, with ReLU). The same
+    class is residual function and vector field, so that only the integrator differs between families.
 
     Args:
         channels: Length of the state that f reads.
         out_channels: Length of f; the same as `channels` where omitted.
         time_dependent: Whether t enters.
         hidden: Width of both hidden layers.
+        activation: σ.
+        orthogonal: Whether the weights start orthogonal, as those of Greydanus et al. (2019).
     """
 
     def __init__(
@@ -32,16 +39,21 @@ class VectorField(nn.Module):
         out_channels: int | None = None,
         time_dependent: bool = False,
         hidden: int = 32,
+        activation: Activation = "tanh",
+        orthogonal: bool = False,
     ) -> None:
         super().__init__()
         self.time_dependent = time_dependent
         self.net = nn.Sequential(
             nn.Linear(channels + int(time_dependent), hidden),
-            nn.Tanh(),
+            ACTIVATIONS[activation](),
             nn.Linear(hidden, hidden),
-            nn.Tanh(),
+            ACTIVATIONS[activation](),
             nn.Linear(hidden, out_channels or channels),
         )
+        if orthogonal:
+            for layer in self.net[::2]:
+                nn.init.orthogonal_(layer.weight)
 
     def forward(self, t: Tensor, h: Tensor) -> Tensor:
         """Evaluate at the scalar t and the state h of shape (batch, channels)."""

@@ -52,7 +52,7 @@ class OnCircles(nn.Module):
         channels: Channels of the state.
         out_channels: Length of the value.
         angles: Numbers of the channels that are angles in radians, from 0.
-        time_dependent: Whether t enters.
+        time_dependent: Whether t enters; None where the law may change with it.
 
     Raises:
         UsageError: There is no such channel.
@@ -64,7 +64,7 @@ class OnCircles(nn.Module):
         channels: int,
         out_channels: int,
         angles: Sequence[int] = (),
-        time_dependent: bool = False,
+        time_dependent: bool | None = False,
     ) -> None:
         super().__init__()
         if any(not 0 <= i < channels for i in angles) or len(set(angles)) < len(angles):
@@ -83,3 +83,25 @@ class OnCircles(nn.Module):
             y = torch.cat([turned.cos(), turned.sin(), y[:, self.others]], dim=1)
         value: Tensor = self.f(t, y)
         return value
+
+
+class Energy(OnCircles):
+    """One number for each state, shape (batch, 1), of which only slopes matter: its last layer has no bias.
+
+    Args:
+        make: Makes the function, as `Stage.field` does.
+        channels: Channels of the state.
+        angles: Numbers of the channels that are angles in radians, from 0.
+        time_dependent: Whether t enters; None where the law may change with it.
+    """
+
+    def __init__(
+        self,
+        make: FieldMaker,
+        channels: int,
+        angles: Sequence[int] = (),
+        time_dependent: bool | None = False,
+    ) -> None:
+        super().__init__(make, channels, 1, angles, time_dependent)
+        *_, last = (layer for layer in self.f.modules() if isinstance(layer, nn.Linear))
+        last.register_parameter("bias", None)

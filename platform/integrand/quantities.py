@@ -66,6 +66,8 @@ DECLARED: tuple[Quantity, ...] = (
         ("epoch", "epoch"),
         ("quality", "the quantity that chooses the best epoch"),
         ("*_samples", "samples behind a score"),
+        ("parameter_*", "number of a known law"),
+        ("terms", "terms of the equation found"),
     ),
     # classification
     *_all("larger", ("acc", "accuracy"), ("acc_*", "accuracy"), ("accuracy", "accuracy"), percent=True),
@@ -170,6 +172,7 @@ DECLARED: tuple[Quantity, ...] = (
         ("jacobian", "squared Jacobian along the paths"),
         ("taylor", "squared derivative of higher order"),
         ("smoothness", "roughness of the weights in time"),
+        ("unknown", "size of the network beside a known law"),
         ("*_loss", "loss"),
     ),
     # what it costs

@@ -23,7 +23,7 @@ SPECS = {
 }
 """One data set of every kind of input that a bench takes."""
 BENCHED = [f for f in families() if issubclass(f, BenchFamily)]
-SOLVED = [f for f in BENCHED if f.uses_solver]
+SOLVED = [f for f in BENCHED if f.uses_solver and ImageSpec in f.takes]
 INPUTS = [
     pytest.param(family, spec, id=f"{family.family}-{kind}")
     for family in BENCHED

@@ -66,7 +66,7 @@ FITS = {
     "NeuralSDE": set(),
 }
 """Reversible nets with `reversible_backward: false`. Families that are not named may do as they declare."""
-FAMILIES = [f for f in families() if issubclass(f, BenchFamily)]
+FAMILIES = [f for f in families() if issubclass(f, BenchFamily) and ImageSpec in f.takes]
 
 
 def build(family, noise, **kwargs):

@@ -36,7 +36,8 @@ from integrand.spec import Classes, ImageSpec
 SPEC = ImageSpec("made-up", Classes(3), (3, 8, 8))
 X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 Y = torch.tensor([0, 2])
-OURS = [f for f in families() if issubclass(f, BenchFamily) and f.__module__.startswith("integrand.")]
+BENCHED = [f for f in families() if issubclass(f, BenchFamily) and ImageSpec in f.takes]
+OURS = [f for f in BENCHED if f.__module__.startswith("integrand.")]
 # a net without a block has no stages; the global drop-path keeps one column of a whole FractalNet
 ALONE = {"no-block", "fractalnet"}
 STAGED = [f for f in OURS if f.family not in ALONE]

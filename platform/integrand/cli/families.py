@@ -124,13 +124,14 @@ def _noise(name: str) -> str:
     import integrand.modules as modules
     from integrand.modules import noise
     from integrand.modules.bench import BenchFamily, Noise
-    from integrand.spec import examples
+    from integrand.spec import Question, examples
 
     family: type[FamilyModule] = getattr(modules, name)
     if not issubclass(family, BenchFamily):
         return "none"
-    spec = next(spec for spec in examples() if isinstance(spec, family.takes))
-    dynamics: Any = family(spec, channels=8).net.dynamics  # type: ignore[call-arg]  # each has its own options
+    asked = family.answers or (Question,)
+    spec = next(s for s in examples() if isinstance(s, family.takes) and isinstance(s.question, asked))
+    dynamics: Any = family(spec).net.dynamics  # type: ignore[call-arg]  # each has its own options
     fitting = []
     for kind in noise.__all__:
         made: Noise = getattr(noise, kind)()
