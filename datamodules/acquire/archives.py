@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import lzma
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from integrand.errors import DataError
 
@@ -39,8 +40,13 @@ def read_members(path: Path, prefix: str, names: Iterable[str]) -> dict[str, byt
                 found = _from_tar(_deb_payload(file), wanted)
             else:
                 found = _from_tar(file, wanted)
-    except (EOFError, OSError, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
-        raise DataError(f"{path.name} is truncated or no archive: {error}", "fetch it again") from error
+    except DataError:
+        raise
+    except PermissionError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
+    except Exception as error:  # damaged bytes can fail in any way
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise DataError(f"{path.name} is truncated or no archive: {first}", "fetch it again") from error
     missing = sorted(set(wanted.values()) - found.keys())
     if missing:
         raise DataError(
@@ -72,7 +78,7 @@ def _from_zip(file: IO[bytes], wanted: dict[str, str]) -> dict[str, bytes]:
 def _from_tar(file: IO[bytes], wanted: dict[str, str]) -> dict[str, bytes]:
     """One pass in stream order, because going back in a compressed tar decompresses it again."""
     found: dict[str, bytes] = {}
-    with tarfile.open(fileobj=file, mode="r|*") as archive:
+    with tarfile.open(fileobj=_Bounded(_unpacked(file)), mode="r|") as archive:
         for info in archive:
             if info.isreg() and _plain(info.name) in wanted:
                 _checked(info.name, info.size)
@@ -82,11 +88,48 @@ def _from_tar(file: IO[bytes], wanted: dict[str, str]) -> dict[str, bytes]:
     return found
 
 
+def _unpacked(file: IO[bytes]) -> IO[bytes]:
+    """A tar without its compression."""
+    magic = file.read(6)
+    file.seek(-len(magic), io.SEEK_CUR)
+    if magic[:2] == b"\x1f\x8b":
+        return cast(IO[bytes], gzip.GzipFile(fileobj=file))
+    if magic[:3] == b"BZh":
+        return cast(IO[bytes], bz2.BZ2File(file))
+    return cast(IO[bytes], lzma.LZMAFile(file)) if magic == b"\xfd7zXZ\0" else file
+
+
+class _Bounded(io.RawIOBase):
+    """A stream that ends with an error where a bomb would go on: also what is skipped has to be unpacked.
+
+    Args:
+        stream: The stream.
+        left: Bytes that may be read from it.
+    """
+
+    def __init__(self, stream: IO[bytes], left: int = 4 * _LARGEST) -> None:
+        self._stream, self._left = stream, left
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes.
+
+        Raises:
+            DataError: They are too many.
+        """
+        if size < 0 or size > self._left:
+            raise DataError("the archive would unfold to gigabytes", "do not trust this archive")
+        data = self._stream.read(size)
+        self._left -= len(data)
+        return data
+
+
 def _deb_payload(file: IO[bytes]) -> IO[bytes]:
     """The `data.tar.*` inside a Debian package, an ar archive of three members."""
     file.seek(len(_AR_MAGIC))
     while len(head := file.read(60)) == 60:
         name, size = head[:16].decode("ascii").strip().rstrip("/"), int(head[48:58])
+        if not 0 <= size <= _LARGEST:
+            raise DataError(f"member {name} would take {size} bytes", "do not trust this archive")
         if name.startswith("data.tar"):
             body = file.read(size)
             if len(body) != size:

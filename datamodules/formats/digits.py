@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from integrand.errors import DataError
+
+from .guards import as_bytes, gunzip
 
 MEMBERS = ("digits.csv.gz",)
 _TRAIN = 1437
@@ -24,10 +24,10 @@ def read(member: Callable[[str], bytes]) -> dict[str, npt.NDArray[Any]]:
     """
     (name,) = MEMBERS
     try:
-        lines = gzip.decompress(member(name)).decode("ascii").split()
-        table = np.array([line.split(",") for line in lines], dtype=np.float64).astype(np.uint8)
+        lines = gunzip(member(name), name).decode("ascii").split()
+        table = as_bytes(np.array([line.split(",") for line in lines], dtype=np.float64), name, 16)
         images, labels = table[:, :64].reshape(-1, 1, 8, 8), table[:, 64].copy()
-    except (EOFError, OSError, ValueError, IndexError, zlib.error) as error:
+    except (ValueError, IndexError) as error:
         raise DataError(f"{name} is not scikit-learn's digits: {error}", "reinstall scikit-learn") from error
     return {
         "train_images": images[:_TRAIN],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import lzma
 import math
 import pickle
 import re
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from integrand.errors import DataError
 
 from . import pickles
+from .guards import unxz
 
 Column = npt.NDArray[Any] | list[Any]
 
@@ -118,7 +118,9 @@ def columns(data: bytes, where: str) -> dict[str, Column]:
         DataError: It is no such file, is damaged, or names anything else.
     """
     try:
-        frame = _FrameUnpickler(io.BytesIO(lzma.decompress(data)), encoding="bytes").load()
+        whole = unxz(data, where)
+        pickles.check_memo(whole)
+        frame = _FrameUnpickler(io.BytesIO(whole), encoding="bytes").load()
         if not isinstance(frame, _Frame):
             raise pickle.UnpicklingError("it holds no table")
         return frame.columns

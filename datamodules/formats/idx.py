@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
+import math
 import struct
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from integrand.errors import DataError
+
+from .guards import gunzip
 
 MEMBERS = (
     "train-images-idx3-ubyte",
@@ -35,19 +36,14 @@ def parse(data: bytes, where: str) -> npt.NDArray[np.uint8]:
         DataError: The bytes are no such file, or some are missing.
     """
     if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (EOFError, OSError, zlib.error) as error:
-            raise DataError(
-                f"{where} is truncated or damaged: {error}", "delete it and fetch it again"
-            ) from error
+        data = gunzip(data, where)
     if len(data) < 8 or data[:3] != b"\x00\x00\x08" or len(data) < 4 + 4 * data[3]:
         raise DataError(
             f"{where} is no IDX file: it starts with {data[:8]!r}", "delete it and fetch it again"
         )
     shape = struct.unpack(f">{data[3]}I", data[4 : 4 + 4 * data[3]])
     body = memoryview(data)[4 + 4 * data[3] :]
-    expected = int(np.prod(shape, dtype=np.int64))
+    expected = math.prod(shape)
     if len(body) != expected:
         raise DataError(
             f"{where} holds {len(body)} bytes where {shape} needs {expected}", "delete it and fetch it again"

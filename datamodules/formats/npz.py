@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from integrand.errors import DataError
+
+from .guards import LARGEST, damaged
 
 META = "meta"
 
@@ -25,11 +26,19 @@ def read(data: bytes, where: str) -> tuple[dict[str, npt.NDArray[Any]], dict[str
         DataError: The file is truncated, damaged or holds something else.
     """
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            size = sum(part.file_size for part in archive.infolist())
+        if size > LARGEST:
+            raise DataError(f"{where} would unfold to {size} bytes", "do not trust this file")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if name != META}
             meta = json.loads(str(file[META])) if META in file.files else {}
-    except (EOFError, OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{where} is damaged: {error}", "delete it and fetch it again") from error
+    except DataError:
+        raise
+    except Exception as error:  # damaged bytes can fail in any way
+        raise damaged(where, error) from error
+    if not isinstance(meta, dict):
+        raise damaged(where, ValueError("its meta data is no object"))
     return arrays, meta
 
 

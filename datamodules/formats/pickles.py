@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import pickletools
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -75,7 +76,7 @@ def array_of(data: Any, dtype: Any, shape: Any, order: Any) -> npt.NDArray[Any]:
     kind = dtype.dtype()
     if math.prod(shape) * kind.itemsize != len(data):
         raise pickle.UnpicklingError(f"{len(data)} bytes for an array of shape {shape!r}")
-    return np.frombuffer(data, kind).reshape(shape, order="F" if order == "F" else "C").copy()
+    return np.frombuffer(data, kind).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _reconstruct(subtype: Any, shape: Any, dtype: Any) -> PlainArray:
@@ -122,7 +123,8 @@ def loads(data: bytes, where: str) -> Any:
         DataError: The pickle names anything else, or is damaged.
     """
     try:
-        return _plain(ArrayUnpickler(io.BytesIO(data), encoding="bytes").load())
+        check_memo(data)
+        return _Plain(len(data)).of(ArrayUnpickler(io.BytesIO(data), encoding="bytes").load())
     except Exception as error:  # a hostile or damaged pickle can fail in any way
         raise DataError(
             f"{where} cannot be read as plain arrays: {error}",
@@ -130,16 +132,55 @@ def loads(data: bytes, where: str) -> Any:
         ) from error
 
 
-def _plain(value: Any) -> Any:
-    """The value with arrays in place of what stands for them."""
-    if isinstance(value, PlainArray):
+def check_memo(data: bytes) -> None:
+    """Refuse a place in the unpickler's memory far beyond those used: it would make room for all before it.
+
+    Raises:
+        UnpicklingError: There is one.
+    """
+    places = 0
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            places += 1
+            if isinstance(argument, int) and argument > 2 * places + 1000:
+                raise pickle.UnpicklingError(f"place {argument} in memory after {places}")
+
+
+class _Plain:
+    """Puts arrays in place of what stands for them, each once, however often the pickle refers to it.
+
+    Args:
+        room: Bytes that the arrays may take together: none has more than the pickle itself.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._done: dict[int, Any] = {}
+
+    def of(self, value: Any) -> Any:
+        """The value with its parts replaced."""
+        if not isinstance(value, PlainArray | PlainDtype | dict | list | tuple):
+            return value
+        if id(value) not in self._done:
+            self._done[id(value)] = _UNDER_WAY
+            self._done[id(value)] = self._made(value)
+        if self._done[id(value)] is _UNDER_WAY:
+            raise pickle.UnpicklingError("a value that holds itself")
+        return self._done[id(value)]
+
+    def _made(self, value: Any) -> Any:
+        if isinstance(value, PlainDtype):
+            raise pickle.UnpicklingError("a type in place of data")
+        if isinstance(value, dict):
+            return {key: self.of(part) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self.of(part) for part in value)
         if value.values is None:
             raise pickle.UnpicklingError("an array without content")
-        return value.values
-    if isinstance(value, PlainDtype):
-        raise pickle.UnpicklingError("a type in place of data")
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(part) for part in value)
-    return value
+        self._room -= value.values.nbytes
+        if self._room < 0:
+            raise pickle.UnpicklingError("arrays that share their content")
+        return value.values.copy()
+
+
+_UNDER_WAY = object()

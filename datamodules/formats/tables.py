@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import zlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -15,6 +13,7 @@ import numpy.typing as npt
 from integrand.errors import DataError
 
 from ..series.recording import Recording
+from .guards import gunzip
 from .packed import WHOLE, Arrays, pack
 
 Member = Callable[[str], bytes]
@@ -34,12 +33,12 @@ def columns(data: bytes, where: str, wanted: Sequence[str]) -> dict[str, Column]
     """
     try:
         if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+            data = gunzip(data, where)
         rows = list(csv.DictReader(io.StringIO(data.decode("utf-8"))))
         if not rows:
             raise ValueError("it has no rows")
         return {name: [row[name] for row in rows] for name in wanted}
-    except (EOFError, OSError, ValueError, KeyError, csv.Error, zlib.error) as error:
+    except (ValueError, KeyError, csv.Error) as error:
         raise DataError(f"{where} is not the published table: {error}", _AGAIN) from error
 
 

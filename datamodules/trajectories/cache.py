@@ -42,5 +42,7 @@ def _read(file: os.PathLike[str]) -> Arrays | None:
     try:
         with np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, EOFError):
+    except FileNotFoundError:
+        return None
+    except Exception:  # damaged bytes can fail in any way; it is made again
         return None

@@ -96,11 +96,17 @@ class RunRecord:
         """Read a record; unknown keys of a newer schema are ignored, missing ones take their defaults.
 
         Raises:
-            ValueError: The text is not JSON or holds no run id.
+            ValueError: The text is not JSON, holds no run id, or something of another kind than it should.
         """
-        values = json.loads(text)
-        if not isinstance(values, dict) or "run_id" not in values:
+        try:
+            values = json.loads(text)
+        except RecursionError as error:
+            raise ValueError("not a run record: nested without end") from error
+        if not isinstance(values, dict) or not values.get("run_id"):
             raise ValueError("not a run record: no run_id")
+        for field_ in fields(cls):
+            if field_.name in values and not _fits(values[field_.name], str(field_.type)):
+                raise ValueError(f"not a run record: {field_.name} is no {field_.type}")
         values["task"] = _RENAMED.get(values.get("task", ""), values.get("task", ""))
         known = {f.name for f in fields(cls)}
         return cls(**{k: v for k, v in values.items() if k in known})
@@ -113,6 +119,33 @@ class RunRecord:
 
 _RENAMED = {"image-classification": "classification", "image-generation": "generation"}
 """Tasks as earlier versions called them."""
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,), "int": (int,), "float": (int, float), "dict": (dict,), "list": (list,),
+    "None": (type(None),),
+}  # fmt: skip
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    """Whether a value read from JSON is what an annotation of `RunRecord` says; null stands for NaN."""
+    if annotation == "Any":
+        return True
+    head, _, inner = annotation.partition("[")
+    if inner and not inner.endswith("]"):  # `dict[…] | None`
+        return value is None or _fits(value, annotation.rpartition(" | ")[0])
+    if not inner:
+        kinds = [kind for name in annotation.split(" | ") for kind in _KINDS[name]]
+        return isinstance(value, tuple(kinds)) and (bool in kinds or not isinstance(value, bool))
+    parts = inner.removesuffix("]")
+    if head == "dict":
+        child = parts.partition(", ")[2]
+        return isinstance(value, dict) and all(_fits_or_null(x, child) for x in value.values())
+    return isinstance(value, list) and all(_fits_or_null(x, parts) for x in value)
+
+
+def _fits_or_null(value: Any, annotation: str) -> bool:
+    return (value is None and annotation == "float") or _fits(value, annotation)
 
 
 def _finite(value: Any) -> Any:

@@ -105,16 +105,21 @@ class Journal:
             "whole": whole and outcome.attempts == 1,
             "time": time.time(),
         }
-        with (self.folder / "journal.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        with (self.folder / "journal.jsonl").open("ab+") as file:
+            # a crash may have cut the line before, which must not take this one with it
+            end = file.seek(0, os.SEEK_END)
+            torn = end > 0 and os.pread(file.fileno(), 1, end - 1) != b"\n"
+            file.write(b"\n" * torn + json.dumps(line).encode() + b"\n")
 
     def entries(self) -> list[dict[str, Any]]:
-        """All lines, oldest first; a line cut off by a crash is skipped."""
+        """All lines, oldest first; one that was cut off or damaged is skipped."""
         found = []
         with suppress(FileNotFoundError):
-            for line in (self.folder / "journal.jsonl").read_text(encoding="utf-8").splitlines():
-                with suppress(ValueError):
-                    found.append(json.loads(line))
+            for line in (self.folder / "journal.jsonl").read_bytes().splitlines():
+                with suppress(ValueError, RecursionError):
+                    entry = json.loads(line)
+                    if _is_entry(entry):
+                        found.append(entry)
         return found
 
     def durations(self) -> dict[str, list[float]]:
@@ -129,7 +134,7 @@ class Journal:
         """How each cell ended last, by run key, also where no `suite run` was there to see it."""
         ends = {str(entry["key"]): entry for entry in self.entries()}
         for path in (self.folder / "ends").glob("*.json"):
-            if (end := read_json(path)) and end["time"] > ends.get(path.stem, {"time": 0.0})["time"]:
+            if _is_end(end := read_json(path)) and end["time"] > ends.get(path.stem, {"time": 0.0})["time"]:
                 ends[path.stem] = end
         return ends
 
@@ -154,7 +159,8 @@ class Journal:
 
     def noted_end(self, key: str) -> dict[str, Any]:
         """What `note_end` has noted; empty where nothing."""
-        return read_json(self._end(key))
+        end = read_json(self._end(key))
+        return end if _is_end(end) else {}
 
     def forget_end(self, key: str) -> None:
         """The cell has been started again."""
@@ -162,6 +168,19 @@ class Journal:
 
     def _end(self, key: str) -> Path:
         return self.folder / "ends" / f"{key}.json"
+
+
+def _is_end(end: Any) -> bool:
+    """Whether this says how a cell ended."""
+    return (
+        isinstance(end, dict)
+        and isinstance(end.get("state"), str)
+        and all(isinstance(end.get(key), int | float) for key in ("seconds", "attempts", "time"))
+    )
+
+
+def _is_entry(entry: Any) -> bool:
+    return _is_end(entry) and all(isinstance(entry.get(key), str) for key in ("key", "experiment"))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from .filters import as_group, nothing_evaluated, only, slim
 from .groups import evaluated_run
 from .traces import Traces
 
+log = logging.getLogger(__name__)
+
 RECORD = "record.json"
 DEFAULT_URI = "sqlite:///mlflow.db"
 PARENT_RUN = "mlflow.parentRunId"
@@ -177,10 +179,14 @@ def _search(client: Any, experiment_ids: list[str], filter_string: str) -> Itera
 
 def _record(client: Any, run: Any) -> RunRecord:
     """The record of one run. How it ended is taken from the store: a killed run could not write it."""
-    text = _artifact(client, run)
     try:
-        record = RunRecord.from_json(text) if text else _from_tags(run)
-    except (ValueError, TypeError):
+        text = _artifact(client, run)
+        record = RunRecord.from_json(text) if text is not None else _from_tags(run)
+    except ValueError as error:
+        log.warning(
+            "the record of run %s is damaged (%s): it is compared by what the store says",
+            *(run.info.run_id, error),
+        )
         record = _from_tags(run)
     record.run_id = run.info.run_id
     record.run_name = run.info.run_name or record.run_name
@@ -206,7 +212,7 @@ def _artifact(client: Any, run: Any) -> str | None:
             )
     except Exception as error:
         # MLflow raises a different class per artifact store for "not there"
-        logging.getLogger(__name__).debug("no record of %s: %s", run.info.run_id, error)
+        log.debug("no record of %s: %s", run.info.run_id, error)
         return None
 
 
