@@ -18,7 +18,7 @@ from integrand.spec import Forecast, Spec
 from .asked_times import with_times
 from .backward_reader import BackwardReader
 from .base import Said, SeriesFamily
-from .lockstep_sde import Gradient, SharedNormals, solve_lockstep, solve_lockstep_logqp
+from .lockstep_sde import Gradient, PathNormals, solve_lockstep, solve_lockstep_logqp
 from .perceptron import perceptron
 
 LEAST_NOISE = 1e-2
@@ -92,7 +92,7 @@ class Posterior(nn.Module):
         self._shared: tuple[Tensor, Tensor, Tensor] | None = None
         self._interval = 0
 
-    def enter(self, interval: int) -> None:
+    def enter(self, interval: int, place: float) -> None:
         """See `KnotSDE`."""
         self._interval = interval
 
@@ -229,16 +229,16 @@ class LatentSDE(SeriesFamily):
     def draw(self, x: Series, times: Tensor) -> tuple[Tensor, Solution]:
         """What paths say at the times asked for, without observation noise: (draws, batch, n, channels).
 
-        The paths of all series are driven by the same noise; see `SharedNormals`.
+        The paths of all series are driven by the same noise; see `PathNormals`.
         """
         merged, index = with_times(x, times)
         equation, mean, std, knots = self.posterior(merged)
         batch, size = mean.shape
         equation.known = tuple(k.repeat(self.draws, 1) for k in equation.known)
         equation.led = tuple(k.repeat(self.draws, 1) for k in equation.led)
-        first, _ = SharedNormals(self.draws, batch, size, SEED).normals(0)
-        z0 = mean.repeat(self.draws, 1) + std.repeat(self.draws, 1) * first.to(mean)
-        noise = SharedNormals(self.draws, batch, size, SEED + 1)
+        first, _ = PathNormals(self.draws, batch, mean, SEED).normals(0)
+        z0 = mean.repeat(self.draws, 1) + std.repeat(self.draws, 1) * first
+        noise = PathNormals(self.draws, batch, z0, SEED + 1)
         solution = solve_lockstep(equation, knots.repeat(self.draws, 1), z0, self.steps, self.gradient, noise)
         at = index.T.unsqueeze(-1).repeat(1, self.draws, size)
         said: Tensor = self.head(solution.ys.gather(0, at))

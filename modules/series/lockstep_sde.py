@@ -18,8 +18,8 @@ class KnotSDE(Protocol):
     One with a prior drift h has a method `h` like `f`.
     """
 
-    def enter(self, interval: int) -> None:
-        """From now on it is asked about times in this interval between knots."""
+    def enter(self, interval: int, place: float) -> None:
+        """From now on it is asked about this place, in [0, 1), of an interval between knots."""
 
     def f(self, t: Tensor, y: Tensor) -> Tensor:
         """Drift at times t of shape (batch, 1) and states (batch, d)."""
@@ -55,7 +55,7 @@ class InPlaces(nn.Module):
     def _at(self, s: Tensor) -> tuple[int, Tensor]:
         interval, step = divmod(round(float(s) * self.steps), self.steps)
         # Euler's method looks at the left ends of steps alone, so a knot belongs to the gap behind it
-        self.sde.enter(interval)
+        self.sde.enter(interval, step / self.steps)
         left, right = self._knots[:, interval : interval + 1], self._knots[:, interval + 1 : interval + 2]
         return interval, torch.lerp(left, right, step / self.steps).to(self._dtype)
 
@@ -76,26 +76,28 @@ class InPlaces(nn.Module):
         return value
 
 
-class SharedNormals:
-    """Standard normals that every series of a batch shares: draw d of a forecast sees path d.
+class PathNormals:
+    """Standard normals of the steps of a solve, which follow from a seed and the number of a step alone.
 
-    So a forecast depends on neither its batch nor the padding; of one series the draws are independent.
+    So padding, which adds steps behind all others, changes nothing. Where series share their noise a forecast
+    does not depend on its batch either; of one series the draws are independent.
 
     Args:
         draws: Number of paths.
-        batch: Series, which come behind one another for each draw.
-        size: Components of the noise.
-        seed: Seed of the paths.
+        batch: Series that share them, behind one another for each draw.
+        like: The state, of draws · batch rows: size, device and dtype of the numbers.
+        seed: Seed of the paths; drawn from torch's generator where None.
     """
 
-    def __init__(self, draws: int, batch: int, size: int, seed: int) -> None:
-        self.shape, self.batch, self.seed = (draws, 1, size), batch, seed
+    def __init__(self, draws: int, batch: int, like: Tensor, seed: int | None = None) -> None:
+        self.shape, self.batch, self.like = (draws, 1, like.shape[1]), batch, like
+        self.seed = int(torch.randint(2**53, ())) if seed is None else seed
 
     def normals(self, step: int) -> tuple[Tensor, None]:
         """Those of one step, shape (draws · batch, size)."""
         generator = torch.Generator().manual_seed(self.seed + 7919 * step)
         z = torch.randn(self.shape, generator=generator)
-        return z.expand(-1, self.batch, -1).flatten(0, 1), None
+        return z.expand(-1, self.batch, -1).flatten(0, 1).to(self.like), None
 
 
 def solve_lockstep(
@@ -104,7 +106,7 @@ def solve_lockstep(
     y0: Tensor,
     steps: int = 1,
     gradient: Gradient = "backprop",
-    brownian: SharedNormals | None = None,
+    noise: PathNormals | None = None,
 ) -> Solution:
     """States at all knots by the Euler–Maruyama method.
 
@@ -114,13 +116,14 @@ def solve_lockstep(
         y0: States at the first knots, shape (batch, d).
         steps: Steps in each gap.
         gradient: `backprop`, or `checkpoint`, which keeps one state for each step.
-        brownian: What to draw from; torch's generator where None.
+        noise: What to draw from; by default every series has a path of its own, from torch's generator.
 
     Returns:
         Solution with ys of shape (n, batch, d).
     """
     solver, equation, places = _posed(sde, knots, y0, steps, gradient)
-    return solver.solve(equation, y0, places, brownian=brownian)  # type: ignore[arg-type]  # by steps
+    noise = noise or PathNormals(len(y0), 1, y0)
+    return solver.solve(equation, y0, places, brownian=noise)  # type: ignore[arg-type]  # by steps
 
 
 def solve_lockstep_logqp(
@@ -129,11 +132,12 @@ def solve_lockstep_logqp(
     y0: Tensor,
     steps: int = 1,
     gradient: Gradient = "backprop",
-    brownian: SharedNormals | None = None,
+    noise: PathNormals | None = None,
 ) -> tuple[Solution, Tensor]:
     """The same of a posterior with a prior drift h, and its divergence ½∫|u|² dt, shape (batch,)."""
     solver, equation, places = _posed(sde, knots, y0, steps, gradient)
-    solution, divergence = solve_logqp(solver, equation, y0, places, brownian=brownian)  # type: ignore[arg-type]
+    noise = noise or PathNormals(len(y0), 1, y0)
+    solution, divergence = solve_logqp(solver, equation, y0, places, brownian=noise)  # type: ignore[arg-type]
     return solution, divergence.sum(dim=0)
 
 

@@ -64,7 +64,8 @@ class DiagonalStateSpace(nn.Module):
         # (batch, n, channels, half)
         rise = (a * self.log_dt.exp()[:, None]) * gaps[..., None, None]
         x = affine_scan(rise.exp(), torch.expm1(rise) / a * u.unsqueeze(-1))
-        return 2 * (x * c).sum(dim=-1).real
+        y: Tensor = 2 * (x * c).sum(dim=-1).real
+        return y
 
     def _convolved(self, u: Tensor) -> Tensor:
         n = u.shape[1]
@@ -74,7 +75,8 @@ class DiagonalStateSpace(nn.Module):
         powers = (rise.unsqueeze(-1) * steps).exp()
         kernel = 2 * torch.einsum("hs,hsn->hn", c * torch.expm1(rise) / a, powers).real
         spectrum = torch.fft.rfft(u, 2 * n, dim=1) * torch.fft.rfft(kernel.T, 2 * n, dim=0)
-        return torch.fft.irfft(spectrum, 2 * n, dim=1)[:, :n]
+        y: Tensor = torch.fft.irfft(spectrum, 2 * n, dim=1)[:, :n]
+        return y
 
     def _spectrum(self) -> tuple[Tensor, Tensor]:
         """A and C, shape (channels, half), complex."""

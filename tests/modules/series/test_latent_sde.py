@@ -10,7 +10,7 @@ from torch import nn
 from integrand.errors import UsageError
 from integrand.modules.series.backward_reader import BackwardReader
 from integrand.modules.series.latent_sde import ComponentNet, LatentSDE, together
-from integrand.modules.series.lockstep_sde import SharedNormals, solve_lockstep, solve_lockstep_logqp
+from integrand.modules.series.lockstep_sde import PathNormals, solve_lockstep, solve_lockstep_logqp
 from integrand.series import Query, Series
 from integrand.spec import Forecast, SeriesSpec
 
@@ -38,7 +38,7 @@ class OrnsteinUhlenbeck(nn.Module):
         super().__init__()
         self.theta, self.sigma = theta, sigma
 
-    def enter(self, interval):
+    def enter(self, interval, place):
         pass
 
     def f(self, t, y):
@@ -122,7 +122,7 @@ class Recorded:
 
     def __call__(self, ta, tb=None):
         step = round(float(ta) / self.h)
-        return nn.functional.pad(math.sqrt(self.h) * self.normals.normals(step)[0].double(), (0, 1))
+        return nn.functional.pad(math.sqrt(self.h) * self.normals.normals(step)[0], (0, 1))
 
 
 class Led(nn.Module):
@@ -135,7 +135,7 @@ class Led(nn.Module):
         self.equation, self.gap = equation, h
 
     def f(self, t, y):
-        self.equation.enter(int(float(t) / self.gap + 1e-6))
+        self.equation.enter(int(float(t) / self.gap + 1e-6), 0.0)
         return self.equation.f(t, y)
 
     def g(self, t, y):
@@ -151,8 +151,8 @@ def test_agrees_with_torchsde_on_equal_weights_and_noise(series):
     gap = 0.25
     x.times = gap * module.unit * torch.arange(9, dtype=F64).expand(3, -1)
     equation, z0, _, knots = module.posterior(x)
-    noise = SharedNormals(1, 3, 4, seed=5)
-    ours, kl = solve_lockstep_logqp(equation, knots, z0, brownian=noise)
+    noise = PathNormals(1, 3, z0, seed=5)
+    ours, kl = solve_lockstep_logqp(equation, knots, z0, noise=noise)
     theirs, steps = torchsde.sdeint(
         Led(equation, gap),
         z0,
@@ -198,14 +198,14 @@ def test_what_lies_behind_an_observation_does_not_lead_the_path_to_it(series):
     """On the way to observation i the encoder's state at i counts: it has read i and what follows."""
     module = build()
     equation = module.posterior(series((4, 4), missing=0.0))[0]
-    equation.enter(1)
+    equation.enter(1, 0.0)
     z = torch.zeros(2, 4, dtype=F64)
     t = torch.zeros(2, 1, dtype=F64)
     u = module.nets.control(torch.cat((z, equation.known[2]), 1))
     expected = module.nets.prior(z) + module.nets.diffusion(z) * u
     torch.testing.assert_close(equation.f(t, z), expected)
     behind = module.posterior(together_with_nothing(series((4, 4), missing=0.0)))[0]
-    behind.enter(3)
+    behind.enter(3, 0.0)
     torch.testing.assert_close(behind.f(t, z), behind.h(t, z), rtol=0, atol=0)
 
 
@@ -225,11 +225,12 @@ def test_the_diffusion_of_a_component_depends_on_it_alone():
 
 
 def test_draws_are_the_same_paths_for_every_batch_and_differ_among_themselves():
-    normals, wide = SharedNormals(3, 1, 2, 0), SharedNormals(3, 4, 2, 0)
+    two, one = torch.zeros(1, 2), torch.zeros(1, 1)
+    normals, wide = PathNormals(3, 1, two, 0), PathNormals(3, 4, two, 0)
     z, w = normals.normals(5)[0], wide.normals(5)[0].view(3, 4, 2)
     assert torch.equal(w[:, 2], z)
     assert len({*z.flatten().tolist(), *normals.normals(6)[0].flatten().tolist()}) == 12
-    many = SharedNormals(1, 1, 1, 0)
+    many = PathNormals(1, 1, one, 0)
     sample = torch.stack([many.normals(i)[0] for i in range(4000)]).flatten()
     # two moments within four standard errors
     assert abs(sample.mean().item()) < 4 / math.sqrt(4000)

@@ -1,0 +1,30 @@
+"""Neural linear noise SDE (Oh, Lim and Kim 2024)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .stable_sde import DrivenSDE, StableSDEFamily
+
+
+class LinearNoise(DrivenSDE):
+    """dz = γ(t, z̄) dt + σ(t) z dW."""
+
+    def g(self, t: Tensor, y: Tensor) -> Tensor:
+        """Diffusion, in proportion to the state."""
+        return self.sigma(t, y) * y
+
+
+class LinearNoiseSDE(StableSDEFamily):
+    """Noise in proportion to the state: none where the state is 0.
+
+    Args:
+        spec: What the data set publishes; the command line fills it in.
+        **kwargs: See `StableSDEFamily`.
+    """
+
+    family = "linear-noise-sde"
+    title = "Neural LNSDE"
+    equation = "dz = γ(t, z̄; θ) dt + σ(t; θ) z dW, z̄ = ζ(z, X(t); θ)"
+    reference = "Oh, Lim and Kim 2024, Stable Neural Stochastic Differential Equations"
+    makes = LinearNoise
