@@ -74,6 +74,7 @@ class SeriesBench(Bench):
         )
         if isinstance(spec.question, Forecast):
             check_reach(spec, dynamics)
+            _measure_steps(spec, dynamics)
         return with_equal_ends(
             dynamics,
             lambda: self.stem(spec, channels),
@@ -153,6 +154,14 @@ def observes_state(spec: SeriesSpec) -> bool:
 def shared_series(spec: SeriesSpec) -> SeriesBench:
     """The bench that all families share on such series."""
     return SeriesState() if observes_state(spec) else EncodedSeries()
+
+
+def _measure_steps(spec: SeriesSpec, dynamics: Dynamics) -> None:
+    """Let a map's residual functions be rates: its steps are those of sampling, and short."""
+    if dynamics.reaches == "steps":
+        for residual in dynamics.residuals():
+            if isinstance(residual, VectorField):
+                residual.scale = spec.step
 
 
 def check_reach(spec: SeriesSpec, dynamics: Dynamics) -> None:

@@ -31,7 +31,13 @@ class VectorField(nn.Module):
         hidden: Width of both hidden layers.
         activation: σ.
         orthogonal: Whether the weights start orthogonal, as those of Greydanus et al. (2019).
+
+    Attributes:
+        scale: Factor in front of f; a map that takes steps of sampling has their length here, so that it
+            starts near the identity, as the flow over a short time is.
     """
+
+    scale: float = 1.0
 
     def __init__(
         self,
@@ -60,7 +66,7 @@ class VectorField(nn.Module):
         if self.time_dependent:
             h = torch.cat([h, t.to(h.dtype).expand(len(h), 1)], dim=1)
         value: Tensor = self.net(h)
-        return value
+        return value if self.scale == 1.0 else self.scale * value
 
 
 class VectorMomentum(nn.Module):
