@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .series.own.csv_trajectories import CSVTrajectories
     from .series.own.series_frame import SeriesFrame
     from .series.pbc import PBC
+    from .series.physionet2012 import PhysioNet2012
     from .series.planets import Planets
     from .series.santa_fe_laser import SantaFeLaser
     from .series.ucr import UCR
@@ -79,6 +80,7 @@ __all__ = [
     "ImageDataModule",
     "JapaneseVowels",
     "PackagedFile",
+    "PhysioNet2012",
     "Pinwheel",
     "Planets",
     "RandomCrop",

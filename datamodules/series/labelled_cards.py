@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from integrand.spec import Classes, SeriesSpec
 
-from ..card import PackagedFile
+from ..card import PackagedFile, Source
 from .card_making import package_card, wheel
 
 _AEON = "aeon-1.6.0-py3-none-any.whl", "d05227086706f80111ac5fee8de4d5d3115bb3bcfd1c786c8629393055816409"
@@ -110,4 +110,61 @@ PBC = package_card(
     note="counts are patients who are followed at two years and whose next five are known: 231 of 312",
 )  # fmt: skip
 
-LABELLED = (JAPANESE_VOWELS, BASIC_MOTIONS, PBC)
+_CHALLENGE = {
+    "set-a.tar.gz": "8cb250f179cd0952b4b9ebcf8954b63d70383131670fac1cfee13deaa13ca920",
+    "Outcomes-a.txt": "2613ea60ccda29f87571a7d6b09ad130858a8ccd66325bd073365925026883c2",
+    "set-b.tar.gz": "b1637a2a423a8e76f8f087896cfc5fdf28f88519e1f4e874fbda69b2a64dac30",
+    "Outcomes-b.txt": "1305f29734da374a809483229a99f33a9230aa8d4fa74b1a2d6ad788136423d5",
+}
+PHYSIONET2012 = package_card(
+    "physionet2012",
+    "PhysioNet2012",
+    "two days in intensive care, and who dies in hospital",
+    SeriesSpec(
+        "physionet2012",
+        Classes(2, ("survives", "dies in hospital")),
+        channels=37,
+        length=210,
+        irregular=True,
+        missing=True,
+        static=7,
+        names=(
+            "Albumin", "ALP", "ALT", "AST", "Bilirubin", "BUN", "Cholesterol", "Creatinine",
+            "DiasABP", "FiO2", "GCS", "Glucose", "HCO3", "HCT", "HR", "K", "Lactate", "Mg", "MAP",
+            "MechVent", "Na", "NIDiasABP", "NIMAP", "NISysABP", "PaCO2", "PaO2", "pH", "Platelets",
+            "RespRate", "SaO2", "SysABP", "Temp", "TroponinI", "TroponinT", "Urine", "WBC",
+            "Weight",
+        ),
+        # usual values of intensive care, not those of the set
+        scales=(
+            0.65, 130, 1200, 1500, 6, 23, 45, 1.6, 13, 0.2, 4, 68, 4.7, 5, 18, 0.7, 2.6, 0.4, 16, 1,
+            5, 15, 15, 23, 9, 86, 0.1, 106, 5.5, 3.3, 23, 1.5, 9.7, 2.7, 170, 7.6, 24,
+        ),
+        shifts=(
+            2.9, 117, 390, 500, 2.9, 27, 156, 1.5, 59, 0.54, 11.4, 141, 23, 31, 87, 4.1, 2.9, 2, 80,
+            0, 139, 58, 77, 119, 40, 148, 7.4, 190, 19.5, 96.7, 119, 37, 7.1, 1.2, 120, 12.9, 82,
+        ),
+        step=0.5,
+    ),
+    "",
+    Source(
+        "https",
+        "physionet2012",
+        mirrors=tuple(f"https://{w}physionet.org/files/challenge-2012/1.0.0/" for w in ("", "www.")),
+        files=tuple(_CHALLENGE),
+        sha256=_CHALLENGE,
+        megabytes=13.4,
+    ),
+    digests={},
+    file_sha256=_CHALLENGE,
+    counts={"train": 4000, "test": 4000},
+    packaged=(),
+    licence="Open Data Commons Attribution 1.0 (PhysioNet)",
+    reference="Silva, Moody, Scott, Celi and Mark (2012), Predicting in-hospital mortality of ICU patients: "
+    "the PhysioNet/Computing in Cardiology challenge 2012, Computing in Cardiology 39, 245",
+    megabytes=100.0,
+    note="set A trains, set B tests; 14 % die, so compare areas under the curve, not accuracies; "
+    "artefacts of the records are kept",
+)  # fmt: skip
+
+LABELLED = (JAPANESE_VOWELS, BASIC_MOTIONS, PBC, PHYSIONET2012)
