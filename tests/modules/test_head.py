@@ -1,4 +1,4 @@
-"""How the shared bench reads images out: every declared head, and what batch statistics ask for."""
+"""The norms of the shared bench for images: every head, what batch statistics ask for, and those of fields."""
 
 from typing import get_args
 
@@ -10,9 +10,12 @@ from torch import nn
 
 from integrand.datamodules import Digits
 from integrand.errors import UsageError
-from integrand.modules import AugmentedNeuralODE, NeuralODE, NoBlock, ResNet
+from integrand.modules import AugmentedNeuralODE, NeuralODE, NoBlock, ParabolicCNN, ResNet
+from integrand.modules.bench.image.fields import PreActivationField
 from integrand.modules.bench.image.head import Head, ReadOut
 from integrand.modules.bench.image.image_state import ImageState
+from integrand.modules.bench.image.shared import SharedLayout
+from integrand.modules.bench.norm import FieldNorm, RMSNorm2d
 from integrand.modules.noise import FeynmanKac
 from integrand.solvers import Dopri5
 from integrand.spec import Classes, ImageSpec, VectorSpec
@@ -120,3 +123,35 @@ def test_averaged_weights_come_with_averaged_statistics(tmp_path):
     trainer.fit(module, Digits(batch_size=32, train_limit=96))
     assert not torch.equal(norm_of(module).running_mean, start)
     assert torch.isfinite(module.eval()(X)).all()
+
+
+@pytest.mark.parametrize("norm", get_args(FieldNorm))
+def test_every_norm_of_a_field_is_of_single_samples(norm):
+    torch.manual_seed(0)
+    field = PreActivationField(4, norm=norm).double()
+    torch.nn.init.normal_(field.conv2.conv.weight)
+    t, h = torch.tensor(0.0), torch.randn(3, 4, 5, 5, dtype=torch.float64)
+    torch.testing.assert_close(field(t, h)[1:2], field(t, h[1:2]), rtol=1e-12, atol=1e-12)
+
+
+def test_rms_norm_divides_by_the_root_of_the_mean_square_of_a_sample():
+    norm = RMSNorm2d(4, eps=0.0).double()
+    torch.nn.init.normal_(norm.gain)
+    h = torch.randn(3, 4, 5, 5, dtype=torch.float64)
+    expected = norm.gain * h / h.flatten(1).square().mean(1).sqrt().view(-1, 1, 1, 1)
+    torch.testing.assert_close(norm(h), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_without_a_norm_a_net_starts_as_the_identity():
+    module = ResNet(SPEC, channels=4, layout=SharedLayout(norm="none"))
+    for block in module.net.dynamics.fields:
+        torch.nn.init.zeros_(block.conv2.conv.bias)
+    _, ys = module.trajectory(X, 5)
+    assert torch.equal(ys[0], ys[-1])
+
+
+def test_a_norm_for_a_family_with_layers_of_its_own_is_refused():
+    with pytest.raises(UsageError, match="layers of its own"):
+        ParabolicCNN(SPEC, channels=4, layout=SharedLayout(norm="rms"))
+    with pytest.raises(UsageError, match="unknown norm 'layer'"):
+        ResNet(SPEC, channels=4, layout=SharedLayout(norm="layer"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..norm import group_norm
+from ..norm import FieldNorm, field_norm
 
 
 class TimeConv2d(nn.Module):
@@ -46,15 +46,25 @@ class PreActivationField(nn.Module):
         channels: Channels of the state that f reads.
         out_channels: Channels of f; the same as `channels` where omitted.
         time_dependent: Whether f depends on t explicitly.
+        norm: Which norm; with `none` the second convolution starts at zero, and f with it (Zhang et al. 2019,
+            Fixup Initialization), because nothing else bounds f then.
     """
 
-    def __init__(self, channels: int, out_channels: int | None = None, time_dependent: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int | None = None,
+        time_dependent: bool = False,
+        norm: FieldNorm = "group",
+    ) -> None:
         super().__init__()
         out_channels = out_channels or channels
-        self.norm1 = group_norm(channels)
+        self.norm1 = field_norm(norm, channels)
         self.conv1 = TimeConv2d(channels, out_channels, time_dependent=time_dependent)
-        self.norm2 = group_norm(out_channels)
+        self.norm2 = field_norm(norm, out_channels)
         self.conv2 = TimeConv2d(out_channels, out_channels, time_dependent=time_dependent)
+        if norm == "none":
+            nn.init.zeros_(self.conv2.conv.weight)
 
     def forward(self, t: Tensor, h: Tensor) -> Tensor:
         """Evaluate f at the scalar time t and the state h of shape (batch, channels, height, width)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from torch import nn
 
@@ -11,7 +12,7 @@ from integrand.spec import ImageSpec, Spec
 
 from ..base import Bench, DynamicsMaker, Stage, with_equal_ends
 from ..net import BenchNet
-from ..norm import group_norm
+from ..norm import FieldNorm, group_norm
 from .fields import MomentumLift, PreActivationField
 from .head import Head, ReadOut
 
@@ -65,11 +66,18 @@ class SharedLayout(ImageBench):
         downsample: Number of halvings in the stem; by default as many as bring the longer side to 8 pixels
             or fewer, if the shorter one allows it.
         head: Norm of the head and where it stands.
+        norm: Norm of the residual functions or fields: of single samples, because a field is evaluated often.
+
+    Raises:
+        UsageError: The norm is unknown, or the family has layers of its own.
     """
 
-    def __init__(self, downsample: int | None = None, head: ReadOut = "batch") -> None:
+    def __init__(
+        self, downsample: int | None = None, head: ReadOut = "batch", norm: FieldNorm = "group"
+    ) -> None:
         self.downsample = downsample
         self.head = head
+        self.norm = norm
 
     def assemble(self, spec: Spec, channels: int, make: DynamicsMaker, outputs: int) -> BenchNet:
         """One stage; see `Bench.assemble`."""
@@ -79,7 +87,12 @@ class SharedLayout(ImageBench):
             raise UsageError(
                 f"downsample={steps} does not fit images of {height}×{width}", "set model.downsample lower"
             )
-        dynamics = make(Stage(channels, PreActivationField, MomentumLift, axes=2))
+        dynamics = make(Stage(channels, partial(PreActivationField, norm=self.norm), MomentumLift, axes=2))
+        if self.norm != "group" and not any(isinstance(m, PreActivationField) for m in dynamics.modules()):
+            raise UsageError(
+                "the family has layers of its own, whose norm is its own option",
+                "leave model.layout.norm out",
+            )
         pixels = math.prod(math.ceil(side / 2**steps) for side in (height, width))
         return with_equal_ends(
             dynamics,
