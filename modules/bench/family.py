@@ -36,7 +36,7 @@ class BenchFamily(FamilyModule):
         channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         downsample: Number of halvings in the stem for images; by default as many as bring the side to 8
             pixels or fewer.
-        head: Norm of the head for images and where it stands, batch norm before the mean by default.
+        head: Norm of the head for images and where it stands, by default batch norm of the means over space.
         noise: Noise that regularises the dynamics, such as `StochasticDepth`; none by default.
         optimizer: Makes the optimiser from the parameters; default Adam with lr 1e-3.
         lr_scheduler: Makes the learning-rate schedule from the optimiser, stepped once an epoch.

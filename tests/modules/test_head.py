@@ -25,7 +25,7 @@ X = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 def norm_of(module):
-    (norm,) = [m for m in module.net.head if isinstance(m, nn.BatchNorm2d)]
+    (norm,) = [m for m in module.net.head if isinstance(m, nn.BatchNorm1d)]
     return norm
 
 
@@ -39,8 +39,21 @@ def test_every_read_out_says_its_outputs_and_learns(read_out, shape):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.net.head.parameters())
 
 
-def test_batch_norm_before_the_mean_is_the_default_and_is_that():
-    head = ResNet(SPEC, channels=4).double().net.head.train()
+def test_batch_norm_of_the_means_is_the_default():
+    head = ResNet(SPEC, channels=4).net.head
+    assert head.read_out == "pooled_batch"
+    assert [type(layer) for layer in head] == [
+        nn.GroupNorm,
+        nn.ReLU,
+        nn.AdaptiveAvgPool2d,
+        nn.Flatten,
+        nn.BatchNorm1d,
+        nn.Linear,
+    ]
+
+
+def test_batch_norm_before_the_mean_is_that():
+    head = ResNet(SPEC, channels=4, head="batch").double().net.head.train()
     h = torch.randn(5, 4, 8, 8, dtype=torch.float64)
     mean, var = h.mean((0, 2, 3), keepdim=True), h.var((0, 2, 3), correction=0, keepdim=True)
     pooled = torch.relu((h - mean) / (var + 1e-5).sqrt()).mean((2, 3))
@@ -75,19 +88,19 @@ def test_statistics_move_once_for_each_pass_that_noise_averages():
 
 
 def test_a_batch_of_one_trains_while_its_map_has_pixels():
-    assert torch.isfinite(NoBlock(SPEC, channels=4).train()(X[:1])).all()
+    assert torch.isfinite(NoBlock(SPEC, channels=4, head="batch").train()(X[:1])).all()
 
 
 @pytest.mark.parametrize(
     ("options", "shape"),
-    [({"head": "pooled_batch"}, (1, 8, 8)), ({"downsample": 3}, (1, 8, 8))],
+    [({}, (1, 8, 8)), ({"head": "batch", "downsample": 3}, (1, 8, 8))],
     ids=["pooled", "one pixel"],
 )
 def test_one_number_per_channel_is_refused_in_training_alone(options, shape):
     module = NoBlock(SPEC, channels=4, **options)
     with pytest.raises(UsageError, match="one number per channel") as caught:
         module.train()(torch.randn(1, *shape))
-    assert "model.head to group" in caught.value.remedy
+    assert "model.head to batch or group" in caught.value.remedy
     assert torch.isfinite(module.eval()(torch.randn(1, *shape))).all()
 
 

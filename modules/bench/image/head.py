@@ -23,9 +23,9 @@ class Head(nn.Sequential):
     """Final state to outputs: norm, ReLU, mean over space, linear, the end of a pre-activation net.
 
     One group norm over channels and space divides by a spread that is mostly that of the pixels, so that
-    the means over space, which alone reach the linear layer, hardly differ between inputs. Batch norm
-    measures each channel over the inputs. Unlike a field, the head is evaluated once per pass, so batch
-    statistics move once per batch.
+    the means over space, which alone reach the linear layer, hardly differ between inputs. Batch norm of
+    the means brings their differences to size one. Unlike a field, the head is evaluated once per pass, so
+    batch statistics move once per batch.
 
     Args:
         channels: Channels of the final state.
@@ -37,7 +37,9 @@ class Head(nn.Sequential):
         UsageError: The read-out is unknown.
     """
 
-    def __init__(self, channels: int, outputs: int, read_out: ReadOut = "batch", pixels: int = 1) -> None:
+    def __init__(
+        self, channels: int, outputs: int, read_out: ReadOut = "pooled_batch", pixels: int = 1
+    ) -> None:
         if read_out not in get_args(ReadOut):
             raise UsageError(
                 f"unknown read-out {read_out!r}", f"set model.head to one of {', '.join(get_args(ReadOut))}"
@@ -67,7 +69,7 @@ class Head(nn.Sequential):
                 raise UsageError(
                     f"the head's batch norm cannot be trained on {tuple(h.shape)}: one number per channel",
                     "train on larger batches (data.drop_last where the last one is left with a single "
-                    "sample), or set model.head to group",
+                    "sample), or set model.head to batch or group",
                 )
         for layer in self:
             h = layer(h)

@@ -60,7 +60,7 @@ class Stem(nn.Sequential):
 
 
 class SharedLayout(ImageBench):
-    """The shared bench: strided stem to at most 8×8 pixels, one stage, norm–ReLU–mean–linear head.
+    """The shared bench: strided stem to at most 8×8 pixels, one stage, norm–ReLU–mean–norm–linear head.
 
     Args:
         downsample: Number of halvings in the stem; by default as many as bring the longer side to 8 pixels
@@ -73,7 +73,7 @@ class SharedLayout(ImageBench):
     """
 
     def __init__(
-        self, downsample: int | None = None, head: ReadOut = "batch", norm: FieldNorm = "group"
+        self, downsample: int | None = None, head: ReadOut = "pooled_batch", norm: FieldNorm = "group"
     ) -> None:
         self.downsample = downsample
         self.head = head
