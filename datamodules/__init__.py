@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .series.glucose import Glucose
     from .series.hare_lynx import HareLynx
     from .series.japanese_vowels import JapaneseVowels
+    from .series.mocap import Mocap
     from .series.own.csv_trajectories import CSVTrajectories
     from .series.own.series_frame import SeriesFrame
     from .series.pbc import PBC
@@ -79,6 +80,7 @@ __all__ = [
     "HorizontalFlip",
     "ImageDataModule",
     "JapaneseVowels",
+    "Mocap",
     "PackagedFile",
     "PhysioNet2012",
     "Pinwheel",

@@ -162,4 +162,41 @@ PLANETS = package_card(
     "batch holds",
 )  # fmt: skip
 
-RECORDS = (HARE_LYNX, SANTA_FE_LASER, BEIJING_PM25, GLUCOSE, PLANETS)
+MOCAP = package_card(
+    "mocap",
+    "Mocap",
+    "the legs of a person on a playground, 30 frames a second",
+    SeriesSpec(
+        "mocap",
+        Forecast(30, 30),
+        channels=18,
+        length=30,
+        names=tuple(
+            f"{side} {joint} {axis}"
+            for side in ("left", "right")
+            for joint in ("hip", "knee", "ankle")
+            for axis in "ZYX"
+        ),
+        scales=(
+            6.10173, 6.15917, 20.8387, 6.01121, 4.86483, 23.3225, 1.45143, 10.1406, 15.2268, 5.66055, 6.99508,
+            19.8832, 6.0181, 4.51805, 22.6398, 1.64686, 7.98864, 14.3348,
+        ),
+        shifts=(
+            -10.4068, -1.12521, -23.2565, 5.51692, 11.5314, 38.5559, 1.00372, -7.39995, -13.6885, 22.9177,
+            7.71034, -24.2582, -5.96892, -12.2125, 40.9882, -1.3451, -2.40693, -18.7761,
+        ),
+        step=0.0333332,
+    ),
+    "3c2ac7264ebaaed2562d99158c7e1ff88f89763274cd87e61c72b767ff917942",
+    Source("apt", "cmu-bvh", "assimp-testmodels", "usr/share/assimp/models/BVH", megabytes=20.6),
+    counts={"train": 1544, "test": 272},
+    packaged=(),
+    system_folders=("/usr/share/assimp/models/BVH",),
+    licence="free for research and commercial use (CMU); acknowledge mocap.cs.cmu.edu, NSF EIA-0196217",
+    reference="Carnegie Mellon University (2003), Graphics Lab Motion Capture Database, subject 1, takes "
+    "1 and 3, http://mocap.cs.cmu.edu; as BVH by Hahne (2008)",
+    megabytes=0.3,
+    note="counts are frames; subject 1 on a playground, not the walking of subject 35",
+)  # fmt: skip
+
+RECORDS = (HARE_LYNX, SANTA_FE_LASER, BEIJING_PM25, GLUCOSE, MOCAP, PLANETS)

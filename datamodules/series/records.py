@@ -1,4 +1,4 @@
-"""One long measured record, cut in time: its end is never seen in training."""
+"""Long measured records, cut in time: their end is never seen in training."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 from integrand.errors import UsageError
 
 from ..formats.packed import WHOLE, unpack
+from .base import SPLITS
 from .cut import cut_in_time
 from .forecasts import ForecastDataModule
 from .recording import Recording
@@ -28,7 +29,7 @@ class Windows(NamedTuple):
 
 
 class RecordDataModule(ForecastDataModule):
-    """Windows of one record: its first part trains, the next validates, the last tests.
+    """Windows of records, most often of one: its first part trains, the next validates, the last tests.
 
     What is given to the first window of a part is the end of the part before, so that in evaluation every
     observation of a part is asked for, once.
@@ -104,5 +105,10 @@ class RecordDataModule(ForecastDataModule):
 
     def recordings(self) -> dict[str, list[Recording]]:
         """See `SeriesDataModule.recordings`."""
-        (record,) = unpack(stored(self.card, self.data_dir, self.verify), WHOLE)
-        return {part: [cut] for part, cut in cut_in_time(record, self.context, self.fractions).items()}
+        records = map(self.ready, unpack(stored(self.card, self.data_dir, self.verify), WHOLE))
+        cuts = [cut_in_time(record, self.context, self.fractions) for record in records]
+        return {part: [cut[part] for cut in cuts] for part in SPLITS}
+
+    def ready(self, record: Recording) -> Recording:
+        """A record as it is cut; subclasses may change it."""
+        return record

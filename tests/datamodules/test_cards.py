@@ -17,7 +17,7 @@ from integrand.errors import UsageError
 
 NAMES = {"fashion-mini", "digits", "fashion-mnist", "mnist", "cifar10", "cifar100"}
 SERIES = {"japanese-vowels", "basic-motions", "hare-lynx", "santa-fe-laser", "beijing-pm25", "glucose"}
-SERIES |= {"pbc", "planets", "physionet2012"}
+SERIES |= {"pbc", "planets", "physionet2012", "mocap"}
 GENERATED = {"two-moons", "eight-gaussians", "pinwheel", "checkerboard", "swiss-roll", "circles"}
 GENERATED |= {card.name for card in trajectories.CARDS}
 GENERATED |= {"csv-trajectories"}

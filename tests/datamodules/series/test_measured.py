@@ -146,3 +146,24 @@ def test_a_set_that_is_here_makes_its_collection_found(coffee, monkeypatch):
     assert not state(dm.UCR.card)["found"]
     monkeypatch.setenv("INTEGRAND_DATA", str(coffee))
     assert state(dm.UCR.card)["found"]
+
+
+def test_two_takes_are_cut_each_and_angles_go_on_past_a_half_turn(tmp_path):
+    frames = np.arange(100.0)
+    turning = (10 * frames + 180) % 360 - 180  # jumps back once in 36 frames
+    take = Recording(frames / 30, np.tile(turning[:, None], 18))
+    arrays = pack(WHOLE, [take, take[:60]])
+    card = replace(dm.Mocap.card, digests=content_digests(dm.Mocap.card, arrays), system_folders=())
+    with (tmp_path / card.file_name).open("wb") as file:
+        npz.write(file, arrays, {"digests": dict(card.digests)})
+
+    class Made(dm.Mocap):
+        pass
+
+    Made.card = card
+    parts = Made(data_dir=str(tmp_path), context=5).recordings()
+    assert [len(r) for r in parts["train"]] == [70, 42]
+    assert [len(r) for r in parts["test"]] == [15 + 5, 9 + 5]
+    for recordings in parts.values():
+        for r in recordings:
+            np.testing.assert_allclose(np.diff(r.values, axis=0), 10, atol=1e-9)

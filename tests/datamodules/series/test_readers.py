@@ -8,7 +8,7 @@ import pytest
 
 from integrand.datamodules.acquire.digests import content_digests
 from integrand.datamodules.card import DataCard
-from integrand.datamodules.formats import FORMATS, laser, tables, ts, ucr
+from integrand.datamodules.formats import FORMATS, bvh, laser, tables, ts, ucr
 from integrand.datamodules.formats.packed import WHOLE, pack, unpack
 from integrand.datamodules.series.recording import Recording
 from integrand.errors import DataError
@@ -160,3 +160,59 @@ def test_the_digest_of_arrays_sees_names_types_shapes_and_values():
 
 def test_every_reader_names_its_members():
     assert FORMATS["ts-JapaneseVowels"].members == ("JapaneseVowels_TRAIN.ts", "JapaneseVowels_TEST.ts")
+
+
+BVH = """HIERARCHY
+ROOT Hips
+{
+  CHANNELS 3 Xposition Yposition Zposition
+  JOINT LeftLeg
+  {
+    CHANNELS 2 Zrotation Yrotation
+    End Site
+    {
+    }
+  }
+}
+MOTION
+Frames: 2
+Frame Time: .25
+1 2 3 4 5
+6 7 8 9 1e1
+"""
+
+
+def test_a_bvh_file_names_its_channels_by_joint():
+    names, gap, frames = bvh.parse(BVH, "x.bvh")
+    assert names == [
+        "Hips Xposition",
+        "Hips Yposition",
+        "Hips Zposition",
+        "LeftLeg Zrotation",
+        "LeftLeg Yrotation",
+    ]
+    assert gap == 0.25
+    np.testing.assert_array_equal(frames, [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("Frames: 2", "Frames: 3"), ("1 2 3 4 5", "1 2 3 4"), ("MOTION", ""), ("1e1", "x"), (".25", "")],
+)
+def test_a_damaged_bvh_file_is_refused(change):
+    with pytest.raises(DataError, match=r"x\.bvh is no motion capture"):
+        bvh.parse(BVH.replace(*change), "x.bvh")
+
+
+def test_legs_are_kept_four_times_a_second_of_sixteen():
+    head = "ROOT Hips\nCHANNELS 1 Xposition\n" + "".join(
+        f"JOINT {j}\nCHANNELS 3 Zrotation Yrotation Xrotation\n" for j in bvh.JOINTS
+    )
+    rows = "\n".join(" ".join(str(100 * i + c) for c in range(19)) for i in range(9))
+    text = f"{head}MOTION\nFrames: 9\nFrame Time: 0.0625\n{rows}\n"
+    records = unpack(bvh.read(lambda name: text.encode()), WHOLE)
+    assert [r.name for r in records] == ["01_01", "01_03"]
+    np.testing.assert_allclose(records[0].times, [0, 0.25, 0.5])
+    np.testing.assert_array_equal(records[0].values[1], np.arange(401, 419))
+    with pytest.raises(DataError, match="lacks the channel LeftFoot Zrotation"):
+        bvh.read(lambda name: text.replace("LeftFoot", "Tail").encode())
