@@ -14,8 +14,8 @@ from .records import RecordDataModule, Windows
 class Mocap(RecordDataModule):
     """Angles of hips, knees and ankles of one person who jumps, turns, climbs and hangs.
 
-    Two takes of 23 and 38 s at 30 frames a second; both are cut in time. They are of subject 1, not the walking
-    of subject 35 on which latent SDEs are usually compared: no package holds that one.
+    Two takes of 23 and 38 s at 30 frames a second; both are cut in time. They are of subject 1, not the
+    walking of subject 35 on which latent SDEs are usually compared: no package holds that one.
     """
 
     card = MOCAP
