@@ -1,13 +1,14 @@
 """Work at equal error is read off curves whose ratio is known; the problems are the published ones."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from integrand.benchmarks.stiff import Run, at_equal_error, by_us
 from integrand.benchmarks.stiff_problems import HIRES, PROBLEMS, Oregonator, Robertson, VanDerPol
-from integrand.solvers import Rodas5P
+from integrand.solvers import Kvaerno5, Rodas5P
 
 
 def curve(factor, errors):
@@ -47,6 +48,26 @@ def test_problems_end_where_they_are_published_to_end(problem):
         end = Rodas5P(rtol=1e-5, atol=1e-5 * problem.scale).solve(problem(), y0, [0.0, problem.end]).ys[-1, 0]
     # Rodas5P's error over its tolerance is up to 10 here; a wrong coefficient changes the first digits
     assert end[component].item() == pytest.approx(expected, rel=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("problem", "component", "expected"),
+    # of the Oregonator the component that tells how late its jumps come
+    [*((p, *ENDS[p]) for p in (HIRES, VanDerPol)), (Oregonator, 1, 0.1228178521549917e4)],
+)
+def test_kvaernos_error_is_about_its_tolerance(problem, component, expected):
+    """Stages that start from the stage before them end ten times as far off on the Oregonator."""
+    y0 = torch.tensor([problem.y0], dtype=torch.float64)
+    with torch.no_grad():
+        solver = Kvaerno5(rtol=1e-4, atol=1e-4 * problem.scale)
+        end = solver.solve(problem(), y0, [0.0, problem.end]).ys[-1, 0]
+    assert end[component].item() == pytest.approx(expected, rel=3e-4)
+
+
+def test_kvaernos_first_guesses_save_work(monkeypatch):
+    informed = by_us(Kvaerno5, Robertson(), 1e-4, [0.0, 0.0, 1.0]).work
+    monkeypatch.setattr(Kvaerno5, "tableau", replace(Kvaerno5.tableau, guesses=None))
+    assert informed < 0.8 * by_us(Kvaerno5, Robertson(), 1e-4, [0.0, 0.0, 1.0]).work
 
 
 def test_robertson_keeps_its_mass():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from integrand.solvers import Dopri5
-from integrand.solvers.runge_kutta.control import (
+from integrand.solvers.step_size import (
     GROW,
     INTEGRAL,
     REACH,

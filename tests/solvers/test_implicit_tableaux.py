@@ -107,6 +107,25 @@ def test_diagonally_implicit_methods_are_l_stable(method):
     assert growth(-1e9) < 1e-6
 
 
+@pytest.mark.parametrize("method", DIAGONAL)
+def test_first_guesses_are_polynomials_in_the_nodes(method):
+    """Exact for a field that is constant, and for a linear one where two or more stages are used."""
+    tableau = method.tableau
+    c = np.array(tableau.c)
+    for i, row in enumerate(tableau.guess_rows):
+        if not any(row):
+            continue
+        used = np.count_nonzero(row)
+        for degree in range(used):
+            assert np.array(row) @ c[:i] ** degree == pytest.approx(c[i] ** degree, rel=1e-12)
+
+
+def test_kvaernos_guesses_look_back_from_every_stage_but_the_first():
+    rows = Kvaerno5.tableau.guess_rows
+    assert [len(row) for row in rows] == list(range(7))
+    assert [np.count_nonzero(row) for row in rows[1:]] == [1, 2, 3, 2, 3, 3]
+
+
 def test_kencarp4_is_of_its_order_in_every_mixture_of_its_parts():
     """Every vertex of a tree below the root may be of either part: all colourings of the edges."""
     tableau = KenCarp4.tableau

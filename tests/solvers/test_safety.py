@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from integrand.solvers import RK4, Dopri5, SolverOptionError
-from integrand.solvers.runge_kutta.control import PIDController
+from integrand.solvers.step_size import PIDController
 
 
 class VanDerPol(nn.Module):

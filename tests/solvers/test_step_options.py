@@ -16,7 +16,7 @@ from integrand.solvers import (
     StepUnderflowError,
     Tsit5,
 )
-from integrand.solvers.runge_kutta.control import SAFETY, PIDController
+from integrand.solvers.step_size import SAFETY, PIDController
 
 HALF = torch.zeros(3, 1, dtype=torch.float64)
 

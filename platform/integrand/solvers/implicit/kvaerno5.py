@@ -38,4 +38,5 @@ class Kvaerno5(DIRKSolver):
         b=(*_FIFTH, GAMMA),
         b_low=(*_FOURTH, GAMMA, 0.0),
         error_order=4,
+        guesses=((0,), (0, 1), (0, 1, 2), (0, 1), (1, 2, 4), (1, 2, 4)),
     )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..step_size import INTEGRAL, Gains
+
 Clock = Callable[[float], Tensor]
 
 
@@ -35,6 +37,8 @@ class Stepper(ABC):
     """Makes times."""
     error_order: int
     """Order of the less accurate of the two embedded steps."""
+    pid: Gains = INTEGRAL
+    """Gains of the step control."""
     dense = False
     """Whether steps come with their dense output."""
     slack = 0.0

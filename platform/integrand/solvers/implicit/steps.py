@@ -11,10 +11,13 @@ from torch import Tensor
 from ..errors import SolverError, StepUnderflowError
 from ..initial_step import initial_step
 from ..problem import Problem, grid, not_finite
+from ..step_size import PIDController, approach
 from ..tape import StepRecord, Tape
-from .control import PredictiveController
 from .split import Counted
 from .step import Step, Stepper
+
+HALVE = 0.5
+"""What is left of a step whose equations could not be solved."""
 
 
 class ImplicitSteps:
@@ -62,24 +65,25 @@ class ImplicitSteps:
         sign = 1.0 if times[-1] > times[0] else -1.0
         t, y, outputs = times[0], y0, [y0]
         h = self._first(y)
-        controller = PredictiveController(self.stepper.error_order)
+        controller = PIDController(self.stepper.error_order, self.stepper.pid)
         while len(outputs) < len(times):
             stop = times[-1] if self.stepper.dense else times[len(outputs)]
-            # a hair longer than allowed beats a last step of a hair
-            lands = abs(stop - t) <= 1.01 * h
-            used = stop - t if lands else sign * h
+            left = abs(stop - t)
+            length = approach(left, h)
+            lands, used = length == left, sign * length
             step = self.stepper.attempt(t, used, y)
             error = math.inf if step is None else self._error(step, y)
             if step is None or not error <= 1:
                 self.rejected += 1
-                h = controller.failed(abs(used)) if step is None else controller.rejected(abs(used), error)
+                h = length * (HALVE if step is None else controller.rejected(error))
+                controller.hold()
                 if h < 16 * math.ulp(t) or h < self._finest:
                     raise self._underflow(t, h, error)
                 continue
             self._keep(t, used, y, stop if lands else t + used, step, outputs, tape)
-            grown = self.stepper.settle(abs(used), controller.accepted(abs(used), error))
+            grown = self.stepper.settle(length, length * controller.accepted(error))
             # the step that only met an output says nothing against the longer one before it
-            h = min(max(grown, h) if lands and abs(used) < h else grown, self.max_step)
+            h = min(max(grown, h) if lands and length < h else grown, self.max_step)
             t, y = (stop if lands else t + used), step.end
         return outputs
 

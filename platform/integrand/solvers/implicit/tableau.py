@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,8 @@ class DIRKTableau:
         b_low: Weights of the embedded step.
         error_order: Order of the less accurate of the two.
         explicit: Rows of the explicit companion, for a field split in two; it shares c, b and b_low.
+        guesses: For each implicit stage, the stages before it whose polynomial in c is its first guess; the
+            last one where None.
     """
 
     gamma: float
@@ -26,6 +31,17 @@ class DIRKTableau:
     b_low: tuple[float, ...]
     error_order: int
     explicit: tuple[tuple[float, ...], ...] | None = None
+    guesses: tuple[tuple[int, ...], ...] | None = None
+
+    @cached_property
+    def guess_rows(self) -> tuple[tuple[float, ...], ...]:
+        """Row i holds the weights of stages 0 … i-1 in the first guess of stage i."""
+        rows: list[tuple[float, ...]] = []
+        for i, at in enumerate(self.c):
+            j = i - self.explicit_first
+            nodes = self.guesses[j] if self.guesses is not None and j >= 0 else (i - 1,)
+            rows.append(tuple(_lagrange(self.c, nodes, k, at) if k in nodes else 0.0 for k in range(i)))
+        return tuple(rows)
 
     @property
     def explicit_first(self) -> bool:
@@ -46,6 +62,11 @@ class DIRKTableau:
     def error_row(self) -> tuple[float, ...]:
         """The difference b - b_low."""
         return tuple(x - y for x, y in zip(self.b, self.b_low, strict=True))
+
+
+def _lagrange(c: Sequence[float], nodes: Sequence[int], k: int, at: float) -> float:
+    """The polynomial that is 1 at node k and 0 at the others, where c is `at`."""
+    return math.prod((at - c[j]) / (c[k] - c[j]) for j in nodes if j != k)
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from integrand.solvers.dense import Piece
 from integrand.solvers.errors import StepUnderflowError
 from integrand.solvers.initial_step import initial_step
 from integrand.solvers.problem import Problem, not_finite
+from integrand.solvers.step_size import PIDController, approach
 from integrand.solvers.tape import StepRecord, Tape
 
 from .between import Between
 from .compiled import compiled_attempt, compiled_step
-from .control import PIDController, StepControl, approach
+from .control import StepControl
 from .jumps import Jumps
 from .outputs import Outputs, Picks
 from .step import stage_times, step, sum_up_to_factor

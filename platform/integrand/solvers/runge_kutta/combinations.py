@@ -8,8 +8,9 @@ from torch import Tensor
 
 from integrand.solvers.errors import SolverOptionError
 from integrand.solvers.options import require_choice
+from integrand.solvers.step_size import Gains
 
-from .control import Gains, Tolerance
+from .control import Tolerance
 
 
 class Settings(Protocol):

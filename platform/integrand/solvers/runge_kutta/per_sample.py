@@ -13,10 +13,11 @@ from integrand.solvers.dense import Piece
 from integrand.solvers.errors import MaxNFEError, NonFiniteStateError, StepUnderflowError
 from integrand.solvers.problem import Problem
 from integrand.solvers.solution import SolveStats
+from integrand.solvers.step_size import REACH
 from integrand.solvers.tape import StepRecord, Tape
 
 from .between import Between
-from .control import REACH, StepControl
+from .control import StepControl
 from .outputs import Rows, pieces
 from .sample_control import Move, SampleControl
 from .step import step

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .control import GROW, INTEGRAL, SHRINK, StepControl
+from integrand.solvers.step_size import GROW, INTEGRAL, SHRINK
+
+from .control import StepControl
 from .step import sum_stages
 from .tableau import Tableau
 

@@ -21,11 +21,12 @@ from integrand.solvers.own_times import OwnTimes, Rescaled, own_times
 from integrand.solvers.problem import Problem, prepare, require_finite
 from integrand.solvers.randomness import Generators
 from integrand.solvers.solution import Resume, Solution, SolveStats, Status
+from integrand.solvers.step_size import INTEGRAL, SAFETY, Gains
 from integrand.solvers.time_gradients import TimeGradient
 
 from .adaptive import AdaptiveSteps
 from .combinations import refuse_combinations
-from .control import INTEGRAL, SAFETY, Gains, StepControl, told, tolerance
+from .control import StepControl, told, tolerance
 from .fixed import FixedSteps
 from .outputs import CommonTimes, EveryStep, Outputs, SampleTimes, Steps
 from .per_sample import PerSampleSteps
