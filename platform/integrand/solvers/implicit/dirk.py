@@ -16,7 +16,7 @@ from .step import Clock, Step, Stepper
 from .tableau import DIRKTableau
 
 CONTRACTION = 0.1
-"""The contraction up to which a step grows; Gustafsson, Söderlind (1997), who allow more: here relaxation jumps
+"""The contraction up to which a step grows, Gustafsson, Söderlind (1997), who allow more: so relaxation jumps
 are met nearer to their time."""
 KEEP = 1.4
 """Growth of a step up to which the factors of the step before are kept, by keeping the step."""

@@ -59,8 +59,7 @@ class RungeKutta(ODESolver):
         force_min_step: Take steps of min_step whatever their error, instead of failing.
         pid: Proportional, integral and derivative gain of the step control (Söderlind 2003), each divided by
             the order of the local error, such as (0.2, 0.7, 0.0); (0, 1, 0) where not given.
-        safety: Share of the step that the error estimate would just allow, 0.8 where not given; less is
-            rejected less often.
+        safety: Share of the step that the error estimate would just allow, 0.8 where not given.
         jump_t: Times where the field jumps: steps end there and begin anew on the other side.
         save: `outputs` returns the times asked for, `steps` the end of every step.
         dense: Keep the polynomials of all steps, for `solution.at(t)` at any t; gradients need backprop.
