@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from integrand.errors import SpecError, UsageError
+from integrand.errors import UsageError
 from integrand.series import Query
 from integrand.spec import Forecast, SeriesSpec
 
@@ -91,7 +91,7 @@ class ForecastDataModule(SeriesDataModule):
         windows = [w for r in recordings for w in self._windows(r, horizon, stride)]
         if not windows:
             longest = max(len(r) for r in recordings)
-            raise SpecError(
+            raise UsageError(
                 f"{self.spec.name}: the longest {split} series has {longest} observations, a window takes "
                 f"{self.context} given and 1 asked for",
                 "lower data.context, or data.drop",
@@ -118,7 +118,7 @@ class ForecastDataModule(SeriesDataModule):
     def _rates(self, recordings: Sequence[Recording]) -> SeriesSet:
         """Single observations with dx/dt."""
         if any(r.rates is None for r in recordings):
-            raise SpecError(f"{self.spec.name} knows no derivatives", "set data.learn to values")
+            raise UsageError(f"{self.spec.name} knows no derivatives", "set data.learn to values")
         single = [self._placed(r[i : i + 1], 0) for r in recordings for i in range(len(r))]
         x = padded(single)
         rates = torch.from_numpy(np.concatenate([r.rates for r in single]).astype(np.float32))

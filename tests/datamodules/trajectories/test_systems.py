@@ -13,7 +13,7 @@ from integrand.datamodules.trajectories.fields import Burgers, Heat, KuramotoSiv
 from integrand.datamodules.trajectories.lorenz import Lorenz
 from integrand.datamodules.trajectories.pendulum import Pendulum
 from integrand.datamodules.trajectories.spirals import LinearSpiral
-from integrand.errors import SpecError, UsageError
+from integrand.errors import UsageError
 from integrand.spec import Density
 
 SMALL = {"trajectories": 3, "val_trajectories": 2, "test_trajectories": 2, "points": 11}
@@ -227,7 +227,7 @@ def test_training_on_derivatives_gives_single_observations():
         ({"learn": "derivatives", "context": 2}, UsageError, "belong to one observation"),
         ({"learn": "nothing"}, UsageError, "unknown learn"),
         ({"drop": 1.0}, UsageError, "drop=1.0"),
-        ({"context": 200}, SpecError, "a window takes 200 given and 1 asked for → lower data.context"),
+        ({"context": 200}, UsageError, "a window takes 200 given and 1 asked for → lower data.context"),
     ],
 )
 def test_what_makes_no_data_is_refused(kwargs, error, said):
