@@ -9,7 +9,7 @@ TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org
 JOBS ?= 2
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-all test-cluster check browser lint ui bench install wheel clean
+.PHONY: demo test test-all test-reliability test-cluster check browser lint ui bench install wheel clean
 .PHONY: docker docker-secrets docker-check
 
 demo: $(INSTALLED)
@@ -25,6 +25,10 @@ test: $(INSTALLED) browser
 # with those that take minutes: real kills, dead servers, several processes, compiled fields, the wheel
 test-all: $(INSTALLED) browser
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# kills, damage and hostile input by the hundred, docs/reliability.md; INTEGRAND_SEED=… INTEGRAND_KILLS=… change it
+test-reliability: $(INSTALLED)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m reliability tests/reliability
 
 # a developer's loop: lint, types, and the tests of what differs from main (BASE=… for another commit)
 BASE ?= main

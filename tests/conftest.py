@@ -57,13 +57,13 @@ REQUIRED = "INTEGRAND_REQUIRE_CLUSTER"
 
 
 def pytest_collection_modifyitems(config, items):
-    """Cluster tests run only where `-m` names them, whatever else it says: `-m "not slow"` leaves them out."""
-    if "cluster" in (config.option.markexpr or ""):
-        return
-    left_out = [item for item in items if item.get_closest_marker("cluster")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("cluster")]
+    """Cluster tests and the campaign run only where `-m` names them: `-m "not slow"` leaves them out."""
+    named = config.option.markexpr or ""
+    for marker in ("cluster", "reliability"):
+        left_out = [item for item in items if marker not in named and item.get_closest_marker(marker)]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)

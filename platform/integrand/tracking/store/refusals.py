@@ -12,9 +12,9 @@ from typing import Any
 from filelock import Timeout
 
 from ...errors import TrackingError
+from .answers import CONNECT_SECONDS, ask, is_mlflow
 from .uris import is_database, is_http, local_path, redact, sqlite_path
 
-CONNECT_SECONDS = 5.0
 LOCK_SECONDS = 10.0
 """How long a sqlite store may be locked: a write takes milliseconds."""
 
@@ -72,46 +72,28 @@ def held_by_another(path: Path) -> TrackingError | None:
 
 
 def _http_problem(uri: str) -> TrackingError | None:
-    import requests
-
-    auth = None
-    if user := os.environ.get("MLFLOW_TRACKING_USERNAME"):
-        auth = (user, os.environ.get("MLFLOW_TRACKING_PASSWORD", ""))
-    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
-    headers = {"Authorization": f"Bearer {token}"} if token and not auth else {}
-    verify: bool | str = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or (
-        os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() != "true"
-    )
     where = redact(uri)
     try:
-        response = requests.get(
-            f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search",
-            params={"max_results": "1"},
-            auth=auth,
-            headers=headers,
-            verify=verify,
-            timeout=CONNECT_SECONDS,
-        )
-    except requests.RequestException as error:
+        status, text = ask(uri)
+    except OSError as error:  # every error of requests is one
         return TrackingError(
             f"the tracking server {where} does not answer ({_reason(error)})",
             "start it, correct MLFLOW_TRACKING_URI, or unset it to record into sqlite:///mlflow.db",
         )
-    if response.ok:
+    if status < 400 and is_mlflow(text):
         return None
-    if response.status_code == 401:
+    if status == 401:
         return TrackingError(
             f"the tracking server {where} refuses the user name or password",
             "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
         )
-    if response.status_code == 403:
+    if status == 403:
         return TrackingError(
-            f"the tracking server {where} forbids access ({response.text.strip()[:80]})",
+            f"the tracking server {where} forbids access ({text.strip()[:80]})",
             "ask for permission, or start the server with --allowed-hosts naming this host",
         )
     return TrackingError(
-        f"{where} answers {response.status_code}, not as an MLflow tracking server",
-        "correct MLFLOW_TRACKING_URI",
+        f"{where} answers {status}, not as an MLflow tracking server", "correct MLFLOW_TRACKING_URI"
     )
 
 
