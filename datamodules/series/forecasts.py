@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from integrand.errors import UsageError
 from integrand.series import Query
 from integrand.spec import Forecast, SeriesSpec
 
-from .base import SeriesDataModule
+from .base import SPLITS, SeriesDataModule
 from .padded import SeriesSet, padded
 from .recording import Recording
 
@@ -24,7 +25,7 @@ class ForecastDataModule(SeriesDataModule):
     """Windows of recordings: `context` observations are given, the `horizon` after them are asked for.
 
     A batch is `(x, query)`: an `integrand.series.Series` and an `integrand.series.Query`. Where the law is
-    the same at all times the last observation given lies at time 0.
+    the same at all times the last observation given lies at time 0, and the first one in interpolation.
 
     Args:
         context: Observations given.
@@ -33,6 +34,8 @@ class ForecastDataModule(SeriesDataModule):
         eval_horizon: Observations asked for in validation and test; by default all to the recording's end.
         eval_stride: Observations from one window of evaluation to the next; by default each recording gives
             one, from its beginning.
+        within: Whether those asked for lie among those given (interpolation): `context` observations of each
+            window of context + horizon are drawn, with the first one, the others are asked for.
         learn: What training is on: `values` at the times asked for, or `derivatives` at one observation given
             (Greydanus et al. 2019, eq. 4); evaluation is always on values.
         batch_size: Windows per training batch and process.
@@ -52,6 +55,7 @@ class ForecastDataModule(SeriesDataModule):
         stride: int | None = None,
         eval_horizon: int | None = None,
         eval_stride: int | None = None,
+        within: bool = False,
         learn: Learn = "values",
         batch_size: int = 32,
         eval_batch_size: int = 256,
@@ -66,11 +70,13 @@ class ForecastDataModule(SeriesDataModule):
                 raise UsageError(f"{name}={value} makes no window", "give at least 1")
         if learn not in ("values", "derivatives"):
             raise UsageError(f"unknown learn {learn!r}", "set data.learn to values or derivatives")
+        if within and context < 2:
+            raise UsageError("one observation has nothing within", "set data.context to 2 or more")
         if learn == "derivatives" and context > 1:
             raise UsageError(
                 f"derivatives belong to one observation, not to {context}", "set data.context to 1"
             )
-        self.context, self.horizon, self.learn = context, horizon, learn
+        self.context, self.horizon, self.within, self.learn = context, horizon, within, learn
         self.stride = horizon if stride is None else stride
         self.eval_horizon, self.eval_stride = eval_horizon, eval_stride
 
@@ -79,8 +85,9 @@ class ForecastDataModule(SeriesDataModule):
         """What a model takes from the data."""
         spec = super().spec
         question = spec.question if isinstance(spec.question, Forecast) else Forecast()
-        asked = replace(question, context=self.context, horizon=self.horizon)
-        return replace(spec, question=asked, length=self.context)
+        asked = replace(question, context=self.context, horizon=self.horizon, within=self.within)
+        irregular = spec.irregular or self.within
+        return replace(spec, question=asked, length=self.context, irregular=irregular)
 
     def make_split(self, split: str, recordings: Sequence[Recording]) -> SeriesSet:
         """See `SeriesDataModule.make_split`."""
@@ -96,24 +103,33 @@ class ForecastDataModule(SeriesDataModule):
                 f"{self.context} given and 1 asked for",
                 "lower data.context, or data.drop",
             )
-        asked = padded([w[self.context :] for w in windows])
+        parts = [self._parts(split, i, w) for i, w in enumerate(windows)]
+        asked = padded([window[~given] for window, given in parts])
         query = Query(asked.times, asked.values, asked.mask)
-        given = padded([w[: self.context] for w in windows])
-        return SeriesSet(given, query=query, asked=asked.lengths)
+        return SeriesSet(padded([w[given] for w, given in parts]), query=query, asked=asked.lengths)
+
+    def _parts(self, split: str, number: int, window: Recording) -> tuple[Recording, npt.NDArray[np.bool_]]:
+        """A window, and which of its observations are given."""
+        given = np.arange(len(window)) < self.context
+        if self.within:
+            key = [SPLITS.index(split), number, self.drop_seed, 20190708]
+            rng = np.random.Generator(np.random.PCG64(key))
+            given[1:] = rng.permutation(given[1:])
+        return window, given
 
     def _windows(self, r: Recording, horizon: int | None, stride: int | None) -> list[Recording]:
         """All windows of a recording; the last may ask for fewer observations."""
         found = []
         for start in range(0, len(r) - self.context, stride or len(r)):
             end = len(r) if horizon is None else start + self.context + horizon
-            found.append(self._placed(r[start:end], self.context - 1))
+            found.append(self._placed(r[start:end], 0 if self.within else self.context - 1))
         return found
 
-    def _placed(self, window: Recording, last: int) -> Recording:
-        """With time 0 at the last observation given, where only gaps matter."""
+    def _placed(self, window: Recording, origin: int) -> Recording:
+        """With time 0 at one of its observations, where only gaps matter."""
         if not self.spec.autonomous:
             return window
-        return replace(window, times=window.times - window.times[last])
+        return replace(window, times=window.times - window.times[origin])
 
     def _rates(self, recordings: Sequence[Recording]) -> SeriesSet:
         """Single observations with dx/dt."""

@@ -62,6 +62,23 @@ def test_evaluation_follows_each_recording_to_its_end():
     assert some.sizes["n_test"] == 3 + 1
 
 
+def test_interpolation_asks_for_what_lies_within():
+    options = {"context": 3, "horizon": 4, "within": True, "lengths": (7, 7), "eval_horizon": 4}
+    data = made(ForecastDataModule, **options)
+    ((x, query),) = everything(data.test_dataloader())
+    assert x.times.shape == (2, 3)
+    assert (x.times[:, 0] == 0).all()
+    for i in range(2):  # together they are the window, and nothing twice
+        assert sorted([*x.times[i].tolist(), *query.times[i].tolist()]) == [0.5 * k for k in range(7)]
+        assert torch.equal(query.values[i, :, 0], 2 * query.times[i].float())
+    assert data.spec.question.within
+    assert data.spec.irregular
+    ((again, _),) = everything(made(ForecastDataModule, **options, seed=5).test_dataloader())
+    assert torch.equal(again.times, x.times)
+    with pytest.raises(UsageError, match="nothing within"):
+        made(ForecastDataModule, within=True)
+
+
 def test_channels_are_scaled_by_the_spec():
     data = made(ForecastDataModule, context=7, lengths=(8,))
     ((x, _),) = everything(data.val_dataloader())
@@ -81,7 +98,7 @@ def test_rates_are_those_of_single_observations():
     ((x, query),) = everything(data.train_dataloader())
     assert x.values.shape == (5, 1, 2)
     assert query.rates.tolist() == [[2.0, -2.0]] * 5  # in units of a batch
-    with pytest.raises(UsageError, match="knows no derivatives → set data.learn to values"):
+    with pytest.raises(UsageError, match=r"knows no derivatives → set data.learn to values"):
         made(ForecastDataModule, learn="derivatives").setup()
 
 
