@@ -229,7 +229,9 @@ def test_updates_count_all_gaps_in_one_account(field, y0):
     counter = EvaluationCounter(field)
     done = solve_with_updates(RK4(num_steps=1), counter, y0.requires_grad_(), TIMES, lambda j, y: y + 1)
     assert done.stats.nfe_forward == counter.reset() == 4 * 4
-    assert done.stats.accepted == 4
+    assert done.stats.accepted == len(done.stats.step_sizes) == 4
+    extremes = done.stats.min_step, done.stats.max_step
+    assert extremes == (min(done.stats.step_sizes), max(done.stats.step_sizes))
     torch.testing.assert_close(done.after, done.before + 1)
     done.after.sum().backward()
     assert done.stats.vjps == 16
