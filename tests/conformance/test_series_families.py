@@ -17,7 +17,12 @@ from integrand.spec import Classes, Forecast, SeriesSpec, Targets
 SPEC = SeriesSpec("made-up", Classes(3), channels=3, length=9, irregular=True, missing=True, static=2)
 STATE = SeriesSpec("made-up", Classes(3), channels=4, length=9, irregular=True)
 """For equations of the state itself, which is then observed whole."""
-QUESTIONS = {"classes": Classes(3), "targets": Targets(("a", "b")), "forecast": Forecast(9, 4)}
+QUESTIONS = {
+    "classes": Classes(3),
+    "targets": Targets(("a", "b")),
+    "forecast": Forecast(9, 4),
+    "interpolation": Forecast(9, 4, within=True),
+}
 
 
 def of_its_kind(family):
@@ -30,7 +35,10 @@ ASKED = [
     pytest.param(family, replace(of_its_kind(family), question=question), id=f"{family.family}-{name}")
     for family in READERS
     for name, question in QUESTIONS.items()
-    if family.models == "outputs" and (not family.answers or isinstance(question, family.answers))
+    if family.models == "outputs"
+    and (not family.answers or isinstance(question, family.answers))
+    # an equation of the state starts from the last one
+    and not (name == "interpolation" and family.group == "trajectory")
 ]
 
 every_question = pytest.mark.parametrize(("family", "spec"), ASKED)
@@ -53,7 +61,11 @@ def made(series, ask):
             return x, torch.randint(3, (len(x),), generator=draw)
         if isinstance(spec.question, Targets):
             return x, torch.randn(len(x), 2, generator=draw, dtype=torch.float64)
-        return x, ask(x)
+        query = ask(x)
+        if spec.question.within:
+            shares = torch.rand(query.times.shape, generator=draw, dtype=torch.float64).sort(1).values
+            query.times = torch.lerp(x.times[:, :1], x.end[:, None], shares)
+        return x, query
 
     return make
 
