@@ -84,6 +84,14 @@ class SolveStats:
     nfe_diffusion: int = _kept("sum", "known")
     nfe_diffusion_backward: int = _kept("sum", "known")
 
+    def add_steps(self, sizes: list[float]) -> None:
+        """Take up the accepted steps of one solve, in units of t; of one account there may be thousands."""
+        known = [h for h in (self.min_step, self.max_step) if h is not None]
+        self.accepted = (self.accepted or 0) + len(sizes)
+        self.min_step, self.max_step = min([*sizes, *known]), max([*sizes, *known])
+        self.step_sizes = self.step_sizes or []
+        self.step_sizes += sizes
+
     @classmethod
     def kept(cls) -> dict[str, str]:
         """How each kept field is added up, `sum`, `min` or `max`, by name."""

@@ -99,9 +99,17 @@ class _Side:
     def __init__(self, x: Series, seed: int, solver: ODESolver | None) -> None:
         torch.manual_seed(seed)
         spec = SeriesSpec("spirals", Forecast(LENGTH, 1), channels=2, length=LENGTH, irregular=True)
-        sizes = {"latent": 4, "channels": 25, "hidden": 20, "encoder": "gru", "unit": 1.0}
-        self.module = LatentODE(spec, **sizes, **({} if solver is None else {"solver": solver}))
-        self.cell = None if solver is not None else as_cell(self.module.encoder.recurrence)
+        self.module = LatentODE(
+            spec,
+            latent=4,
+            channels=25,
+            hidden=20,
+            encoder="gru",
+            unit=1.0,
+            solver=solver or Dopri5(*TOLERANCES),
+        )
+        gru = self.module.encoder.recurrence
+        self.cell = as_cell(gru) if solver is None and isinstance(gru, torch.nn.GRU) else None
         self.x, self.optimizer = x, torch.optim.Adam(self.module.parameters(), lr=0.01)
         self.generator, self.nfe = torch.Generator().manual_seed(seed), 0
 
@@ -110,7 +118,7 @@ class _Side:
         torch.manual_seed(int(torch.randint(2**31, (), generator=self.generator)))
         self.optimizer.zero_grad()
         loss = self._loss()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch
         self.optimizer.step()
         return float(loss.detach())
 

@@ -6,6 +6,7 @@ import time
 
 import torch
 
+from integrand.modules.series.base import SeriesFamily
 from integrand.modules.series.latent_ode import LatentODE
 from integrand.modules.series.ode_rnn import ODERNN
 from integrand.outcome import Outcome
@@ -33,7 +34,7 @@ def rows(seconds: float, seed: int, quick: bool) -> list[Row]:
     found = []
     spec = SeriesSpec("spirals", Forecast(LENGTHS[-1], 1), channels=2, length=LENGTHS[-1], irregular=True)
     torch.manual_seed(seed)
-    models = {
+    models: dict[str, SeriesFamily] = {
         "ODE-RNN, one step of Euler in each gap": ODERNN(spec, solver=Euler(num_steps=1), unit=1.0),
         "latent ODE, GRU as encoder": LatentODE(
             spec, encoder="gru", unit=1.0, solver=Dopri5(1e-3, 1e-4, per_sample=True)
@@ -51,7 +52,7 @@ def rows(seconds: float, seed: int, quick: bool) -> list[Row]:
     return found
 
 
-def _cost(model: ODERNN | LatentODE, length: int, seed: int) -> tuple[float, int]:
+def _cost(model: SeriesFamily, length: int, seed: int) -> tuple[float, int]:
     """Least CPU time of three training steps over the number of observations, and evaluations of one."""
     x = spirals(BATCH, length, 0, seed)
     x = Series(x.times * (length / 100), x.values, x.mask, x.lengths, x.static)
@@ -60,7 +61,7 @@ def _cost(model: ODERNN | LatentODE, length: int, seed: int) -> tuple[float, int
     for _ in range(3):
         start = time.process_time()
         outcome = model.train().step((x, query), "train")
-        outcome.loss.backward()
+        outcome.loss.backward()  # type: ignore[no-untyped-call]  # torch
         least = min(least, time.process_time() - start)
     assert isinstance(outcome, Outcome)
     return least / length, sum(s.nfe_forward for s in outcome.solves)

@@ -390,13 +390,7 @@ class RungeKutta(ODESolver):
     ) -> Tensor | None:
         if isinstance(integrator, PerSampleSteps):
             return integrator.account(stats)
-        sizes = [abs(h) for h in integrator.sizes]
-        stats.accepted = (stats.accepted or 0) + len(sizes)
-        # of one account there may be thousands of solves: its past is not gone through again
-        known = [h for h in (stats.min_step, stats.max_step) if h is not None]
-        stats.min_step, stats.max_step = min([*sizes, *known]), max([*sizes, *known])
-        stats.step_sizes = stats.step_sizes or []
-        stats.step_sizes += sizes
+        stats.add_steps([abs(h) for h in integrator.sizes])
         if isinstance(integrator, AdaptiveSteps):
             stats.rejected = (stats.rejected or 0) + integrator.rejected
             stats.stiffness = integrator.stiffness
