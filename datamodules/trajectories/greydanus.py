@@ -35,16 +35,29 @@ class HNNSpring(Spring):
     """H = p² + q², 25 trajectories of 30 observations on [0, 3] with noise 0.1; evaluation on [0, 20].
 
     Args:
+        trajectories: Trajectories of the training split.
+        test_trajectories: Those of the test split.
         eval_duration: Length of a trajectory of evaluation.
+        noise: Standard deviation of Gaussian noise on training observations.
         **kwargs: See `SystemDataModule`.
     """
 
     card = HNN_SPRING
 
-    def __init__(self, eval_duration: float = 20.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        trajectories: int = 25,
+        test_trajectories: int = 15,
+        eval_duration: float = 20.0,
+        noise: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
+            trajectories=trajectories,
+            test_trajectories=test_trajectories,
             eval_duration=eval_duration,
-            **{"trajectories": 25, "test_trajectories": 15, "noise": 0.1, **kwargs},
+            noise=noise,
+            **kwargs,
         )
 
     def points_of(self, split: str) -> int:
@@ -66,8 +79,11 @@ class HNNPendulum(SystemDataModule):
     Starts of training have radius 1.3 to 2.3, those of the authors' evaluation 0.3 to 1.4.
 
     Args:
+        trajectories: Trajectories of the training split.
+        test_trajectories: Those of the test split.
         points: Observations of a training trajectory.
         eval_duration: Length of a trajectory of evaluation.
+        noise: Standard deviation of Gaussian noise on training observations.
         **kwargs: See `SystemDataModule`.
     """
 
@@ -75,11 +91,22 @@ class HNNPendulum(SystemDataModule):
     names = ("q", "p")
     span = 3.0
 
-    def __init__(self, points: int = 45, eval_duration: float = 20.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        trajectories: int = 25,
+        test_trajectories: int = 15,
+        points: int = 45,
+        eval_duration: float = 20.0,
+        noise: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
+            trajectories=trajectories,
+            test_trajectories=test_trajectories,
             points=points,
             eval_duration=eval_duration,
-            **{"trajectories": 25, "test_trajectories": 15, "noise": 0.1, **kwargs},
+            noise=noise,
+            **kwargs,
         )
 
     def points_of(self, split: str) -> int:
@@ -110,6 +137,8 @@ class HNNTwoBody(TwoBody):
     The first body starts in the first quadrant, each coordinate uniform in [0.5, 1.5].
 
     Args:
+        trajectories: Trajectories of the training split.
+        test_trajectories: Those of the test split.
         points: Observations of a training trajectory.
         duration: Length of a training trajectory.
         eval_duration: Length of a trajectory of evaluation.
@@ -119,13 +148,21 @@ class HNNTwoBody(TwoBody):
     card = HNN_TWO_BODY
 
     def __init__(
-        self, points: int = 50, duration: float = 20.0, eval_duration: float = 25.0, **kwargs: Any
+        self,
+        trajectories: int = 800,
+        test_trajectories: int = 15,
+        points: int = 50,
+        duration: float = 20.0,
+        eval_duration: float = 25.0,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
+            trajectories=trajectories,
+            test_trajectories=test_trajectories,
             points=points,
             duration=duration,
             eval_duration=eval_duration,
-            **{"trajectories": 800, "test_trajectories": 15, **kwargs},
+            **kwargs,
         )
 
     def points_of(self, split: str) -> int:
@@ -145,6 +182,8 @@ class HNNThreeBody(ThreeBody):
     Each component of each velocity is that of a circular orbit times a factor uniform in [0.8, 1.2].
 
     Args:
+        trajectories: Trajectories of the training split.
+        test_trajectories: Those of the test split.
         points: Observations of a training trajectory.
         duration: Length of a training trajectory.
         eval_duration: Length of a trajectory of evaluation.
@@ -154,13 +193,21 @@ class HNNThreeBody(ThreeBody):
     card = HNN_THREE_BODY
 
     def __init__(
-        self, points: int = 20, duration: float = 5.0, eval_duration: float = 3.0, **kwargs: Any
+        self,
+        trajectories: int = 4000,
+        test_trajectories: int = 15,
+        points: int = 20,
+        duration: float = 5.0,
+        eval_duration: float = 3.0,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
+            trajectories=trajectories,
+            test_trajectories=test_trajectories,
             points=points,
             duration=duration,
             eval_duration=eval_duration,
-            **{"trajectories": 4000, "test_trajectories": 15, **kwargs},
+            **kwargs,
         )
 
     def points_of(self, split: str) -> int:

@@ -58,8 +58,9 @@ class VectorField(nn.Module):
             nn.Linear(hidden, out_channels or channels),
         )
         if orthogonal:
-            for layer in self.net[::2]:
-                nn.init.orthogonal_(layer.weight)
+            for layer in self.net:
+                if isinstance(layer, nn.Linear):
+                    nn.init.orthogonal_(layer.weight)
 
     def forward(self, t: Tensor, h: Tensor) -> Tensor:
         """Evaluate at the scalar t and the state h of shape (batch, channels)."""

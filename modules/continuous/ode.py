@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jsonargparse import lazy_instance  # type: ignore[attr-defined]  # its __all__ is built at run time
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from integrand.errors import UsageError
 from integrand.solvers import Dopri5, ODESolver, Solution, SolveStats
 
 from ..bench import Dynamics
+from ..bench.dynamics import Reach
 
 DEFAULT_SOLVER: ODESolver = lazy_instance(Dopri5, gradient="backprop")
 """The papers' method at the engine's own tolerance: their 1e-3 does not resolve trained image fields.
@@ -33,7 +36,7 @@ class ODEDynamics(Dynamics):
 
     composition = "field"
     repeats = True
-    reaches = "own"
+    reaches: ClassVar[Reach] = "own"
 
     def __init__(
         self,

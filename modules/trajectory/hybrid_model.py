@@ -52,7 +52,7 @@ class HybridField(nn.Module):
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """Evaluate at the state y, shape (batch, channels)."""
-        known = self.law(t, y, self.law_parameters)
+        known = self.law(t, y, dict(self.law_parameters.items()))
         return known if self.unknown is None else known + self.unknown(t, y)
 
 

@@ -42,8 +42,8 @@ class LagrangianField(nn.Module):
             return gradient(lambda z: self.lagrangian(t, z), x)
 
         def along(direction: Tensor) -> tuple[Tensor, Tensor]:
-            value, turned = torch.func.jvp(slope, (y,), (direction,))
-            return value, turned.chunk(2, dim=1)[1]
+            pair: tuple[Tensor, Tensor] = torch.func.jvp(slope, (y,), (direction,))
+            return pair[0], pair[1].chunk(2, dim=1)[1]
 
         values, second = torch.func.vmap(along)(self._directions(y))
         # rows of the mass matrix, and last the change of ∇_q̇L as q moves on

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from integrand.errors import UsageError
 
-from ..bench.base import FieldMaker
+FieldMaker = Callable[[int, int, bool | None], nn.Module]
+"""`Stage.field`: from channels, channels of the value, and whether the time enters."""
 
 
 def gradient(energy: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
@@ -74,7 +75,7 @@ class OnCircles(nn.Module):
             )
         self.angles = list(angles)
         self.others = [i for i in range(channels) if i not in self.angles]
-        self.f = make(channels + len(self.angles), out_channels=out_channels, time_dependent=time_dependent)
+        self.f = make(channels + len(self.angles), out_channels, time_dependent)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """From (batch, channels) to (batch, out_channels)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from jsonargparse import lazy_instance  # type: ignore[attr-defined]  # its __all__ is built at run time
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from integrand.solvers.symplectic import Leapfrog, SeparableField
 from integrand.spec import Forecast, SeriesSpec, Spec
 
 from ..bench import BenchFamily, Stage
+from ..bench.dynamics import Reach
 from ..continuous.ode import ODEDynamics
 from .mechanics import Energy, degrees_of_freedom, gradient
 
@@ -44,7 +45,7 @@ class LearnedSeparableField(SeparableField):
 class SeparableDynamics(ODEDynamics):
     """ODE dynamics of a `LearnedSeparableField`, whose force is what a symplectic method evaluates."""
 
-    reaches = "common"
+    reaches: ClassVar[Reach] = "common"
 
     def residuals(self) -> list[nn.Module]:
         """V: a kick is one evaluation, and the drift that goes with it is part of it."""
