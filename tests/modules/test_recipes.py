@@ -28,11 +28,14 @@ MATRIX = [
     ("fashion_mini", "resnet"),
     *(("points", m) for m in PLANE),
     *(("hnn_oscillators", m) for m in ("hamiltonian_nn", "neural_ode")),
+    *((r, "hamiltonian_nn") for r in ("hnn_two_body", "hnn_three_body")),
+    ("damped_pendulum", "hybrid_model"),
+    ("double_pendulum", "lagrangian_nn"),
     *(("digits_generation", f"diffusion_{m}") for m in ("vp", "v", "edm", "conditional")),
     ("fashion_mini_generation", "diffusion_vp"),
     *(("fashion_mnist_generation", f"diffusion_{m}") for m in ("vp", "edm", "dit")),
 ]
-DATA = {"points": "two-moons", "hnn_oscillators": "hnn-spring"}
+DATA = {"points": "two-moons", "hnn_oscillators": "hnn-spring", "damped_pendulum": "pendulum"}
 
 
 @pytest.mark.parametrize(("recipe", "model"), MATRIX)
