@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from integrand.suggest import did_you_mean
 
 from ..formats.de421 import BODIES
 from .chebyshev import Motion, motion
-from .forecasts import ForecastDataModule, Learn
+from .forecasts import ForecastDataModule
 from .record_cards import PLANETS
 from .recording import Recording
 from .stored import prepare, stored
@@ -43,18 +44,10 @@ class Planets(ForecastDataModule):
         val_years: Length of the validation part.
         test_years: Length of the test part.
         step_days: Days between observations.
-        context: Observations given.
         horizon: Observations asked for in training.
         stride: Observations from one training window to the next.
-        eval_horizon: Observations asked for in validation and test; by default all to the part's end.
-        eval_stride: Observations from one window of evaluation to the next; by default one window.
-        learn: `values` at the times asked for, or `derivatives` at the one given.
-        batch_size: Windows per training batch and process.
-        eval_batch_size: Windows per batch in validation, test and prediction.
-        drop: Share of the observations of each part that is left out, from 0 to below 1.
-        drop_seed: Seed that chooses them; leave it fixed to compare runs of different seeds.
-        seed: Seed of the order; by default the run's own seed.
         verify: Check the content against its published digest.
+        **kwargs: See `ForecastDataModule`.
 
     Raises:
         UsageError: A number is out of its domain, a body is unknown, or the years leave 1900 to 2050.
@@ -71,23 +64,12 @@ class Planets(ForecastDataModule):
         val_years: float = 5.0,
         test_years: float = 50.0,
         step_days: float = 10.0,
-        context: int = 1,
         horizon: int = 10,
         stride: int = 1,
-        eval_horizon: int | None = None,
-        eval_stride: int | None = None,
-        learn: Learn = "values",
-        batch_size: int = 32,
-        eval_batch_size: int = 256,
-        drop: float = 0.0,
-        drop_seed: int = 0,
-        seed: int | None = None,
         verify: bool = True,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            context, horizon, stride, eval_horizon, eval_stride, learn, batch_size, eval_batch_size, drop,
-            drop_seed, seed,
-        )  # fmt: skip
+        super().__init__(horizon=horizon, stride=stride, **kwargs)
         for body in bodies:
             if body not in SCALES:
                 raise UsageError(f"unknown planet {body!r}{did_you_mean(body, SCALES)}", ", ".join(SCALES))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from integrand.errors import UsageError
 
@@ -43,12 +43,8 @@ class RecordDataModule(ForecastDataModule):
         eval_stride: Observations from one window of evaluation to the next; by default what is asked for.
         val_fraction: Share of the record that validates.
         test_fraction: Share of the record, at its end, that tests.
-        batch_size: Windows per training batch and process.
-        eval_batch_size: Windows per batch in validation, test and prediction.
-        drop: Share of the observations of each part that is left out, from 0 to below 1.
-        drop_seed: Seed that chooses them; leave it fixed to compare runs of different seeds.
-        seed: Seed of the order; by default the run's own seed.
         verify: Check the content against its published digest.
+        **kwargs: See `ForecastDataModule`.
 
     Raises:
         UsageError: A number is out of its domain, or the shares leave nothing to train on.
@@ -66,12 +62,8 @@ class RecordDataModule(ForecastDataModule):
         eval_stride: int | None = None,
         val_fraction: float = 0.15,
         test_fraction: float = 0.15,
-        batch_size: int = 32,
-        eval_batch_size: int = 256,
-        drop: float = 0.0,
-        drop_seed: int = 0,
-        seed: int | None = None,
         verify: bool = True,
+        **kwargs: Any,
     ) -> None:
         usual = self.windows
         horizon = usual.horizon if horizon is None else horizon
@@ -81,11 +73,7 @@ class RecordDataModule(ForecastDataModule):
             stride=usual.stride if stride is None else stride,
             eval_horizon=horizon if eval_horizon is None else eval_horizon,
             eval_stride=eval_stride or eval_horizon or horizon,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            drop=drop,
-            drop_seed=drop_seed,
-            seed=seed,
+            **kwargs,
         )
         if not (val_fraction > 0 and test_fraction > 0 and val_fraction + test_fraction < 1):
             raise UsageError(
@@ -106,7 +94,9 @@ class RecordDataModule(ForecastDataModule):
     def recordings(self) -> dict[str, list[Recording]]:
         """See `SeriesDataModule.recordings`."""
         records = map(self.ready, unpack(stored(self.card, self.data_dir, self.verify), WHOLE))
-        cuts = [cut_in_time(record, self.context, self.fractions) for record in records]
+        # in interpolation what is asked for may stand among the first of a window
+        before = 0 if self.within else self.context
+        cuts = [cut_in_time(record, before, self.fractions) for record in records]
         return {part: [cut[part] for cut in cuts] for part in SPLITS}
 
     def ready(self, record: Recording) -> Recording:

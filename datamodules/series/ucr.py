@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from integrand.errors import UsageError
 from integrand.spec import SeriesSpec
@@ -21,15 +21,7 @@ class UCR(LabelledSeriesDataModule):
 
     Args:
         dataset: Name of the set, such as GunPoint or ECG5000.
-        data_dir: Folder that is searched first (docs/data.md).
-        batch_size: Series per training batch and process.
-        eval_batch_size: Series per batch in validation, test and prediction.
-        val_fraction: Share of the training set held out for validation.
-        split_seed: Seed of the held-out part; leave it fixed to compare runs of different seeds.
-        drop: Share of the observations of each series that is left out, from 0 to below 1.
-        drop_seed: Seed that chooses them; leave it fixed to compare runs of different seeds.
-        seed: Seed of the order; by default the run's own seed.
-        verify: Check the content against its published digest.
+        **kwargs: See `LabelledSeriesDataModule`.
 
     Raises:
         UsageError: There is no such set, or a size or share is out of its domain.
@@ -37,22 +29,8 @@ class UCR(LabelledSeriesDataModule):
 
     card = CARD
 
-    def __init__(
-        self,
-        dataset: str = "GunPoint",
-        data_dir: str | None = None,
-        batch_size: int = 32,
-        eval_batch_size: int = 256,
-        val_fraction: float = 0.2,
-        split_seed: int = 0,
-        drop: float = 0.0,
-        drop_seed: int = 0,
-        seed: int | None = None,
-        verify: bool = True,
-    ) -> None:
-        super().__init__(
-            data_dir, batch_size, eval_batch_size, val_fraction, split_seed, drop, drop_seed, seed, verify
-        )
+    def __init__(self, dataset: str = "GunPoint", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         found = next((m for m in self.card.members if m.name == slug(dataset)), None)
         if found is None:
             names = [member.title for member in self.card.members]

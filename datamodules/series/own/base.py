@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
@@ -53,11 +54,7 @@ class OwnSeriesDataModule(ForecastDataModule):
         val_fraction: Share of the series that validates, where no column or file says.
         test_fraction: Share of the series that tests, where no column or file says.
         split_seed: Seed of the split; leave it fixed to compare runs of different seeds.
-        batch_size: Series or windows per training batch and process.
-        eval_batch_size: Series or windows per batch in validation, test and prediction.
-        drop: Share of the observations of each series that is left out, from 0 to below 1.
-        drop_seed: Seed that chooses them; leave it fixed to compare runs of different seeds.
-        seed: Seed of the order; by default the run's own seed.
+        **kwargs: See `ForecastDataModule`.
 
     Raises:
         UsageError: An option is out of its domain.
@@ -85,11 +82,7 @@ class OwnSeriesDataModule(ForecastDataModule):
         val_fraction: float = 0.15,
         test_fraction: float = 0.2,
         split_seed: int = 0,
-        batch_size: int = 32,
-        eval_batch_size: int = 256,
-        drop: float = 0.0,
-        drop_seed: int = 0,
-        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
         if horizon is not None and horizon < 1:
             raise UsageError(
@@ -97,16 +90,13 @@ class OwnSeriesDataModule(ForecastDataModule):
                 "set data.horizon to 1 or more",
             )
         super().__init__(
-            context=1 if context is None else context,
+            # two, in case of interpolation; the series decide
+            context=2 if context is None else context,
             horizon=1 if horizon is None else horizon,
             stride=stride,
             eval_horizon=eval_horizon,
             eval_stride=eval_stride,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            drop=drop,
-            drop_seed=drop_seed,
-            seed=seed,
+            **kwargs,
         )
         columns = Roles(
             id_column,
@@ -119,7 +109,7 @@ class OwnSeriesDataModule(ForecastDataModule):
         )
         self.options = Options(
             columns, time_unit, time_scale, autonomous, sort, min_length, context, horizon,
-            val_fraction, test_fraction, split_seed,
+            val_fraction, test_fraction, split_seed, self.within,
         )  # fmt: skip
         self._wanted_stride = stride
 
@@ -148,8 +138,11 @@ class OwnSeriesDataModule(ForecastDataModule):
     def spec(self) -> SeriesSpec:
         """What a model takes from the data."""
         spec = self.published
-        length = spec.question.context if isinstance(spec.question, Forecast) else spec.length
-        return replace(spec, irregular=spec.irregular or self.drop > 0, length=length)
+        spec = replace(spec, irregular=spec.irregular or self.drop > 0)
+        if not isinstance(spec.question, Forecast):
+            return spec
+        asked = replace(spec.question, within=self.within)
+        return replace(spec, question=asked, length=asked.context, irregular=spec.irregular or self.within)
 
     def recordings(self) -> dict[str, list[Recording]]:
         """See `SeriesDataModule.recordings`."""

@@ -35,6 +35,7 @@ class Options:
     val_fraction: float = 0.15
     test_fraction: float = 0.2
     split_seed: int = 0
+    within: bool = False
 
     def __post_init__(self) -> None:
         shares = self.val_fraction, self.test_fraction
@@ -174,6 +175,7 @@ def _cut(series: Sequence[OwnSeries], asked: Question, options: Options) -> Part
     recordings = [one.recording for one in series]
     shares = options.val_fraction, options.test_fraction
     first = [r[: round((1 - sum(shares)) * len(r))] for r in recordings]
-    given = windows(first, options.context, options.horizon).context
+    # in interpolation what is asked for may stand among the first of a window
+    given = 0 if options.within else windows(first, options.context, options.horizon).context
     cuts = [cut_in_time(r, given, shares) for r in recordings]
     return {part: [cut[part] for cut in cuts] for part in cuts[0]}

@@ -89,6 +89,15 @@ def test_the_windows_of_a_record_are_its_own_unless_others_are_wanted(hares):
     assert sum(int(q.mask[..., 0].sum()) for _, q in data.test_dataloader()) == 6  # 15 % of 40
 
 
+def test_interpolation_asks_for_years_of_its_own_part_alone(hares):
+    data = hares(context=4, horizon=3, within=True, test_fraction=0.3)
+    x, query = next(iter(data.test_dataloader()))
+    asked = data.denormalise(query.values)[..., 0][query.mask[..., 0]]
+    given = data.denormalise(x.values)[..., 0][x.mask[..., 0]]
+    assert min(asked.min(), given.min()) >= 1928 - 1e-3
+    assert data.spec.question.within
+
+
 @pytest.mark.parametrize("options", [{"val_fraction": 0.0}, {"val_fraction": 0.5, "test_fraction": 0.5}])
 def test_shares_that_leave_nothing_are_refused(hares, options):
     with pytest.raises(UsageError, match="do not split a record"):

@@ -124,6 +124,8 @@ def test_one_series_is_cut_in_time(read, caplog):
     parts = data.recordings()
     assert [len(parts[p][0]) for p in ("train", "val", "test")] == [65, 15 + 5, 20 + 5]
     assert parts["test"][0].values[-1, 0] == 99
+    within = dm.CSVTrajectories(data.paths[0], within=True).recordings()
+    assert [len(within[p][0]) for p in ("train", "val", "test")] == [65, 15, 20]
     assert "cut in time" in caplog.text
     assert "no data.id_column: one series" in caplog.text
 
@@ -310,6 +312,14 @@ def test_the_same_split_by_any_seed_of_a_run_and_another_by_the_split_seed(read)
         for s, k in ((0, 0), (1, 0), (0, 1))
     )
     assert first == same != other
+
+
+def test_interpolation_is_asked_for_within_a_series(read):
+    data = read(long(8), within=True)
+    assert data.spec.question == Forecast(6, 6, within=True)
+    x, query = batch(data, "test")
+    assert (query.times >= x.times[:, :1]).all(), "the first of a window is given"
+    assert (query.times.min(dim=1).values < x.times[:, -1]).any()
 
 
 def test_windows_of_a_forecast_hold_what_follows(read):
