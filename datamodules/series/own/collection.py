@@ -92,7 +92,8 @@ def collect(name: str, tables: Sequence[Table], options: Options) -> Collection:
         said.append(f"{tables[0].source}: fewer than three series, so each is cut in time")
     check_channels(tables, roles, parts["train"])
     if isinstance(asked, Forecast):
-        asked = windows(parts["train"], options.context, options.horizon)
+        judged = [r for part in parts.values() for r in part] if options.within else parts["train"]
+        asked = windows(judged, options.context, options.horizon)
         check_windows(parts, asked.context)
     spec = described(name, roles, asked, parts, options.autonomous)
     return Collection(spec, parts, said)

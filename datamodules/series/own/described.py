@@ -19,9 +19,9 @@ from .times import median_gap
 _LONGEST = 20  # observations given, unless the user wants more
 
 
-def windows(train: Sequence[Recording], context: int | None, horizon: int | None) -> Forecast:
+def windows(recordings: Sequence[Recording], context: int | None, horizon: int | None) -> Forecast:
     """Observations given and asked for: as the user wants, else half of the shortest series."""
-    shortest = min(len(r) for r in train)
+    shortest = min(len(r) for r in recordings)
     given = context or max(1, min(_LONGEST, shortest // 2))
     return Forecast(given, horizon or given)
 
