@@ -89,7 +89,8 @@ INTEGRAND = str(Path(sysconfig.get_path("scripts")) / "integrand")
             "PyTorch synchronises batch norm on GPUs only",
         ),
         (
-            "fit --trainer.accelerator cpu --trainer.strategy ddp --trainer.devices 2 --trainer.sync_batchnorm true",
+            "fit --model ResNet --model.head group --trainer.accelerator cpu --trainer.strategy ddp "
+            "--trainer.devices 2 --trainer.sync_batchnorm true",
             "this model has no batch norm to synchronise",
         ),
         ("fit --run x", "integrand fit takes no --run → use --resume ID"),

@@ -79,5 +79,5 @@ def _check_batch_norm(trainer: Trainer, model: LightningModule) -> None:
     if trainer.strategy.root_device.type == "cpu":
         raise UsageError(
             "sync_batchnorm: PyTorch synchronises batch norm on GPUs only",
-            "leave --trainer.sync_batchnorm out, or take group norm: --model.norm group",
+            "leave --trainer.sync_batchnorm out, or take group norm: --model.head group",
         )
