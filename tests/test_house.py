@@ -71,6 +71,7 @@ FLOORS = (
         "moved",
         "cells",
         "checkpoints",
+        "trust",
     },
     {"solvers"},
     {"diffusion", "metrics", "figures", "outcome", "series"},

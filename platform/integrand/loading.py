@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from .checkpoints import config_of, read, verify_run
 from .errors import IntegrandError, UsageError
 from .moved import with_current_names
+from .trust import check_trusted
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule
@@ -17,7 +20,7 @@ __all__ = ["load"]
 
 
 def load(
-    which: str | Path, checkpoint: str = "best", tracking_uri: str | None = None
+    which: str | Path, checkpoint: str = "best", tracking_uri: str | None = None, *, trust: bool = False
 ) -> tuple[LightningModule, LightningDataModule]:
     """The network of a run or checkpoint in evaluation mode on the CPU, and the data it was trained on.
 
@@ -28,6 +31,8 @@ def load(
             `latest`.
         checkpoint: Which checkpoint of a run, `best` or `last`.
         tracking_uri: Store of the runs; None takes the default.
+        trust: Whether the configuration inside may name classes that are not installed, such as those of
+            files in the working directory: importing them runs them.
 
     Raises:
         UsageError: The file is no checkpoint, damaged or another run's, or its weights do not fit its
@@ -38,7 +43,10 @@ def load(
     if path.suffix != ".ckpt":
         path = _checkpoint_of(str(which), checkpoint, tracking_uri)
     contents = read(path)
-    model, data = build(config_of(contents, path))
+    config = config_of(contents, path)
+    if not trust:
+        check_trusted(yaml.safe_load(config), str(path))
+    model, data = build(config)
     try:
         model.load_state_dict(contents["state_dict"])
     except RuntimeError as error:
@@ -59,7 +67,6 @@ def build(config: str) -> tuple[LightningModule, LightningDataModule]:
     Raises:
         UsageError: It names a class or an option that does not exist.
     """
-    import yaml
     from jsonargparse import ArgumentError, set_parsing_settings
     from lightning.pytorch import LightningDataModule, LightningModule
     from lightning.pytorch.cli import LightningArgumentParser

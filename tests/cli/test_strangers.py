@@ -73,7 +73,7 @@ def test_a_module_of_ones_own_on_a_data_set_of_ours(stranger):
     assert result.returncode == 0, result.stderr
     (run,) = stranger.runs()
     assert run.data.tags["data"] == "wine"
-    result = stranger("predict", "--run", "latest")
+    result = stranger("predict", "--run", "latest", "--trust")
     assert result.returncode == 2
     assert "Own is no family" in result.stderr
 

@@ -6,6 +6,9 @@ import pytest
 import torch
 import yaml
 
+from integrand.errors import UsageError
+from integrand.trust import check_trusted
+
 
 class Bomb:
     """Unpickled, it leaves a file."""
@@ -41,6 +44,45 @@ def test_what_a_checkpoint_holds_beside_data_is_not_executed(program, trained, t
     assert result.returncode == 2
     assert "holds more than weights and plain data" in result.stderr.splitlines()[-1]
     assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"model": {"class_path": "evil.Net"}}, True),
+        ({"model": "evil.Net"}, True),
+        ({"trainer": {"callbacks": [{"class_path": "evil.C"}]}}, True),
+        ({"model": {"init_args": {"make": "evil.run"}}}, True),
+        ({"model": {"class_path": "nowhere.Net"}}, True),
+        ({"model": {"class_path": "torch.optim.Adam"}, "data": {"class_path": "Digits"}}, False),
+        ({"model": {"class_path": "integrand.modules.x.Y"}, "data": {"file": "table.csv"}}, False),
+        ({"model": {"class_path": "sklearn.svm.SVC"}}, False),
+    ],
+)
+def test_a_configuration_that_came_along_imports_no_file_of_this_folder(tmp_path, monkeypatch, config, named):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text("raise SystemExit('executed')")
+    if named:
+        with pytest.raises(UsageError, match="--trust"):
+            check_trusted(config, "x.ckpt")
+    else:
+        check_trusted(config, "x.ckpt")
+
+
+def test_trust_is_asked_for_before_anything_is_imported(program, trained, tmp_path):
+    contents = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)
+    config = yaml.safe_load(contents["integrand"]["config"])
+    config["model"]["class_path"] = "evil.Net"
+    contents["integrand"]["config"] = yaml.safe_dump(config)
+    path = program.folder / "given.ckpt"
+    torch.save(contents, path)
+    (program.folder / "evil.py").write_text("open('executed', 'w')\nclass Net: pass\n")
+    result = program("test", "--ckpt_path", str(path))
+    assert result.returncode == 2
+    assert "names evil.Net, which is not installed" in result.stderr
+    assert not (program.folder / "executed").exists()
+    result = program("test", "--ckpt_path", str(path), "--trust")
+    assert "not installed" not in result.stderr
 
 
 @pytest.mark.parametrize("by", ["option", "config"])

@@ -45,7 +45,11 @@ def test_own_images_are_built_from_this_checkout(name):
     build = SERVICES[name]["build"]
     assert build["target"] in ("tracking", "integrand")
     assert (DOCKER / build["context"] / build["dockerfile"]).is_file()
-    assert f"AS {build['target']}\n" in (DOCKER / "Dockerfile").read_text()
+    dockerfile = (DOCKER / "Dockerfile").read_text()
+    assert f"AS {build['target']}\n" in dockerfile
+    # what the environment sets reaches the build; null leaves the default of the Dockerfile
+    assert all(f"ARG {argument}" in dockerfile for argument in build["args"])
+    assert build["args"]["BASE"] is None
 
 
 def test_no_secret_has_a_default():

@@ -70,8 +70,15 @@ def test_accounts_are_made_once_and_follow_the_settings(server):
     server._set_account(accounts, "admin", "first password", is_admin=True)
     server._set_account(accounts, "trainer", "other password", is_admin=False)
     assert accounts.admins == {"admin"}
-    server._set_account(accounts, "trainer", "new password", is_admin=False)
-    assert accounts.passwords == {"admin": "first password", "trainer": "new password"}
+    server._set_account(accounts, "trainer", "third password", is_admin=False)
+    assert accounts.passwords == {"admin": "first password", "trainer": "third password"}
+
+
+def test_a_short_password_is_one_line(server):
+    accounts = Accounts()
+    with pytest.raises(SystemExit, match="alice has 5 characters; it needs 12"):
+        server._set_account(accounts, "alice", "short", is_admin=False)
+    assert not accounts.passwords
 
 
 def test_password_can_be_piped_in(server, monkeypatch):

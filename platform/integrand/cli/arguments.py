@@ -12,6 +12,7 @@ import yaml
 from ..checkpoints import config_of, read
 from ..config_files import CONFIG, sections
 from ..errors import UsageError
+from ..trust import check_trusted
 from .line import Line, Word
 
 
@@ -33,7 +34,10 @@ class RecordedRun:
 
 
 def expand_run(
-    command: str, line: Line, look_up: Callable[[str, Literal["best", "last"] | None], RecordedRun]
+    command: str,
+    line: Line,
+    look_up: Callable[[str, Literal["best", "last"] | None], RecordedRun],
+    trust: bool = False,
 ) -> None:
     """Replace `--run ID` (or `--resume ID` of fit) by the recorded configuration, checkpoint and run.
 
@@ -47,6 +51,7 @@ def expand_run(
         line: The words after the command.
         look_up: Finds a run from its id, a prefix of it or `latest`, and its `best` or `last` checkpoint,
             or none of them.
+        trust: Whether its configuration may name classes that are not installed.
 
     Raises:
         UsageError: `--run` is given to fit, `--resume` to another command, or `--run` without an id.
@@ -65,15 +70,23 @@ def expand_run(
     run = look_up(which or "latest", None if line.has("--ckpt_path") else checkpoint)
     changed = any(word.option.startswith(("--model", "--data", "--recipe", *CONFIG)) for word in line.words)
     logger = "parent_run_id" if changed and command != "fit" else "run_id"
-    line.put_first(sections(run.config), run.config.name)
+    content = sections(run.config)
+    if not trust:
+        check_trusted(content, f"run {run.run_id[:8]}")
+    line.put_first(content, run.config.name)
     line.words.append(Word(f"--trainer.logger.{logger}", run.run_id))
     line.words.append(Word("--trainer.logger.experiment", run.experiment))
     if run.checkpoint is not None:
         line.words.append(Word("--ckpt_path", str(run.checkpoint)))
 
 
-def expand_checkpoint(command: str, line: Line) -> None:
+def expand_checkpoint(command: str, line: Line, trust: bool = False) -> None:
     """Start from the configuration inside the checkpoint where `--ckpt_path FILE` comes without one.
+
+    Args:
+        command: `fit`, `validate`, `test` or `predict`.
+        line: The words after the command.
+        trust: Whether that configuration may name classes that are not installed.
 
     Raises:
         UsageError: The checkpoint cannot be read, or names one of a run that is going on.
@@ -86,4 +99,7 @@ def expand_checkpoint(command: str, line: Line) -> None:
             f"--ckpt_path {path} means nothing in a new process",
             f"integrand {command} --run RUN_ID takes a run's",
         )
-    line.put_first(yaml.safe_load(config_of(read(path), path)), "from-checkpoint.yaml")
+    content = yaml.safe_load(config_of(read(path), path))
+    if not trust:
+        check_trusted(content, path)
+    line.put_first(content, "from-checkpoint.yaml")

@@ -12,6 +12,7 @@ from ..errors import IntegrandError, UsageError
 from ..suggest import did_you_mean
 from ..version import __version__
 from .allocator import keep_freed_memory
+from .compile_caches import keep_apart
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if argv is None else argv
     keep_freed_memory()
+    keep_apart()
     try:
         return dispatch(arguments)
     except IntegrandError as error:

@@ -35,6 +35,9 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--ckpt", metavar="FILE", help="a .ckpt file that a fit has left")
     which.add_argument("--run", metavar="ID", help="a run id or its first letters, a run name, or latest")
+    parser.add_argument(
+        "--trust", action="store_true", help="its configuration may name classes that are not installed"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="default: MLFLOW_TRACKING_URI or sqlite:///mlflow.db"
@@ -65,7 +68,7 @@ def load(args: argparse.Namespace) -> Trained:
     else:
         checkpoint = Path(args.ckpt)
         run_id = run_of(read(checkpoint))
-    model, data = loading.load(checkpoint)
+    model, data = loading.load(checkpoint, trust=args.trust)
     device = args.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -233,9 +233,10 @@ def run(command: str, argv: list[str]) -> int:
     )  # class paths may name the user's own files; last, so that they hide nothing
     integrand.modules.load_all()
     integrand.datamodules.load_all()
-    line = Line(argv)
-    expand_run(command, line, recorded_run)
-    expand_checkpoint(command, line)
+    trust = "--trust" in argv
+    line = Line([word for word in argv if word != "--trust"])
+    expand_run(command, line, recorded_run, trust)
+    expand_checkpoint(command, line, trust)
     line.compose()
     line.forget_replaced_solvers()
     line.add_default_classes()

@@ -28,6 +28,9 @@ def run(argv: list[str]) -> int:
         description="Re-solve a test batch in float64 and report the errors of solution and gradient.",
     )
     parser.add_argument("checkpoint", metavar="CKPT", help="a .ckpt file that a fit has left")
+    parser.add_argument(
+        "--trust", action="store_true", help="its configuration may name classes that are not installed"
+    )
     parser.add_argument("--samples", type=int, default=32, help="test samples to solve (default 32)")
     parser.add_argument("--tightenings", type=int, default=2, help="tighter settings to try (default 2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to FILE")
@@ -80,11 +83,11 @@ def _changed(model: Any, inputs: Any) -> float | None:
     return float((before.argmax(1) != after.argmax(1)).double().mean())
 
 
-def _load(checkpoint: str, samples: int) -> tuple[Any, Any]:
+def _load(checkpoint: str, samples: int, trust: bool) -> tuple[Any, Any]:
     """The network in evaluation mode and its first test inputs."""
     from ..loading import load
 
-    model, data = load(checkpoint)
+    model, data = load(checkpoint, trust=trust)
     data.prepare_data()
     data.setup("test")
     batch = next(iter(data.test_dataloader()))
