@@ -37,7 +37,8 @@ def run(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     if args.samples < 1:
         raise UsageError(f"--samples {args.samples} leaves nothing to solve", "ask for 1 or more")
-    reports, changed = _verify(args.checkpoint, args.samples, args.tightenings)
+    loaded = _load(args.checkpoint, args.samples, args.trust)
+    reports, changed = _verify(*loaded, args.tightenings)
     _print(reports, changed, args.samples)
     if args.json is not None:
         text = json.dumps({"solves": reports, "predictions_changed": changed}, indent=1)
@@ -45,17 +46,17 @@ def run(argv: list[str]) -> int:
     return 0 if all(r["adequate"] for r in reports) else 3
 
 
-def _verify(checkpoint: str, samples: int, tightenings: int) -> tuple[list[dict[str, Any]], float | None]:
+def _verify(model: Any, inputs: Any, tightenings: int) -> tuple[list[dict[str, Any]], float | None]:
     import torch
 
     from ..solvers.verification import recorded_solves, verify
 
-    model, inputs = _load(checkpoint, samples)
     with torch.no_grad(), recorded_solves(model) as solves:
         model(inputs)
     if not solves:
         raise UsageError(
-            f"the network of {checkpoint} makes no solves", "verify-solve is for families with an ODE solver"
+            "the network of this checkpoint makes no solves",
+            "verify-solve is for families with an ODE solver",
         )
     return [verify(s, tightenings).to_dict() for s in solves], _changed(model, inputs)
 
