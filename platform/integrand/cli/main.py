@@ -38,6 +38,8 @@ COMMANDS: dict[str, Command] = {
     "sample": Command("sample", "pictures and tensors from a trained generative model"),
     "evaluate": Command("evaluate", "measure a trained model: samplers, solvers, …"),
     "suite": Command("suite", "run many experiments over seeds, resumably"),
+    "runs": Command("runs", "list recorded runs, sorted by any quantity"),
+    "ui": Command("ui", "MLflow's pages on the runs, on this machine alone"),
     "compare": Command("compare", "tables and figures over recorded runs"),
     "report": Command("report", "one HTML file on recorded runs, for readers without the program"),
     "families": Command("families", "list the families of networks"),
@@ -63,7 +65,7 @@ def usage() -> str:
             *lines,
             "",
             "integrand COMMAND --help explains a command; integrand --version prints the version.",
-            "First run: integrand fit          then: mlflow ui --backend-store-uri sqlite:///mlflow.db",
+            "First run: integrand fit          then: integrand runs, integrand ui",
         ]
     )
 

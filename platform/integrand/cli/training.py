@@ -38,6 +38,7 @@ from .line import Line
 from .predictions import to_csv
 from .progress import progress_callbacks
 from .recorded import recorded_run
+from .summary import Ending, print_summary
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class IntegrandCLI(LightningCLI):
         )
         progress = progress_callbacks(trainer.enable_progress_bar)
         # progress last: it shows what the others record
-        self.trainer_defaults["callbacks"] = [*tracking, *progress]
+        self.trainer_defaults["callbacks"] = [*tracking, *progress, Ending()]
         # without a bar among ours Lightning would add its own
         kwargs["enable_progress_bar"] = any(isinstance(c, ProgressBar) for c in progress)
         kwargs["strategy"] = strategies.strategy(self._get(self.config_init, "trainer").strategy)
@@ -178,11 +179,12 @@ class IntegrandCLI(LightningCLI):
             print("wrote predictions.csv")
 
     def after_fit(self) -> None:
-        """Test the best checkpoint in the same run where `--test_after_fit` asks for it."""
+        """Test the best checkpoint in the same run where `--test_after_fit` asks for it; sum up."""
         if self._get(self.config, "test_after_fit") and not self.trainer.interrupted:
             # a fit that was never validated has no best checkpoint: its last weights are tested
             best = "best" if getattr(self.trainer.checkpoint_callback, "best_model_path", "") else None
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
+        print_summary(self.trainer)
 
 
 def _keep_spec_whole() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import TrackingError
+from ...quantities import mode_of
 from ...record import RunRecord
 from ..spool import folders
 from ..spool.reader import spooled_content
@@ -57,19 +58,21 @@ def find_run(
     """Find one run.
 
     Args:
-        which: Run id, the first letters of one, a run name, or `latest`.
+        which: Run id, the first letters of one, a run name, `latest`, or `best`: that with the best value of
+            the newest run's headline, or of another quantity with `best:val/loss`.
         tracking_uri: Store; None for the default.
         experiment: Look only in this experiment; None for all.
         client: A client of that store, if there is one already.
 
     Raises:
         TrackingError: There is no such run, or several begin like that.
+        UsageError: Nobody knows which value of the quantity is best.
     """
     uri = resolve_uri(tracking_uri)
     client = client or open_store(uri)
     experiments = {e.experiment_id: e.name for e in _experiments(client, uri, experiment)}
     runs = [r for r in _matching(client, list(experiments), which) if is_experiment(r.data.tags)]
-    if which == "latest":
+    if which == "latest" or which.partition(":")[0] == "best":
         runs = runs[:1]
     if not runs:
         where = f"experiment {experiment!r} of {redact(uri)}" if experiment else redact(uri)
@@ -104,7 +107,7 @@ def find_trained(which: str, tracking_uri: str | None = None) -> RunHandle:
     A child run, such as a test at another tolerance, trained nothing: its parent is meant.
 
     Args:
-        which: Run id, the first letters of one, a run name, or `latest`.
+        which: Run id, the first letters of one, a run name, `latest` or `best`; see `find_run`.
         tracking_uri: Store; None for the default.
 
     Raises:
@@ -190,6 +193,8 @@ def _matching(client: Any, experiment_ids: list[str], which: str) -> list[Any]:
     if which == "latest":
         # parents and reports are among them
         return _search(client, experiment_ids, "", 50)
+    if which.partition(":")[0] == "best":
+        return _best(client, experiment_ids, which.partition(":")[2])
     text = json.dumps(which)[1:-1].replace("'", "")
     if text and all(c in "0123456789abcdef" for c in text):
         runs = _search(client, experiment_ids, f"attributes.run_id LIKE '{text}%'", 10)
@@ -198,8 +203,28 @@ def _matching(client: Any, experiment_ids: list[str], which: str) -> list[Any]:
     return _search(client, experiment_ids, f"attributes.run_name = '{text}'", 10)
 
 
-def _search(client: Any, experiment_ids: list[str], condition: str, limit: int | None) -> list[Any]:
-    """Runs, newest first; all of them if `limit` is None."""
+def _best(client: Any, experiment_ids: list[str], quantity: str) -> list[Any]:
+    """Runs with the best value of a quantity first, of the newest run's headline where it is empty."""
+    if not quantity:
+        newest = [r for r in _search(client, experiment_ids, "", 50) if is_experiment(r.data.tags)][:1]
+        record = read_record(client, newest[0].info.run_id) if newest else None
+        quantity = record.monitor.get("name", "") if record is not None else ""
+        if not quantity:
+            return []
+    name = f"best/{quantity.replace('/', '_', 1)}" if quantity.startswith("val/") else quantity
+    worst_last = "ASC" if mode_of(quantity) == "min" else "DESC"
+    found = _search(client, experiment_ids, "", 50, f"metrics.`{name}` {worst_last}")
+    return [run for run in found if name in run.data.metrics]
+
+
+def _search(
+    client: Any,
+    experiment_ids: list[str],
+    condition: str,
+    limit: int | None,
+    order: str = "attributes.start_time DESC",
+) -> list[Any]:
+    """Runs, newest first unless another order is given; all of them if `limit` is None."""
     found: list[Any] = []
     token = None
     while experiment_ids:
@@ -207,7 +232,7 @@ def _search(client: Any, experiment_ids: list[str], condition: str, limit: int |
             experiment_ids,
             filter_string=condition,
             max_results=limit or 1000,
-            order_by=["attributes.start_time DESC"],
+            order_by=[order],
             page_token=token,
         )
         found += page
