@@ -86,7 +86,7 @@ def test_runs_and_the_best_of_them(program, small):
     assert "final/test_acc" not in metrics[second["run_id"]]
     refused = program("test", "--run", "best:val/nothing")
     assert refused.returncode == 2
-    assert "val/nothing" in refused.stderr
+    assert "'nothing'" in refused.stderr
 
 
 def test_a_taken_port_is_one_line(program):
