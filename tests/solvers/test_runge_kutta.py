@@ -6,7 +6,6 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from integrand.registry import import_package, subclasses
 from integrand.solvers import (
@@ -315,72 +314,6 @@ def test_backprop_has_second_derivatives(fields):
     (second,) = torch.autograd.grad(first.sum(), y0)
     # y(1) = x / (1 - x) with x = 0.3 y0: second derivative 0.09 · 2 / (1 - x)³
     assert second.item() == pytest.approx(0.18 / 0.7**3, rel=1e-3)
-
-
-class Kernels(TorchDispatchMode):
-    """Counts what reaches the device: kernels, without views, and read-backs."""
-
-    VIEWS = (
-        "view",
-        "unbind",
-        "select",
-        "expand",
-        "detach",
-        "unsqueeze",
-        "slice",
-        "t.default",
-        "alias",
-        "lift_fresh",
-    )
-
-    def __init__(self):
-        super().__init__()
-        self.kernels = self.syncs = 0
-        self.paused = False
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if not self.paused:
-            name = str(func)
-            self.syncs += "_local_scalar_dense" in name or "is_nonzero" in name
-            self.kernels += not any(v in name for v in self.VIEWS)
-        return func(*args, **(kwargs or {}))
-
-
-class Hidden(nn.Module):
-    """A field whose own kernels are not counted."""
-
-    def __init__(self, field, mode):
-        super().__init__()
-        self.field, self.mode = field, mode
-
-    def forward(self, t, y):
-        self.mode.paused = True
-        value = self.field(t, y)
-        self.mode.paused = False
-        return value
-
-
-def counted(solver, field, y0, end):
-    mode = Kernels()
-    with torch.no_grad(), mode:
-        stats = solver.solve(Hidden(field, mode), y0, [0.0, end]).stats
-    return mode, stats
-
-
-@pytest.mark.parametrize("gradient", ["backprop", "checkpoint"])
-def test_kernels_and_synchronisations_per_step(gradient, fields):
-    """Difference of two solves, so that what a solve costs once drops out."""
-    field, y0 = fields["oscillator"](3.0), torch.ones(2, 2, dtype=torch.float64)
-    solver = Dopri5(rtol=1e-7, atol=1e-7, gradient=gradient)
-    (short, a), (long, b) = counted(solver, field, y0, 2.0), counted(solver, field, y0, 8.0)
-    steps = (b.accepted + b.rejected) - (a.accepted + a.rejected)
-    assert steps > 10
-    assert long.syncs - short.syncs == steps
-    assert (long.kernels - short.kernels) / steps <= 35
-    short, _ = counted(RK4(step_size=0.1), field, y0, 2.0)
-    long, _ = counted(RK4(step_size=0.1), field, y0, 8.0)
-    assert long.syncs == short.syncs
-    assert long.kernels - short.kernels == 60 * 7  # 1 + 1 + 1 stage sums and 4 for the step
 
 
 def test_checkpoint_keeps_one_state_per_step(field, state):

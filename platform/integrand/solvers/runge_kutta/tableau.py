@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from .interpolant import Interpolant, Row, cubic_hermite, row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tableau:
     """Butcher tableau of an explicit method: k_i = f(t + c_i h, y + h Σ_j a_ij k_j), y₁ = y + h Σ_i b_i k_i.
 
@@ -24,6 +23,15 @@ class Tableau:
         extension: Dense output by further stages, evaluated only in steps that hold an output.
         stability: Length of the real stability interval, |λh| below which the method damps; for the
             stiffness indicator.
+
+    Attributes:
+        fsal: First same as last: the last stage, at y₁, serves as first stage of the next step.
+        needed: Stages that y₁ depends on; what follows them serves the error estimate or the next step only.
+        rows: The rows of a without zeros.
+        step_row: The weights b without zeros.
+        error_row: The difference b - b_low without zeros, the largest first; its sum is 0, so it has two at
+            least. Empty without b_low.
+        interpolant: The polynomial between the ends of a step: the method's own, or the cubic of Hermite.
     """
 
     c: tuple[float, ...]
@@ -35,41 +43,29 @@ class Tableau:
     extension: Interpolant | None = None
     stability: float | None = None
 
+    fsal: bool = field(init=False)
+    needed: int = field(init=False)
+    rows: tuple[Row, ...] = field(init=False)
+    step_row: Row = field(init=False)
+    error_row: Row = field(init=False)
+    interpolant: Interpolant = field(init=False)
+
+    def __post_init__(self) -> None:
+        # at once: torch.compile breaks its graph at a cached property, which has a lock before Python 3.12
+        c, a, b = self.c, self.a, self.b
+        differences = row(tuple(x - y for x, y in zip(b, self.b_low or b, strict=True)))
+        derived = {
+            "fsal": c[-1] == 1 and len(c) > 1 and b[-1] == 0 and a[-1] == b[:-1],
+            "needed": max(i for i, w in enumerate(b) if w) + 1,
+            "rows": tuple(row(r) for r in a),
+            "step_row": row(b),
+            "error_row": tuple(sorted(differences, key=lambda pair: -abs(pair[1]))),
+            "interpolant": Interpolant(self.dense) if self.dense else self.extension or cubic_hermite(b),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+
     @property
     def stages(self) -> int:
         """Number of stages, an FSAL stage included."""
         return len(self.c)
-
-    @cached_property
-    def fsal(self) -> bool:
-        """First same as last: the last stage, at y₁, serves as first stage of the next step."""
-        return self.c[-1] == 1 and self.stages > 1 and self.b[-1] == 0 and self.a[-1] == self.b[:-1]
-
-    @cached_property
-    def needed(self) -> int:
-        """Stages that y₁ depends on; what follows them serves the error estimate or the next step only."""
-        return max(i for i, w in enumerate(self.b) if w) + 1
-
-    @cached_property
-    def rows(self) -> tuple[Row, ...]:
-        """The rows of a without zeros."""
-        return tuple(row(r) for r in self.a)
-
-    @cached_property
-    def step_row(self) -> Row:
-        """The weights b without zeros."""
-        return row(self.b)
-
-    @cached_property
-    def error_row(self) -> Row:
-        """The difference b - b_low without zeros, the largest first; its sum is 0, so it has two at least."""
-        assert self.b_low is not None
-        differences = row(tuple(x - y for x, y in zip(self.b, self.b_low, strict=True)))
-        return tuple(sorted(differences, key=lambda pair: -abs(pair[1])))
-
-    @cached_property
-    def interpolant(self) -> Interpolant:
-        """The polynomial between the ends of a step: the method's own, or the cubic of Hermite."""
-        if self.dense is not None:
-            return Interpolant(self.dense)
-        return self.extension or cubic_hermite(self.b)
