@@ -16,7 +16,7 @@ demo: $(INSTALLED)
 	$(BIN)/integrand suite run configs/suite/quickstart.yaml --jobs $(JOBS)
 	$(BIN)/integrand compare --experiment quickstart
 	@echo
-	@echo "Look at the runs:   make ui        (or: $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db)"
+	@echo "Look at the runs:   make ui        (or: $(BIN)/integrand ui)"
 	@echo "Look at the figure: compare/quickstart/"
 
 test: $(INSTALLED) browser
@@ -55,7 +55,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 ui: $(INSTALLED)
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1
+	$(BIN)/integrand ui
 
 bench: $(INSTALLED)
 	$(BIN)/integrand bench solvers --quick
