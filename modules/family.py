@@ -16,7 +16,7 @@ from integrand.datamodules.base import data_of
 from integrand.errors import UsageError
 from integrand.outcome import Outcome
 from integrand.quantities import mode_of
-from integrand.spec import Question, Spec
+from integrand.spec import Question, Spec, plural
 from integrand.tasks import answered, find_task
 from integrand.tasks.base import Models, Task, VectorField
 
@@ -130,10 +130,10 @@ class FamilyModule(Shardable):
                 "derive it from integrand.datamodules.DataModule, which asks for a spec",
             )
         if not isinstance(spec, cls.takes):
-            kinds = " and ".join(f"{kind.kind}s" for kind in cls.takes)
+            kinds = " and ".join(plural(kind.kind) for kind in cls.takes)
             raise UsageError(
-                f"{cls.__name__} takes {kinds}, but {spec.name} holds {spec.kind}s",
-                f"choose a family that takes {spec.kind}s: integrand families",
+                f"{cls.__name__} takes {kinds}, but {spec.name} holds {plural(spec.kind)}",
+                f"choose a family that takes {plural(spec.kind)}: integrand families",
             )
         task = find_task(spec, cls.models)
         if task is not None and cls.answers and not isinstance(spec.question, cls.answers):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from integrand.errors import UsageError
-from integrand.spec import Spec
+from integrand.spec import Spec, plural
 
 from .dynamics import Dynamics
 from .net import BenchNet
@@ -112,7 +112,8 @@ class Bench(ABC):
         """
         if not isinstance(spec, self.takes):
             raise UsageError(
-                f"{type(self).__name__} is for {self.takes.kind}s, but {spec.name} holds {spec.kind}s",
+                f"{type(self).__name__} is for {plural(self.takes.kind)}, "
+                f"but {spec.name} holds {plural(spec.kind)}",
                 "leave model.layout out, or choose one for the data",
             )
 

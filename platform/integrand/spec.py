@@ -304,6 +304,11 @@ class SeriesSpec(Spec):
         return self.names or tuple(f"x{i + 1}" for i in range(self.channels))
 
 
+def plural(kind: str) -> str:
+    """Several inputs of a kind, in words: `images`, `series`."""
+    return kind if kind.endswith("s") else f"{kind}s"
+
+
 def examples() -> list[Spec]:
     """One small spec of every kind of input with every question that it can be asked."""
     questions = (Classes(3), Targets(("y",)), Density())

@@ -153,9 +153,21 @@ def test_families_as_json(capsys):
     (row,) = [r for r in rows if r["name"] == "neural-ode"]
     assert row["class"] == "NeuralODE"
     assert row["group"] == "continuous"
-    assert row["tasks"] == {"classification": ["image", "vector"], "regression": ["image", "vector"]}
+    everything = ["image", "vector", "series"]
+    assert row["tasks"] == {
+        "classification": everything,
+        "regression": everything,
+        "forecasting": ["series"],
+    }
     assert row["properties"]["uses_solver"] is True
     assert "Chen" in row["reference"]
+
+
+def test_families_as_text_speak_of_series(capsys):
+    assert main(["families", "--group", "series"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("series: classification of series; regression of series; forecasting of series")
+    assert "ODERNN " in out
 
 
 def test_doctor_as_json(capsys, monkeypatch, tmp_path):

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
+from ..spec import plural
 from ..suggest import did_you_mean
 from .parser import Parser
 
@@ -86,7 +87,7 @@ def _short(rows: list[dict[str, Any]]) -> list[str]:
     lines: list[str] = []
     for group, members in groupby(rows, key=lambda row: row["group"]):
         found = list(members)
-        lines += _filled(f"{group}: {_tasks(found[0])}")
+        lines += _filled(f"{group}: {_tasks(_of_some(found))}")
         for row in found:
             lines.append(_cut(f"  {row['class']:<{width}}  {row['title']}"))
         lines.append("")
@@ -103,7 +104,7 @@ def _described(row: dict[str, Any]) -> list[str]:
         "group": row["group"],
         "equation": row["equation"],
         "reference": row["reference"],
-        "answers": _tasks(row),
+        "answers": _tasks(row["tasks"]),
         "noise": _noise(row["class"]),
         "declares": ", ".join(declares) or "nothing special",
     }
@@ -113,10 +114,18 @@ def _described(row: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _tasks(row: dict[str, Any]) -> str:
-    return "; ".join(
-        f"{task} of {' and '.join(f'{kind}s' for kind in kinds)}" for task, kinds in row["tasks"].items()
-    )
+def _tasks(tasks: dict[str, list[str]]) -> str:
+    return "; ".join(f"{task} of {' and '.join(map(plural, kinds))}" for task, kinds in tasks.items())
+
+
+def _of_some(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """The tasks that one family or another of several answers."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for task, kinds in row["tasks"].items():
+            known = found.setdefault(task, [])
+            known += [kind for kind in kinds if kind not in known]
+    return found
 
 
 def _noise(name: str) -> str:
