@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .series.own.csv_trajectories import CSVTrajectories
     from .series.own.series_frame import SeriesFrame
     from .series.pbc import PBC
+    from .series.person_activity import PersonActivity
     from .series.physionet2012 import PhysioNet2012
     from .series.planets import Planets
     from .series.santa_fe_laser import SantaFeLaser
@@ -84,6 +85,7 @@ __all__ = [
     "JapaneseVowels",
     "Mocap",
     "PackagedFile",
+    "PersonActivity",
     "PhysioNet2012",
     "Pinwheel",
     "Planets",

