@@ -42,7 +42,7 @@ class LagrangianField(nn.Module):
             return gradient(lambda z: self.lagrangian(t, z), x)
 
         def along(direction: Tensor) -> tuple[Tensor, Tensor]:
-            pair: tuple[Tensor, Tensor] = torch.func.jvp(slope, (y,), (direction,))
+            pair: Any = torch.func.jvp(slope, (y,), (direction,))
             return pair[0], pair[1].chunk(2, dim=1)[1]
 
         values, second = torch.func.vmap(along)(self._directions(y))
