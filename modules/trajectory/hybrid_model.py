@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -96,7 +96,7 @@ class HybridModel(BenchFamily):
         self,
         spec: Spec,
         channels: int | None = None,
-        law: Law = nothing,
+        law: Callable[..., Any] = nothing,  # a law of one's own need not be annotated
         parameters: dict[str, float] | None = None,
         fixed: Sequence[str] = (),
         network: bool = True,

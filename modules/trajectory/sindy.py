@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from integrand.errors import UsageError
@@ -163,8 +162,8 @@ class SINDy(SeriesFamily):
         loader = self.trainer.train_dataloader
         assert loader is not None
         self.fit(loader)
-        for line in self.equations():
-            rank_zero_info(line)
+        if self.global_rank == 0:
+            print(*self.equations(), sep="\n", flush=True)
 
     def step(self, batch: Any, stage: str) -> Outcome:
         """See `FamilyModule.step`; in training nothing is solved, since nothing is learned from it."""

@@ -145,3 +145,25 @@ def test_the_package_missing_is_said_in_one_line(monkeypatch):
 def test_numbers_out_of_their_domain_are_refused(wrong):
     with pytest.raises(UsageError, match="degree="):
         made(**wrong)
+
+
+@needs_pysindy
+def test_a_fit_takes_one_pass_and_says_the_equation(capsys, tmp_path):
+    from lightning.pytorch import Trainer
+
+    from integrand.datamodules.trajectories.lotka_volterra import LotkaVolterra
+
+    sizes = {"trajectories": 4, "val_trajectories": 2, "test_trajectories": 2, "points": 21, "duration": 2.0}
+    data = LotkaVolterra(learn="derivatives", **sizes)
+    module = SINDy(data.spec, degree=2)
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, default_root_dir=tmp_path, enable_progress_bar=False,
+        enable_checkpointing=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, data)
+    said = capsys.readouterr().out.splitlines()
+    assert "dprey/dt = +1.3 prey -0.9 prey predators" in said
+    assert trainer.validate(module, data, verbose=False)[0]["val/terms"] == 4
+    assert (
+        trainer.callback_metrics["val/mse"] < 1e-6
+    )  # of the solver's tolerance of 1e-5 over 4 units of time

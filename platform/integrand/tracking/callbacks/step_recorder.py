@@ -37,9 +37,10 @@ class StepRecorder(TrackingCallback):
         if loss is not None:
             # what Lightning hands over is divided by the number of accumulated batches
             values["train/loss_step"] = loss.item() * trainer.accumulate_grad_batches
-        optimizers = trainer.optimizers
-        if optimizers:
-            lr = optimizers[0].param_groups[0]["lr"]
+        # a family that fits by other means has an optimiser of nothing
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        if groups:
+            lr = groups[0]["lr"]
             if lr != self._lr:
                 self._lr = lr
                 values["train/lr"] = float(lr)
