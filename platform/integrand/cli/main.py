@@ -37,6 +37,7 @@ COMMANDS: dict[str, Command] = {
     "predict": Command("training", "write predictions", needs_name=True),
     "sample": Command("sample", "pictures and tensors from a trained generative model"),
     "evaluate": Command("evaluate", "measure a trained model: samplers, solvers, …"),
+    "reproduce": Command("reproduce", "make a recorded run again and compare bit for bit"),
     "suite": Command("suite", "run many experiments over seeds, resumably"),
     "runs": Command("runs", "list recorded runs, sorted by any quantity"),
     "ui": Command("ui", "MLflow's pages on the runs, on this machine alone"),

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from ...version import __version__
+from ..store.uris import redact
 
 MAX_DIFF = 1 << 20
 _LIBRARIES = (
@@ -30,7 +31,7 @@ _LIBRARIES = (
     "scipy",
     "jsonargparse",
 )
-_URL_PASSWORD = re.compile(r"(\w+://)[^/\s@]+@")
+_ADDRESS = re.compile(r"\w[\w+.-]*://")
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,14 @@ def manifest(seed: int | None, device: torch.device) -> tuple[dict[str, Any], Co
         "device": device_description(device),
         "seed": seed,
         "determinism": determinism(),
-        "command": [_URL_PASSWORD.sub(r"\1***@", argument) for argument in sys.argv],
+        "command": [_without_password(argument) for argument in sys.argv],
     }
     return values, project if project.commit else code, installed
+
+
+def _without_password(argument: str) -> str:
+    found = _ADDRESS.search(argument)
+    return argument if found is None else argument[: found.start()] + redact(argument[found.start() :])
 
 
 def device_description(device: torch.device) -> dict[str, Any]:
