@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from .perceptron import perceptron
@@ -17,13 +19,21 @@ class MatrixField(nn.Module):
         columns: Channels of the control.
         hidden: Width of the hidden layers.
         depth: Number of hidden layers.
+        activation: Makes what stands behind each hidden layer.
     """
 
-    def __init__(self, channels: int, columns: int, hidden: int, depth: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        columns: int,
+        hidden: int,
+        depth: int,
+        activation: Callable[[], nn.Module] = nn.SiLU,
+    ) -> None:
         super().__init__()
         self.columns = columns
         # without the tanh states run away over long series (Kidger et al. 2020, appendix)
-        self.net = perceptron(channels, hidden, channels * columns, depth, last=nn.Tanh)
+        self.net = perceptron(channels, hidden, channels * columns, depth, activation, nn.Tanh)
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
         """From z of shape (batch, channels) to (batch, channels, columns); the same at all times t."""

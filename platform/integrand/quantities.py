@@ -154,6 +154,10 @@ DECLARED: tuple[Quantity, ...] = (
         ("FD-*", "Fréchet distance in the features of a classifier"),
         ("KD-*", "kernel distance in the features of a classifier"),
         ("distance", "distance"),
+        ("mean_error", "error of the means over time, in deviations of the data"),
+        ("std_error", "error of the deviations over time, in deviations of the data"),
+        ("signature_mmd", "distance of the expected signatures"),
+        ("c2st", "share of paths that a classifier tells from data, 1/2 at best"),
         ("straightness", "departure of the paths from straight lines"),
     ),
     *_all(

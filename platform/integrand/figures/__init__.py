@@ -7,6 +7,7 @@ from .curves import loss_figure, nfe_figure
 from .drawing import Picture
 from .forecasts import energy_figure, forecast_figure, horizon_figure, phase_figure
 from .generated import generated_figures
+from .paths import paths_figure
 from .regression import regression_figure
 from .steps import step_figure
 from .trajectories import trajectory_figure
@@ -20,6 +21,7 @@ __all__ = [
     "horizon_figure",
     "loss_figure",
     "nfe_figure",
+    "paths_figure",
     "phase_figure",
     "regression_figure",
     "step_figure",

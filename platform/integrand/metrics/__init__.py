@@ -1,4 +1,4 @@
-"""How far samples are from data. Imports torch and NumPy, nothing else of Integrand but its errors."""
+"""How far samples are from data. Imports torch, NumPy, and of Integrand its errors and signatures alone."""
 
 from .classifier import Extractor, FeatureNet, extractor
 from .frechet import frechet_distance, frechet_of_moments

@@ -2,7 +2,13 @@
 
 from .field import ControlledField
 from .interpolation import hermite_control, linear_control, natural_cubic_control, rectilinear_control
-from .log_signature import log_signature, log_signature_channels, log_signature_control, lyndon_words
+from .log_signature import (
+    log_signature,
+    log_signature_channels,
+    log_signature_control,
+    lyndon_words,
+    signature,
+)
 from .path import ControlPath
 from .solver import CDESolver
 
@@ -18,4 +24,5 @@ __all__ = [
     "lyndon_words",
     "natural_cubic_control",
     "rectilinear_control",
+    "signature",
 ]

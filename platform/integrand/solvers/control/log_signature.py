@@ -67,7 +67,7 @@ def log_signature(increments: Tensor, depth: int) -> Tensor:
         SpecError: A depth other than 1, 2 and 3.
     """
     words = lyndon_words(increments.shape[-1], depth)
-    levels = _logarithm(_signature(increments, depth))
+    levels = _logarithm(signature(increments, depth))
     parts = [levels[0]]
     for length, (level, entries) in enumerate(zip(levels[1:], words[1:], strict=True), start=2):
         places = torch.tensor(entries, dtype=torch.long, device=level.device).view(-1, length)
@@ -105,8 +105,17 @@ def lyndon_words(channels: int, depth: int) -> list[list[tuple[int, ...]]]:
     ]
 
 
-def _signature(d: Tensor, depth: int) -> list[Tensor]:
-    """Levels 1 to depth of the signature; every piece enters by Chen's identity with exp of its increment."""
+def signature(increments: Tensor, depth: int) -> list[Tensor]:
+    """Levels 1 to depth of the signature; every piece enters by Chen's identity with exp of its increment.
+
+    Args:
+        increments: Increments of the pieces, shape (..., pieces, c).
+        depth: 1, 2 or 3.
+
+    Returns:
+        Level k of shape (..., c, …, c), k times c.
+    """
+    d = increments
     levels = [d.sum(dim=-2)]
     if depth == 1:
         return levels

@@ -1,0 +1,181 @@
+"""Generative adversarial network of two stochastic equations (Kidger et al. 2021)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+
+from integrand.errors import UsageError
+from integrand.outcome import Outcome
+from integrand.series import Series
+from integrand.solvers import linear_control
+from integrand.spec import SeriesSpec, Spec
+from integrand.tasks.path_generation import PathGeneration
+
+from ..family import FamilyModule
+from ..generative.averaging import averaged
+from .base import check_series
+from .path_generator import Critic, Generator
+
+SEED = 0
+"""Of the paths of an evaluation, the same for every model."""
+
+
+class SDEGAN(FamilyModule):
+    """A stochastic equation whose paths a controlled equation cannot tell from data.
+
+    The critic raises the difference of its mean scores of data and of samples, which bounds the Wasserstein
+    distance up to a constant since clipped weights make it Lipschitz; the generator lowers it. Paths lie on
+    an even grid of the data's median gap; series at other times or with missing values are read off straight
+    lines between their observations. Evaluation and samples use averaged weights.
+
+    Args:
+        spec: What the data set publishes; the command line fills it in.
+        channels: Length of the states of both equations.
+        hidden: Width of hidden layers.
+        depth: Number of hidden layers.
+        noise: Components of the Brownian motion.
+        initial_noise: Length of the noise that a path starts from.
+        duration: What the longest series lasts in units of the equations; a gap lasts 1 where not given.
+        ema: Decay of the average of the generator's weights.
+        optimizer: Of the generator; by default Adadelta, as the authors have it.
+        critic_optimizer: Of the critic.
+
+    Raises:
+        UsageError: A size is not positive, or a path has a single observation.
+    """
+
+    family = "sde-gan"
+    title = "SDE-GAN"
+    group = "series"
+    models = "distribution"
+    takes: ClassVar[tuple[type[Spec], ...]] = (SeriesSpec,)
+    equation = "dX = μ(t, X) dt + σ(t, X) ∘ dW, min max E F(data) − E F(X), F(Y) = H(T), dH = f(H) d(t, Y)"
+    reference = "Kidger et al. 2021, Neural SDEs as Infinite-Dimensional GANs"
+    stochastic = True
+    spec: SeriesSpec
+
+    def __init__(
+        self,
+        spec: Spec,
+        channels: int = 16,
+        hidden: int = 16,
+        depth: int = 1,
+        noise: int = 3,
+        initial_noise: int = 5,
+        duration: float | None = None,
+        ema: float = 0.999,
+        optimizer: OptimizerCallable = lambda params: torch.optim.Adadelta(
+            params, lr=2e-2, weight_decay=1e-2
+        ),
+        critic_optimizer: OptimizerCallable = lambda params: torch.optim.Adadelta(
+            params, lr=1e-1, weight_decay=1e-2
+        ),
+    ) -> None:
+        super().__init__(spec, optimizer)
+        self.automatic_optimization = False
+        length = self.spec.length
+        if min(channels, noise, initial_noise) < 1 or not (duration or 1.0) > 0 or length < 2:
+            raise UsageError(
+                f"channels={channels}, noise={noise}, initial_noise={initial_noise}, duration={duration}, "
+                f"length={length}",
+                "give positive numbers, and series of two observations or more",
+            )
+        times = torch.arange(length, dtype=torch.float64) * ((duration or length - 1) / (length - 1))
+        values = self.spec.channels
+        self.generator = Generator(values, times, channels, noise, initial_noise, hidden, depth)
+        self.critic = Critic(values, times, channels, hidden, depth)
+        self.critic.clip()
+        self.average = averaged(self.generator, ema)
+        self._make_critic_optimizer = critic_optimizer
+
+    # ------------------------------------------------------------------ paths
+
+    def on_grid(self, x: Series) -> Tensor:
+        """Values at the times of the grid behind each first observation, (batch, length, channels), no graph.
+
+        Behind its last observation a series stands still.
+        """
+        assert isinstance(self.task, PathGeneration)
+        grid = x.times[:, :1] + self.task.times.to(x.times)
+        values = x.values.masked_fill(~x.mask, torch.nan)
+        # the path must reach the end of the grid
+        times = torch.cat((x.times, torch.maximum(x.times[:, -1:], grid[:, -1:])), dim=1)
+        values = torch.cat((values, torch.full_like(values[:, -1:], torch.nan)), dim=1)
+        return linear_control(values, times).evaluate(grid).transpose(0, 1)
+
+    @torch.no_grad()
+    def sample(self, n: int, seed: int = 0) -> Tensor:
+        """Paths by the averaged weights, shape (n, length, channels), in the units of a batch.
+
+        Args:
+            n: How many.
+            seed: Seed of all of them.
+        """
+        paths: Tensor = self.average(n, seed)[0]
+        return paths
+
+    # ------------------------------------------------------------------ steps
+
+    def step(self, batch: Any, stage: str) -> Outcome:
+        """The critic's difference between data and samples; in evaluation also samples to compare."""
+        x = batch[0] if isinstance(batch, list | tuple) else batch
+        check_series(x, self.spec)
+        data = self.on_grid(x.map_values(self.critic.readout.weight.dtype))
+        if stage == "train":
+            samples, made = self.generator(len(data))
+        else:
+            samples, made = self.average(len(data), SEED + self._number)
+            self._number += 1
+        real, read = self.critic(data)
+        fake, read_too = self.critic(samples)
+        terms = {"loss": real.mean() - fake.mean()}
+        outcome = Outcome(terms, len(data), solves=[made, read, read_too], inputs=x)
+        if stage != "train":
+            outcome.prediction = samples.detach()
+            outcome.target = data
+        return outcome
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """One backward pass for both: the generator goes down its gradient, the critic up."""
+        outcome = self._recorded(batch, "train")
+        both: Any = self.optimizers()
+        for one in both:
+            one.zero_grad()
+        self.manual_backward(outcome.loss)
+        for parameter in self.critic.parameters():
+            if parameter.grad is not None:
+                parameter.grad.neg_()
+        for one in both:
+            one.step()
+        self.critic.clip()
+        self.average.update_parameters(self.generator)
+        return {"loss": outcome.loss.detach(), "outcome": outcome}
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Two, of generator and critic."""
+        return [
+            self._make_optimizer(list(self.generator.parameters())),
+            self._make_critic_optimizer(list(self.critic.parameters())),
+        ]
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin with the first paths."""
+        self._number = 0
+
+    def on_test_epoch_start(self) -> None:
+        """Begin with the first paths."""
+        self._number = 0
+
+    _number = 0
+
+    def residuals(self) -> list[nn.Module]:
+        """The fields every call of which is one evaluation."""
+        return [self.generator.sde.drift, self.critic.field]
+
+    def describe_solver(self) -> tuple[str, str]:
+        """Method of the generator, and how it is differentiated."""
+        return self.generator.solver.describe(), self.generator.solver.gradient
