@@ -7,6 +7,7 @@ from collections import namedtuple
 import pytest
 import torch
 import torchdiffeq
+import torchsde
 from torch import nn
 
 from integrand.errors import SpecError
@@ -14,6 +15,7 @@ from integrand.solvers import (
     SRK,
     Dopri5,
     EulerMaruyama,
+    Event,
     SolverOptionError,
     odeint,
     sdeint,
@@ -331,3 +333,69 @@ def test_torchsdes_stratonovich_names(method):
     assert method.replace("_", "") in name.replace("_", "")
     # Euler's drift in euler_heun leaves (7/8)^8, 0.024 off
     torch.testing.assert_close(ys[-1], torch.full((4, 2), math.exp(-1)), rtol=0, atol=0.03)
+
+
+def test_own_times_and_their_mask():
+    y0 = torch.tensor([[0.5, 1.0], [1.5, -0.2]], dtype=F64)
+    t = torch.tensor([[0.0, 0.5, 1.0], [0.2, 0.9, 7.0]], dtype=F64)
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+
+    def f(t, y):
+        return -y * torch.cos(t)
+
+    ys = odeint(f, y0, t, mask=mask, rtol=1e-9, atol=1e-9)
+    exact = y0 * torch.exp(torch.sin(t[:, :1]) - torch.sin(t)).t()[..., None]
+    torch.testing.assert_close(ys, torch.where(mask.t()[..., None], exact, 0.0), rtol=0, atol=1e-8)
+    with pytest.raises(SolverOptionError, match="own"):
+        odeint(f, y0, t, mask=mask, method="implicit_adams", num_steps=4)
+    with pytest.raises(SolverOptionError, match="own"):
+        odeint(f, y0, [0.0, 1.0], mask=mask)
+
+
+def test_events():
+    """ẏ = 1 from 0 and 0.25 meets y = 0.75 at 0.75 and 0.5."""
+    y0 = torch.tensor([[0.0], [0.25]], dtype=F64)
+    events = [Event(lambda t, y: y[:, 0] - 0.75, terminal=True)]
+    ys, found = odeint(lambda t, y: torch.ones_like(y), y0, [0.0, 1.0], events=events)
+    torch.testing.assert_close(found.end, torch.tensor([0.75, 0.5], dtype=F64), rtol=0, atol=1e-9)
+    torch.testing.assert_close(ys[-1], torch.full((2, 1), 0.75, dtype=F64), rtol=0, atol=1e-9)
+    for bad, error in (
+        ({"solver": Dopri5(num_steps=3)}, SolverOptionError),
+        ({"mask": y0 > 0}, SolverOptionError),
+    ):
+        with pytest.raises(error):
+            odeint(lambda t, y: y, y0, [0.0, 1.0], events=events, **bad)
+    with pytest.raises(SpecError, match="one tensor"):
+        odeint(pendulum, (y0, y0), [0.0, 1.0], events=events)
+
+
+@pytest.mark.parametrize("method", ["euler", "milstein", "srk"])
+def test_a_path_of_torchsdes(method):
+    """The same path gives torchsde's own numbers: exactly where the scheme is the same, else of its order."""
+    y0 = torch.tensor([[1.0, 0.5]], dtype=F64)
+    bm = torchsde.BrownianInterval(
+        0.0, 1.0, size=(1, 2), dtype=F64, entropy=3, dt=1 / 64, levy_area_approximation="space-time"
+    )
+
+    class Both(nn.Module):
+        noise_type, sde_type = "diagonal", "ito"
+
+        def f(self, t, y):
+            return torch.sin(y)
+
+        def g(self, t, y):
+            return 0.3 * torch.cos(y)
+
+    ts = torch.tensor([0.0, 1.0], dtype=F64)
+    ours = sdeint(Both(), y0, ts, dt=1 / 64, method=method, bm=bm)
+    theirs = torchsde.sdeint(Both(), y0, ts, dt=1 / 64, method=method, bm=bm)
+    torch.testing.assert_close(ours[-1], theirs[-1], rtol=0, atol=1e-3 if method == "milstein" else 1e-10)
+
+
+def test_paths_that_do_not_serve():
+    plain = torchsde.BrownianInterval(0.0, 1.0, size=(1, 1), dtype=F64, dt=1 / 4)
+    pair, y0 = (lambda t, y: -y, lambda t, y: 0.1 * y), torch.ones(1, 1, dtype=F64)
+    with pytest.raises(SolverOptionError, match="space-time"):
+        sdeint(pair, y0, [0.0, 1.0], dt=1 / 4, method="srk", bm=plain)
+    with pytest.raises(SolverOptionError, match="two paths"):
+        sdeint(pair, y0, [0.0, 1.0], dt=1 / 4, bm=plain, brownian=plain)

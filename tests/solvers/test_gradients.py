@@ -14,11 +14,15 @@ from integrand.solvers import (
     RK4,
     SDIRK3,
     Dopri5,
+    Dopri8,
     EulerMaruyama,
     EvaluationCounter,
+    ImplicitMidpoint,
+    Kvaerno5,
     Reversible,
     SolverError,
     SolverOptionError,
+    StratonovichHeun,
     TorchDiffEq,
     TorchSDE,
     Tsit5,
@@ -284,6 +288,113 @@ def test_torch_func_goes_through_backprop(solver, state, tanh_net):
 
     got = torch.func.jacrev(end)(state)
     torch.testing.assert_close(got, torch.autograd.functional.jacobian(end, state))
+
+
+VMAPPED = [
+    RK4(num_steps=4),
+    RK4(num_steps=4, gradient="checkpoint"),
+    Dopri5(),
+    Dopri5(per_sample=True),
+    Reversible(num_steps=4),
+    ImplicitMidpoint(num_steps=4),
+    Kvaerno5(),
+    TorchDiffEq("rk4", num_steps=4),
+    TorchDiffEq("dopri5"),
+]
+
+
+@pytest.mark.parametrize("solver", VMAPPED, ids=lambda s: f"{s.describe()} {s.gradient}")
+def test_vmap_is_refused_with_a_remedy(solver, state, tanh_net):
+    """Over states, and over weights with one state; also without gradients."""
+    weights = {k: torch.stack((p, p)).detach() for k, p in tanh_net.named_parameters()}
+
+    def by_state(y0):
+        return solver.solve(tanh_net, y0, [0.0, 1.0]).ys
+
+    def by_weights(w):
+        def field(t, y):
+            return torch.func.functional_call(tanh_net, w, (t, y))
+
+        return solver.solve(Field(field), state, [0.0, 1.0]).ys
+
+    for run, over in ((by_state, torch.stack((state, state))), (by_weights, weights)):
+        for mode in (torch.enable_grad, torch.no_grad):
+            with mode(), pytest.raises(SolverOptionError, match=r"torch\.func"):
+                torch.func.vmap(run)(over)
+
+
+@pytest.mark.parametrize("solver", [ImplicitMidpoint(num_steps=4), TorchDiffEq("dopri5")])
+def test_solvers_that_differentiate_themselves_refuse_torch_func(solver, state, tanh_net):
+    with pytest.raises(SolverOptionError, match=r"torch\.func.*torch\.autograd"):
+        torch.func.jacrev(lambda y: solver.solve(tanh_net, y, [0.0, 1.0]).ys)(state)
+
+
+def test_forward_mode_goes_through_backprop(state, tanh_net):
+    def end(y0):
+        return RK4(num_steps=8).solve(tanh_net, y0, [0.0, 1.0]).ys[-1]
+
+    got = torch.func.jacfwd(end)(state)
+    torch.testing.assert_close(got, torch.autograd.functional.jacobian(end, state))
+
+
+MADE = {
+    "scaled": lambda w: 3 * w,
+    "squared": lambda w: w * w,
+    "part": lambda w: w.unbind()[0],
+    "chain": lambda w: (w + 1).exp(),
+}
+RECOMPUTED = [
+    RK4(num_steps=8, gradient="checkpoint"),
+    Dopri5(rtol=1e-10, atol=1e-10, gradient="checkpoint"),
+    Kvaerno5(rtol=1e-9, atol=1e-9, gradient="checkpoint"),
+    Reversible(num_steps=100),
+    TorchDiffEq("rk4", num_steps=40, gradient="adjoint"),
+]
+
+
+class Twice(nn.Module):
+    """A field that holds a tensor and others that were made from it."""
+
+    noise_type, sde_type = "diagonal", "stratonovich"
+
+    def __init__(self, w, made):
+        super().__init__()
+        self.w, self.made, self.further = w, made, 0.5 * made
+
+    def forward(self, t, y):
+        return torch.tanh(self.w * y) + self.made * torch.sin(t) - self.further * y
+
+    def f(self, t, y):
+        return self(t, y)
+
+    def g(self, t, y):
+        return 0.1 * torch.sin(self.made * y)
+
+
+@pytest.mark.parametrize("make", MADE)
+@pytest.mark.parametrize("solver", RECOMPUTED, ids=lambda s: f"{s.describe()} {s.gradient}")
+def test_an_input_made_from_another_is_counted_once(solver, make):
+    """The caller's graph leads from the one to the other; a recomputation that follows it counts it again."""
+    w = torch.tensor([0.5, -0.3], dtype=torch.float64, requires_grad=True)
+    y0 = torch.ones(2, 2, dtype=torch.float64)
+    results = []
+    for one in (Dopri8(rtol=1e-12, atol=1e-12), solver):
+        end = one.solve(Twice(w, MADE[make](w)), y0, [0.0, 1.0]).ys[-1]
+        results.append(torch.autograd.grad(end.square().sum(), w)[0])
+    # the accuracy of eight steps of RK4; counted twice it is off by a third
+    torch.testing.assert_close(*results, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("gradient", ["checkpoint", "adjoint"])
+def test_an_input_of_an_sde_made_from_another_is_counted_once(gradient):
+    w = torch.tensor([0.5, -0.3], dtype=torch.float64, requires_grad=True)
+    y0 = torch.ones(2, 2, dtype=torch.float64)
+    results = []
+    for one in ("backprop", gradient):
+        solver = StratonovichHeun(num_steps=200, gradient=one)
+        end = solver.solve(Twice(w, 3 * w), y0, [0.0, 1.0], seed=1).ys[-1]
+        results.append(torch.autograd.grad(end.square().sum(), w)[0])
+    torch.testing.assert_close(*results, rtol=1e-9 if gradient == "checkpoint" else 1e-2, atol=0)
 
 
 @pytest.mark.parametrize("gradient", ["backprop", "adjoint"])

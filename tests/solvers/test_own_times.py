@@ -13,11 +13,19 @@ from integrand.solvers import (
     Dopri8,
     EvaluationCounter,
     Heun,
+    ImplicitMidpoint,
+    Kvaerno5,
     NonFiniteStateError,
+    Reversible,
+    Rodas5P,
+    RungeKutta,
+    SecondOrderField,
     SolverOptionError,
     TorchDiffEq,
     Tsit5,
+    Yoshida4,
 )
+from integrand.solvers.fractional import CaputoPECE
 from integrand.solvers.lockstep import solve_with_updates
 
 TIGHT = {"rtol": 1e-10, "atol": 1e-10}
@@ -33,6 +41,12 @@ SOLVERS = [
     Bosh3(rtol=1e-8, atol=1e-8),
     Heun(rtol=1e-7, atol=1e-7, per_sample=True),
     Heun(rtol=1e-7, atol=1e-7, gradient="checkpoint"),
+    # these step on every time of any sample
+    Kvaerno5(rtol=1e-8, atol=1e-8),
+    Kvaerno5(rtol=1e-8, atol=1e-8, gradient="checkpoint"),
+    Rodas5P(rtol=1e-9, atol=1e-9),
+    SDIRK3(step_size=0.01),
+    Reversible(num_steps=300),
 ]
 NAMES = [f"{s.describe()} {s.gradient}" for s in SOLVERS]
 
@@ -48,6 +62,13 @@ class Driven(nn.Module):
 
     def forward(self, t, y):
         return torch.tanh(y @ self.w + self.u * torch.sin(2 * t)) - 0.3 * y
+
+
+class Pendulum(SecondOrderField):
+    """q̈ = -sin q."""
+
+    def force(self, t, q):
+        return -torch.sin(q)
 
 
 @pytest.fixture
@@ -102,8 +123,9 @@ def test_reported_evaluations_are_the_counted_ones(solver, field, y0):
     solution.ys.square().sum().backward()
     assert stats.nfe_backward == counter.reset()
     assert stats.vjps > 0
-    if solver.gradient == "checkpoint":
+    if solver.gradient == "checkpoint" and isinstance(solver, RungeKutta):
         assert stats.vjps == stats.nfe_backward
+    assert stats.solver == solver.describe()
 
 
 def test_many_own_times_cost_no_evaluations(field, y0):
@@ -120,7 +142,9 @@ def test_many_own_times_cost_no_evaluations(field, y0):
     torch.testing.assert_close(waiting.ys, Dopri8(**TIGHT).solve(field, y0, common).ys, rtol=0, atol=2e-4)
 
 
-@pytest.mark.parametrize("solver", [RK4(num_steps=20), Dopri5(**TIGHT), Dopri5(**TIGHT, per_sample=True)])
+@pytest.mark.parametrize(
+    "solver", [RK4(num_steps=20), Dopri5(**TIGHT), Dopri5(**TIGHT, per_sample=True), Rodas5P(**TIGHT)]
+)
 def test_what_is_masked_counts_nowhere(solver, field, y0):
     """Neither in states, nor in gradients, whatever stands there."""
     mask = torch.tensor(
@@ -148,7 +172,7 @@ def test_a_field_is_never_asked_outside_its_samples_span(field, y0):
             self.high = t.clone() if self.high is None else torch.maximum(self.high, t)
             return field(t, y)
 
-    for solver in (RK4(num_steps=5), Dopri5(), Dopri5(per_sample=True), Dopri8()):
+    for solver in (RK4(num_steps=5), Dopri5(), Dopri5(per_sample=True), Dopri8(), SDIRK3(max_step=0.5)):
         seen = Seen()
         solver.solve(seen, y0, TIMES)
         assert (seen.low.squeeze(1) >= TIMES.amin(1)).all()
@@ -179,14 +203,14 @@ def test_own_times_that_do_not_fit_are_refused(field, y0):
         solver.solve(field, y0, nan)
     with pytest.raises(SpecError, match="bool"):
         solver.solve(field, y0, TIMES, mask=torch.ones(4, 5))
-    with pytest.raises(SolverOptionError, match="own"):
-        solver.solve(field, y0, [0.0, 1.0], mask=torch.ones(4, 2, dtype=torch.bool))
+    for either in (solver, SDIRK3()):
+        with pytest.raises(SolverOptionError, match="own"):
+            either.solve(field, y0, [0.0, 1.0], mask=torch.ones(4, 2, dtype=torch.bool))
     for other in (Dopri5(dense=True), Dopri5(save="steps"), Dopri5(jump_t=[0.5])):
         with pytest.raises(SolverOptionError, match="common times"):
             other.solve(field, y0, TIMES)
-    for other in (SDIRK3(), TorchDiffEq("dopri5")):
-        with pytest.raises(SpecError, match="one-dimensional"):
-            other.solve(field, y0, TIMES)
+    with pytest.raises(SpecError, match="one-dimensional"):
+        TorchDiffEq("dopri5").solve(field, y0, TIMES)
 
 
 @pytest.mark.parametrize("solver", SOLVERS[:4], ids=NAMES[:4])
@@ -271,6 +295,52 @@ def test_a_learned_duration_in_a_list(gradient, field, y0):
     slope = field(torch.tensor(1.3, dtype=torch.float64), solution.ys[-1])
     assert by_end.item() == pytest.approx(slope.sum().item(), rel=1e-9)
     assert solution.stats.nfe_backward >= 2
-    for other in (SDIRK3(), TorchDiffEq("dopri5")):
-        with pytest.raises(SolverOptionError, match="times require a gradient"):
-            other.solve(field, y0, [0.0, end])
+    with pytest.raises(SolverOptionError, match="times require a gradient"):
+        CaputoPECE(0.5, num_steps=4).solve(field, y0, [0.0, end])
+
+
+OTHERS = [
+    Kvaerno5(rtol=1e-8, atol=1e-8),
+    Kvaerno5(rtol=1e-8, atol=1e-8, gradient="checkpoint"),
+    Rodas5P(**TIGHT),
+    SDIRK3(num_steps=400),
+    Reversible(num_steps=300),
+    ImplicitMidpoint(num_steps=2000, gradient="reversible"),
+    TorchDiffEq("dopri5", **TIGHT),
+    TorchDiffEq("dopri5", **TIGHT, gradient="adjoint"),
+    TorchDiffEq("rk4", num_steps=100),
+]
+
+
+@pytest.mark.parametrize("solver", OTHERS, ids=[f"{s.describe()} {s.gradient}" for s in OTHERS])
+def test_other_solvers_give_the_same_gradients_to_times(solver, field, y0):
+    """Those of Dopri5, to the accuracy of each solve; one evaluation for each time and one for the start."""
+    weights = torch.arange(1, 5, dtype=torch.float64).view(4, 1, 1)
+    results = []
+    for one in (Dopri5(**TIGHT), solver):
+        t = torch.tensor([0.1, 0.1, 0.7, 1.5], dtype=torch.float64, requires_grad=True)
+        counter = EvaluationCounter(field)
+        solution = one.solve(counter, y0.clone().requires_grad_(), t)
+        assert counter.reset() == solution.stats.nfe_forward
+        results.append(torch.autograd.grad((weights * solution.ys.square()).sum(), t)[0])
+        assert counter.reset() == solution.stats.nfe_backward >= 5
+    torch.testing.assert_close(*results, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("solver", [Kvaerno5(), Reversible(num_steps=3), TorchDiffEq("rk4", num_steps=3)])
+def test_an_output_at_the_start_has_the_slope_there(solver, field, y0):
+    """∂/∂t₁ of y(t₁) at t₁ = t₀ is f, ∂/∂t₀ is -f."""
+    t = torch.tensor([0.4, 0.4], dtype=torch.float64, requires_grad=True)
+    (by_t,) = torch.autograd.grad(solver.solve(field, y0, t).ys[1].sum(), t)
+    slope = field(torch.tensor(0.4, dtype=torch.float64), y0).sum().item()
+    assert by_t.tolist() == pytest.approx([-slope, slope], rel=1e-12)
+
+
+def test_a_leapfrog_gives_gradients_to_times():
+    """The slope at a time is that of the whole field, not of the force that the method counts."""
+    y0 = torch.tensor([[1.0, 0.2]], dtype=torch.float64)
+    results = []
+    for solver in (Dopri5(**TIGHT), Yoshida4(num_steps=400, gradient="reversible")):
+        t = torch.tensor([0.0, 0.9, 2.0], dtype=torch.float64, requires_grad=True)
+        results.append(torch.autograd.grad(solver.solve(Pendulum(), y0, t).ys.square().sum(), t)[0])
+    torch.testing.assert_close(*results, rtol=0, atol=1e-6)

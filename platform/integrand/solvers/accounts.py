@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,24 @@ from .errors import MaxNFEError, SolverError, SolverOptionError
 from .hidden_inputs import KnownInputs
 from .processes import collectives, refuse_collectives, refuse_replicas
 from .solution import SolveStats
+
+
+class Counted(Protocol):
+    """A counted field, whole or in parts."""
+
+    stats: SolveStats
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        """Evaluate."""
+
+    def start_backward(self) -> None:
+        """From now on calls belong to the backward pass."""
+
+    def add_vjps(self, number: int) -> None:
+        """Account for vector-Jacobian products."""
+
+    def recomputing(self) -> AbstractContextManager[None]:
+        """The surroundings of a recomputation."""
 
 
 class CountedField:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .errors import SolverError
+from .transforms import refuse_vmap
 
 LOOKS = 4
 """Evaluations that are watched; a field with a ring of up to three buffers is noticed by then."""
@@ -33,15 +34,21 @@ class FirstEvaluations:
 
         Raises:
             SolverError: It wrote into y, or into a value that it had returned before.
+            SolverOptionError: Its value is one of many that vmap works on.
         """
         if torch._C._functorch.is_functorch_wrapped_tensor(y):
-            return function(t, y)
+            value = function(t, y)
+            refuse_vmap(value)
+            return value
         if y.is_inference():
             # inference tensors do not count what is written into them
             with torch.inference_mode(False):
                 y = y.clone()
         before = y._version
         value = function(t, y)
+        if isinstance(value, Tensor):
+            # weights may be many where the state is one
+            refuse_vmap(value)
         if y._version != before:
             raise SolverError(
                 f"the {self._name} writes into the state it is given", "let it work on a copy: y = y.clone()"

@@ -23,6 +23,8 @@ class ODESolver(ABC):
     """Whether the step size follows an error estimate; None where it depends on the chosen method."""
     gradients: ClassVar[tuple[str, ...]] = ("backprop",)
     """The gradient modes that can be chosen."""
+    own_times: ClassVar[bool] = False
+    """Whether `solve` takes times of each sample's own, shape (batch, n_t), and a `mask` of them."""
 
     @abstractmethod
     def solve(self, field: nn.Module, y0: Tensor, t: Tensor | Sequence[float]) -> Solution:

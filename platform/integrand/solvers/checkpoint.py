@@ -90,7 +90,8 @@ def _backward_through(
     solver = integrator.counted.stats.solver
     known, replays = KnownInputs(inputs, solver), Replays(integrator.slack, solver)
     drawn = any(states is not None for states in ctx.random)
-    with integrator.counted.recomputing(), ctx.generators.kept() if drawn else nullcontext():
+    random_kept = ctx.generators.kept() if drawn else nullcontext()
+    with integrator.counted.recomputing(), random_kept, known.border():
         for record, random, state, stored in zip(
             reversed(ctx.steps), reversed(ctx.random), reversed(states), reversed(stored_ends), strict=True
         ):
@@ -111,7 +112,7 @@ def _backward_through(
             if adjoint is None:
                 # the end of the step is nobody's output
                 ends, cotangents = ends[1:], cotangents[1:]
-            adjoint, *parts = pull_back(ends, (y, *inputs), cotangents, solver)
+            adjoint, *parts = pull_back(ends, (y, *inputs), cotangents, solver, known.made)
             del ends
             accumulate(totals, parts)
     replays.refuse_others()
@@ -121,9 +122,20 @@ def _backward_through(
 
 
 def pull_back(
-    ends: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Tensor | None], solver: str
+    ends: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    cotangents: Sequence[Tensor | None],
+    solver: str,
+    keep: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of `ends` by `inputs`, None for those that they do not depend on.
+
+    Args:
+        ends: Tensors with a graph.
+        inputs: Tensors that it leads to.
+        cotangents: Gradients of a loss by `ends`.
+        solver: The solver, in a few words.
+        keep: Keep the graph, part of which is the caller's.
 
     Raises:
         SolverError: The graph leads through a tensor computed outside the field that is not among the inputs.
@@ -132,7 +144,7 @@ def pull_back(
         # the engine itself: the checks of torch.autograd.grad cost a twentieth of a small step
         engine = torch.autograd.Variable._execution_engine
         found: tuple[Tensor | None, ...] = engine.run_backward(
-            tuple(ends), tuple(cotangents), False, False, tuple(inputs), True, accumulate_grad=False
+            tuple(ends), tuple(cotangents), keep, False, tuple(inputs), True, accumulate_grad=False
         )
         return found
     except RuntimeError as error:

@@ -12,8 +12,13 @@ from integrand.errors import SpecError
 from .base import ODESolver
 from .callables import FunctionField, hold
 from .control import CDESolver, ControlledField, ControlPath
+from .errors import SolverOptionError
+from .event_search import Event
+from .events import EventSolution, solve_with_events
 from .named import ode_solver, sde_solver
+from .runge_kutta import RungeKutta
 from .sde import SDE, Brownian, LatentSDE, SDESolver, solve_logqp
+from .sde.torchsde_path import LibraryPath
 from .solution import Solution
 from .states import Layout
 
@@ -31,6 +36,8 @@ def odeint(
     solver: ODESolver | None = ...,
     args: tuple[Any, ...] = ...,
     options: Mapping[str, Any] | None = ...,
+    mask: Tensor | None = ...,
+    events: None = ...,
     return_solution: Literal[False] = ...,
     **settings: Any,
 ) -> S: ...
@@ -46,9 +53,26 @@ def odeint(
     solver: ODESolver | None = ...,
     args: tuple[Any, ...] = ...,
     options: Mapping[str, Any] | None = ...,
+    mask: Tensor | None = ...,
+    events: None = ...,
     return_solution: Literal[True],
     **settings: Any,
 ) -> tuple[S, Solution]: ...
+
+
+@overload
+def odeint(
+    func: Callable[..., Any],
+    y0: Tensor,
+    t: Tensor | Sequence[float],
+    *,
+    method: str | None = ...,
+    solver: ODESolver | None = ...,
+    args: tuple[Any, ...] = ...,
+    options: Mapping[str, Any] | None = ...,
+    events: Sequence[Event],
+    **settings: Any,
+) -> tuple[Tensor, EventSolution]: ...
 
 
 def odeint(
@@ -60,6 +84,8 @@ def odeint(
     solver: ODESolver | None = None,
     args: tuple[Any, ...] = (),
     options: Mapping[str, Any] | None = None,
+    mask: Tensor | None = None,
+    events: Sequence[Event] | None = None,
     return_solution: bool = False,
     **settings: Any,
 ) -> Any:
@@ -72,22 +98,25 @@ def odeint(
         func: Any callable; returns dy/dt with the structure and the shapes of y. t is a 0-d tensor.
         y0: State at t[0]: a tensor of any shape, real or complex, or tuples, lists and dicts of them. Tensors
             that share their first dimension are a batch.
-        t: Output times, shape (n_t,), monotone.
+        t: Output times, shape (n_t,), monotone, or times of each sample's own, shape (batch, n_t), for
+            solvers that take them. May require a gradient.
         method: A name of torchdiffeq's (`dopri5`, the default, `rk4`, `implicit_adams`, …) or a class of this
             package (`Dopri5`, `SDIRK3`, …). Without step_size or num_steps a method of fixed steps takes one
             step from each time to the next, as torchdiffeq does.
         solver: A solver, instead of method and settings.
         args: Further positional arguments of func.
         options: More settings, as torchdiffeq takes them.
+        mask: With times of each sample's own, which of them count, shape (batch, n_t), bool.
+        events: What to watch for, see `solve_with_events`; func then gets t of shape (batch, 1, ...).
         return_solution: Return the `Solution` too, whose ys is the packed state.
         **settings: Arguments of the solver, such as rtol, atol, num_steps, gradient.
 
     Returns:
         The trajectory in the structure of y0, every tensor (n_t, *shape); with return_solution a pair of it
-        and the `Solution`.
+        and the `Solution`, with events of it and the `EventSolution`.
 
     Raises:
-        SolverOptionError: Unknown method or setting.
+        SolverOptionError: Unknown method or setting, or a solver that takes no mask or no events.
         SpecError: A state that cannot be integrated, or a derivative that does not fit it.
         SolverError: The solve failed.
     """
@@ -97,9 +126,43 @@ def odeint(
     else:
         field = FunctionField(_callable(func), layout, args)
     chosen = ode_solver(method, solver, {**settings, **(options or {})})
-    solution = chosen.solve(field, layout.pack(y0), t)
+    if events is not None:
+        if not layout.plain:
+            raise SpecError("events are functions of one tensor", "concatenate the parts of the state")
+        found = _watched(chosen, field, y0, t, events, mask)
+        return found.ys, found
+    solution = _solved(chosen, field, layout.pack(y0), t, mask)
     trajectory = layout.restore(solution.ys)
     return (trajectory, solution) if return_solution else trajectory
+
+
+def _solved(
+    solver: ODESolver, field: nn.Module, y0: Tensor, t: Tensor | Sequence[float], mask: Tensor | None
+) -> Solution:
+    """By common times or by those of each sample's own."""
+    if mask is None:
+        return solver.solve(field, y0, t)
+    if not solver.own_times:
+        raise SolverOptionError(
+            f"{type(solver).__name__} takes no times of each sample's own", "use Dopri5, or leave out mask"
+        )
+    # every solver that declares own_times takes a mask
+    return cast(RungeKutta, solver).solve(field, y0, t, mask)
+
+
+def _watched(
+    solver: ODESolver,
+    field: nn.Module,
+    y0: Tensor,
+    t: Tensor | Sequence[float],
+    events: Sequence[Event],
+    mask: Tensor | None,
+) -> EventSolution:
+    """With an eye on events."""
+    if mask is not None:
+        raise SolverOptionError("events know common times only", "leave out mask")
+    # solve_with_events checks the solver
+    return solve_with_events(cast(RungeKutta, solver), field, y0, t, events)
 
 
 def sdeint(
@@ -116,6 +179,7 @@ def sdeint(
     seed: int | None = None,
     first_sample: int = 0,
     brownian: Brownian | None = None,
+    bm: Callable[..., Any] | None = None,
     logqp: bool = False,
     return_solution: bool = False,
     **settings: Any,
@@ -137,6 +201,7 @@ def sdeint(
         seed: Seed of the Brownian paths; None draws one from torch's generator.
         first_sample: Index of the first sample of this batch among all samples of the seed.
         brownian: A path to use in place of the seeded one, such as a `BrownianPath`.
+        bm: The same as torchsde has it, such as its `BrownianInterval`.
         logqp: Return the divergence from the prior drift `h` of an SDE object too; see `solve_logqp`.
         return_solution: Return the `Solution` too.
         **settings: Arguments of the solver, such as gradient.
@@ -151,6 +216,10 @@ def sdeint(
         SolverError: The solve failed.
     """
     layout = Layout.of(y0)
+    if bm is not None:
+        if brownian is not None:
+            raise SolverOptionError("bm and brownian are two paths", "pass one of them")
+        brownian = LibraryPath(bm)
     if isinstance(sde, tuple):
         sde = _Pair(sde, noise_type, sde_type, layout, args)
     elif not layout.plain or args:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node, get_gradient_edge
 
@@ -51,9 +54,32 @@ class KnownInputs:
     """
 
     def __init__(self, inputs: Sequence[Tensor], solver: str) -> None:
-        self._nodes = {get_gradient_edge(x).node for x in inputs if x.requires_grad}
+        edges = [get_gradient_edge(x) for x in inputs if x.requires_grad]
+        self._nodes = {edge.node for edge in edges}
         self._solver = solver
         self._others: list[tuple[weakref.ref[Tensor], Tensor | float | None]] = []
+        self._made: dict[Node, set[int]] = {}
+        for edge, x in zip(edges, (x for x in inputs if x.requires_grad), strict=True):
+            if x.grad_fn is not None:
+                self._made.setdefault(edge.node, set()).add(edge.output_nr)
+
+    @property
+    def made(self) -> bool:
+        """Whether some input was computed from other tensors, whose graph is the caller's."""
+        return bool(self._made)
+
+    @contextmanager
+    def border(self) -> Iterator[None]:
+        """Inside it gradients end at the inputs.
+
+        Of two inputs one may be made from the other. The caller's graph takes the gradient from there on; it
+        would be counted twice, were it followed here too.
+        """
+        with ExitStack() as stack:
+            for node, outputs in self._made.items():
+                # runs behind the capture of the gradients that were asked for
+                stack.callback(node.register_prehook(partial(_nothing_for, outputs)).remove)
+            yield
 
     def look_for_others(
         self, values: Sequence[Tensor], own: Sequence[Tensor], t: Tensor | float | None
@@ -87,6 +113,11 @@ class KnownInputs:
                     "store it on the field (an attribute or a list is enough), or set gradient: backprop",
                 )
         self._others.clear()
+
+
+def _nothing_for(outputs: set[int], grads: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    """The gradients of a node with zeros in the place of those of `outputs`."""
+    return tuple(torch.zeros_like(g) if i in outputs and g is not None else g for i, g in enumerate(grads))
 
 
 def _leaves(values: Iterable[Tensor], stops: set[Node] | set[Any]) -> list[Tensor]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from integrand.errors import SpecError
 
 from .clock import clock_dtype, needs_float64
-from .errors import NonFiniteStateError
+from .errors import NonFiniteStateError, SolverOptionError
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,18 @@ class OwnTimes:
             return ys
         wide = self.mask.t().view(*ys.shape[:2], *[1] * (ys.ndim - 2))
         return torch.where(wide, ys, 0.0)
+
+
+def own_times_asked_for(t: Tensor | Sequence[Any], mask: Tensor | None) -> TypeGuard[Tensor]:
+    """Whether the times are of each sample's own.
+
+    Raises:
+        SolverOptionError: They are not, but there is a mask.
+    """
+    own = isinstance(t, Tensor) and t.ndim == 2
+    if mask is not None and not own:
+        raise SolverOptionError("a mask needs times of each sample's own", "pass t of shape (batch, n)")
+    return own
 
 
 def own_times(t: Tensor, y0: Tensor, mask: Tensor | None = None) -> OwnTimes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from integrand.errors import SpecError
 
-from .accounts import CountedField
+from .accounts import Counted
 from .clock import clock_dtype, rounds_away, times_tensor
 from .errors import NonFiniteStateError, SolverOptionError
 from .own_times import OwnTimes
 from .solution import Solution, SolveStats, Status
 from .time_gradients import TimeGradient, gradient_to
+from .transforms import refuse_vmap
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Problem:
             return nullcontext()
         return torch.autocast(device, enabled=False)
 
-    def departing(self, counted: CountedField, columns: bool = False) -> Tensor:
+    def departing(self, counted: Counted, columns: bool = False) -> Tensor:
         """The initial state, through which the gradient reaches the initial time.
 
         Args:
@@ -102,6 +103,14 @@ class Problem:
             return self.y0
         self.clocked.start(counted, self.clock, columns)
         return self.clocked.depart(self.y0)
+
+    def departed(self, counted: Counted) -> Problem:
+        """The problem that starts from `departing`.
+
+        Args:
+            counted: The field.
+        """
+        return self if self.clocked is None else replace(self, y0=self.departing(counted))
 
     def still(self, stats: SolveStats, y0: Tensor | None = None) -> Solution:
         """The solution of a trivial problem: the state stays.
@@ -156,10 +165,12 @@ def prepare(
 
     Raises:
         SpecError: State or times have the wrong type or shape, or the times are not monotone.
-        SolverOptionError: A gradient with respect to t is asked for and the solver gives none.
+        SolverOptionError: A gradient with respect to t is asked for and the solver gives none, or vmap is at
+            work.
         NonFiniteStateError: A time is not finite.
     """
     _check_state(y0)
+    refuse_vmap(y0)
     clocked = gradient_to(t)
     if clocked is not None and not times_gradient:
         raise SolverOptionError(

@@ -16,11 +16,13 @@ from .checkpoint import accumulate, pull_back
 from .errors import SolverError, SolverOptionError
 from .hidden_inputs import KnownInputs, differentiable_inputs
 from .options import require_choice, require_positive, spell
+from .own_times import own_times_asked_for
 from .problem import Problem, grid, prepare, require_finite
 from .randomness import Generators
 from .reversible_schemes import SCHEMES, Scheme, State
 from .solution import Solution, SolveStats
 from .transforms import refuse_transforms
+from .union_times import solve_through_union
 
 PARTED = 0.1
 """Relative distance of the scheme's two copies of the state from which it is called unstable."""
@@ -51,6 +53,7 @@ class Reversible(ODESolver):
 
     gradients: ClassVar[tuple[str, ...]] = ("reversible",)
     adaptive: ClassVar[bool | None] = False
+    own_times: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -77,17 +80,30 @@ class Reversible(ODESolver):
         steps = f"num_steps={self.num_steps}" if self.num_steps else f"step_size={spell(self.step_size or 0)}"
         return f"{self.method} {steps}"
 
-    def solve(self, field: nn.Module, y0: Tensor, t: Tensor | Sequence[float]) -> Solution:
+    def solve(
+        self, field: nn.Module, y0: Tensor, t: Tensor | Sequence[float], mask: Tensor | None = None
+    ) -> Solution:
         """Integrate; see `ODESolver.solve`.
+
+        Args:
+            field: Module called as `field(t, y)`; with times of each sample's own, t is (batch, 1, ...).
+            y0: State at the first time, shape (batch, ...).
+            t: Output times, shape (n_t,), or times of each sample's own, shape (batch, n_t); see
+                `solve_through_union`. May require a gradient.
+            mask: With times of each sample's own, which of them count, shape (batch, n_t), bool.
 
         Raises:
             SolverError: The scheme is unstable on this field with these steps.
         """
-        problem = prepare(field, y0, t)
+        if own_times_asked_for(t, mask):
+            return solve_through_union(self, field, y0, t, mask)
+        problem = prepare(field, y0, t, times_gradient=True)
         stats = SolveStats(solver=self.describe(), gradient="reversible", accepted=0, rejected=0)
-        if problem.trivial:
-            return problem.still(stats)
         counted = CountedField(field, stats, max_nfe=self.max_nfe, device_type=problem.y0.device.type)
+        problem = problem.departed(counted)
+        if problem.trivial:
+            counted.start_backward()
+            return problem.still(stats)
         scheme = SCHEMES[self.method](counted, self.coupling)
         return solve_by_scheme(scheme, field, problem, self.step_size, self.num_steps, "reversible")
 
@@ -122,8 +138,8 @@ def solve_by_scheme(
                 ys.register_hook(lambda _: counted.add_vjps(vjps))  # type: ignore[no-untyped-call]  # torch
         else:
             inputs: tuple[Tensor, ...] = ()
+            refuse_transforms("reversible")
             if torch.is_grad_enabled():
-                refuse_transforms("reversible")
                 refuse_dropout(field, "reversible")
                 inputs = differentiable_inputs(field, scheme.first(run.times[0], problem.y0.detach()))
             ys = _Solve.apply(run, problem.y0, *inputs)  # type: ignore[no-untyped-call]  # torch
@@ -208,7 +224,7 @@ class _Solve(torch.autograd.Function):
         pull = PullBack(inputs, totals, scheme.counted.stats.solver)
         adjoint = [torch.zeros_like(x) for x in state]
         arriving = dict(zip(run.ends, grad.unbind(0)[1:], strict=True))
-        with scheme.counted.recomputing():
+        with scheme.counted.recomputing(), pull.known.border():
             for n in reversed(range(len(run.sizes))):
                 if n + 1 in arriving:
                     adjoint[0] = adjoint[0] + arriving[n + 1]
@@ -240,6 +256,7 @@ class PullBack:
         pairs = [(v, a) for v, a in zip(values, adjoint, strict=True) if v.requires_grad]
         outputs, cotangents = [v for v, _ in pairs], [a for _, a in pairs]
         self.known.look_for_others(outputs, (t, *leaves), t)
-        found = pull_back(outputs, (*leaves, *self._inputs), cotangents, self._solver)
+        inputs = (*leaves, *self._inputs)
+        found = pull_back(outputs, inputs, cotangents, self._solver, self.known.made)
         accumulate(self._totals, found[len(leaves) :])
         return [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, found, strict=False)]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .accounts import CountedField
+from .accounts import Counted
 
 
 class TimeGradient:
@@ -23,10 +23,10 @@ class TimeGradient:
 
     def __init__(self, times: Tensor) -> None:
         self.times = times
-        self._counted: CountedField | None = None
+        self._counted: Counted | None = None
         self._clock, self._columns = times.dtype, False
 
-    def start(self, counted: CountedField, clock: torch.dtype, columns: bool) -> None:
+    def start(self, counted: Counted, clock: torch.dtype, columns: bool) -> None:
         """Set how the field is evaluated.
 
         Args:
@@ -53,10 +53,11 @@ class TimeGradient:
         t = self.times.detach()[..., i].to(self._clock)
         if self._columns:
             t = t.expand(len(y)).view(-1, *[1] * (y.ndim - 1))
+        vjps = counted.stats.vjps
         with counted.recomputing():
             slope = counted(t, y)
-        # a recomputation is charged with a product; this one has none
-        counted.add_vjps(-1)
+        # recomputations are charged with a product; these have none
+        counted.stats.vjps = vjps
         product = (grad * slope).flatten(1).sum(1)
         return product if self.times.ndim == 2 else product.sum()
 

@@ -52,7 +52,7 @@ class AdjointSolve:
         """Gradients by y0 and the inputs; the graph is kept for another backward pass."""
         counted = self.counted
         known = counted.known = KnownInputs(self.inputs, counted.stats.solver)
-        with self.failures():
+        with self.failures(), known.border():
             parts = torch.autograd.grad(ys, (y0, *self.inputs), grad, allow_unused=True, retain_graph=True)
         # without the last value, which holds a graph
         last = None if counted.last is None else counted.last[:2]

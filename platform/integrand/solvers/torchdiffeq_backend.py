@@ -22,6 +22,7 @@ from .solution import Solution, SolveStats
 from .torchdiffeq_adjoint import AdjointSolve, allow_retained_graphs
 from .torchdiffeq_calls import Func, StepRecord, call, grid_constructor, typed_failures
 from .torchdiffeq_methods import METHODS, MethodName, check_options
+from .transforms import refuse_transforms_of
 
 RTOL = ATOL = 1e-5
 
@@ -125,10 +126,10 @@ class TorchDiffEq(ODESolver):
 
     def solve(self, field: nn.Module, y0: Tensor, t: Tensor | Sequence[float]) -> Solution:
         """Integrate; see `ODESolver.solve`."""
-        problem = prepare(field, y0, t, self.autocast)
+        if self._info.adaptive:
+            refuse_transforms_of(f"{type(self).__name__} {self.method}")
+        problem = prepare(field, y0, t, self.autocast, times_gradient=True)
         stats = SolveStats(solver=self.describe(), gradient=self.gradient, accepted=0, rejected=0)
-        if problem.trivial:
-            return problem.still(stats)
         problem.require_state_clock("torchdiffeq", "use Dopri5 or RK4")
         counted = CountedField(
             field,
@@ -139,6 +140,10 @@ class TorchDiffEq(ODESolver):
             watch=True,
             uneven=self._info.adaptive,
         )
+        problem = problem.departed(counted)
+        if problem.trivial:
+            counted.start_backward()
+            return problem.still(stats)
         steps = StepRecord(adaptive=self._info.adaptive)
         with problem.context(), typed_failures(self.describe(), counted):
             ys = self._integrate(counted, problem, steps)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from torch._C._functorch import peek_interpreter_stack
+from torch import Tensor
+from torch._C._functorch import (
+    get_unwrapped,
+    is_batchedtensor,
+    is_gradtrackingtensor,
+    peek_interpreter_stack,
+)
 
 from .errors import SolverOptionError
 
@@ -23,6 +29,27 @@ def refuse_transforms_of(solver: str) -> None:
         SolverOptionError: A transform is active; torch would end in an internal error.
     """
     _refuse(solver, "use torch.autograd, or an explicit method")
+
+
+def refuse_vmap(x: Tensor) -> None:
+    """Refuse a solve that torch.func.vmap would repeat over a dimension of its own.
+
+    Args:
+        x: A state, or a value of the field.
+
+    Raises:
+        SolverOptionError: It is one of many; steps depend on numbers, of which each of them has another.
+    """
+    if peek_interpreter_stack() is None:
+        return
+    while is_gradtrackingtensor(x):
+        x = get_unwrapped(x)
+    if is_batchedtensor(x):
+        raise SolverOptionError(
+            "a solve does not go through torch.func.vmap",
+            "the first dimension of the state is a batch already: solve the whole batch, and give weights"
+            " that differ a batch dimension inside the field",
+        )
 
 
 def _refuse(what: str, remedy: str) -> None:

@@ -10,17 +10,18 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ..accounts import CountedField, refuse_dropout
+from ..accounts import Counted, CountedField, refuse_dropout
 from ..base import ODESolver
 from ..checkpoint import solve_by_checkpoint
 from ..errors import SolverOptionError
 from ..hidden_inputs import differentiable_inputs
 from ..options import MAX_NFE, require_choice, require_not_set, require_positive, spell
+from ..own_times import own_times_asked_for
 from ..problem import Problem, grid, prepare, require_finite
 from ..randomness import Generators
 from ..solution import Solution, SolveStats
 from ..transforms import refuse_transforms_of
-from .split import Counted
+from ..union_times import solve_through_union
 from .step import Clock, Stepper
 from .steps import ImplicitSteps
 
@@ -51,6 +52,7 @@ class ImplicitSolver(ODESolver):
     """
 
     gradients: ClassVar[tuple[str, ...]] = ("backprop", "checkpoint")
+    own_times: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -102,18 +104,32 @@ class ImplicitSolver(ODESolver):
         steps = f"num_steps={self.num_steps}" if self.num_steps else f"step_size={spell(self.step_size or 0)}"
         return f"{name} {steps}"
 
-    def solve(self, field: nn.Module, y0: Tensor, t: Tensor | Sequence[float]) -> Solution:
+    def solve(
+        self, field: nn.Module, y0: Tensor, t: Tensor | Sequence[float], mask: Tensor | None = None
+    ) -> Solution:
         """Integrate; see `ODESolver.solve`.
+
+        Args:
+            field: Module called as `field(t, y)`; with times of each sample's own, t is (batch, 1, ...).
+            y0: State at the first time, shape (batch, ...).
+            t: Output times, shape (n_t,), or times of each sample's own, shape (batch, n_t); see
+                `solve_through_union`. May require a gradient.
+            mask: With times of each sample's own, which of them count, shape (batch, n_t), bool.
 
         Raises:
             SolverOptionError: The state has more components than the method takes, or torch.func is at work.
         """
         refuse_transforms_of(type(self).__name__)
-        problem = prepare(field, y0, t)
+        if own_times_asked_for(t, mask):
+            return solve_through_union(self, field, y0, t, mask)
+        problem = prepare(field, y0, t, times_gradient=True)
         stats = SolveStats(solver=self.describe(), gradient=self.gradient, accepted=0, rejected=0)
         if problem.trivial:
-            return problem.still(stats)
+            counted: Counted = self._counted(field, stats, problem)
+            counted.start_backward()
+            return problem.departed(counted).still(stats)
         counted, stepper = self._prepared(field, stats, problem)
+        problem = problem.departed(counted)
         steps = ImplicitSteps(
             stepper,
             counted,

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
+from ..accounts import Counted
 from ..errors import SolverOptionError
 from ..options import require_choice
 from ..problem import Problem
@@ -14,7 +15,6 @@ from .base import ImplicitSolver
 from .dirk import DIRKStepper
 from .linear import DenseJacobian, MatrixFreeJacobian
 from .newton import Newton
-from .split import Counted
 from .step import Stepper
 from .tableau import DIRKTableau
 

@@ -6,13 +6,14 @@ from typing import ClassVar
 
 from torch import nn
 
+from ..accounts import Counted
 from ..errors import SolverOptionError
 from ..problem import Problem
 from ..solution import SolveStats
 from .diagonal import DIRKSolver
 from .dirk import DIRKStepper
 from .newton import Newton
-from .split import Counted, CountedParts, Part, SplitField
+from .split import CountedParts, Part, SplitField
 from .step import Stepper
 from .tableau import DIRKTableau
 

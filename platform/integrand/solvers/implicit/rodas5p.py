@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from torch import nn
 
+from ..accounts import Counted
 from ..errors import SolverOptionError
 from ..problem import Problem
 from ..solution import SolveStats
 from .base import ImplicitSolver
 from .rosenbrock import RosenbrockStepper
-from .split import Counted
 from .step import Stepper
 from .tableau import RosenbrockTableau
 

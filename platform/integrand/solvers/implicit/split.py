@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Protocol
+from contextlib import ExitStack, contextmanager
 
 from torch import Tensor, nn
 
 from ..accounts import CountedField
-from ..solution import SolveStats
 
 
 class SplitField(nn.Module):
@@ -48,24 +46,6 @@ class Part(nn.Module):
         """The part's value."""
         part: Tensor = getattr(self.whole, self.name)(t, y)
         return part
-
-
-class Counted(Protocol):
-    """A counted field, whole or in parts."""
-
-    stats: SolveStats
-
-    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        """Evaluate."""
-
-    def start_backward(self) -> None:
-        """From now on calls belong to the backward pass."""
-
-    def add_vjps(self, number: int) -> None:
-        """Account for vector-Jacobian products."""
-
-    def recomputing(self) -> AbstractContextManager[None]:
-        """The surroundings of a recomputation."""
 
 
 class CountedParts:

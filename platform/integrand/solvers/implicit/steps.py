@@ -8,12 +8,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ..accounts import Counted
 from ..errors import SolverError, StepUnderflowError
 from ..initial_step import initial_step
 from ..problem import Problem, grid, not_finite
 from ..step_size import PIDController, approach
 from ..tape import StepRecord, Tape
-from .split import Counted
 from .step import Step, Stepper
 
 HALVE = 0.5

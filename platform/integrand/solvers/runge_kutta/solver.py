@@ -17,7 +17,7 @@ from integrand.solvers.dense import DenseOutput
 from integrand.solvers.errors import SolverOptionError
 from integrand.solvers.hidden_inputs import differentiable_inputs
 from integrand.solvers.options import MAX_NFE, require_choice, require_not_set, require_positive, spell
-from integrand.solvers.own_times import OwnTimes, Rescaled, own_times
+from integrand.solvers.own_times import OwnTimes, Rescaled, own_times, own_times_asked_for
 from integrand.solvers.problem import Problem, prepare, require_finite
 from integrand.solvers.randomness import Generators
 from integrand.solvers.solution import Resume, Solution, SolveStats, Status
@@ -73,6 +73,7 @@ class RungeKutta(ODESolver):
 
     tableau: ClassVar[Tableau]
     gradients: ClassVar[tuple[str, ...]] = ("backprop", "checkpoint")
+    own_times: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -175,10 +176,8 @@ class RungeKutta(ODESolver):
             mask: With times of each sample's own, which of them count, shape (batch, n_t), bool; outputs at
                 the others are zero.
         """
-        if isinstance(t, Tensor) and t.ndim == 2:
+        if own_times_asked_for(t, mask):
             return self.solve_own(field, y0, own_times(t, y0, mask))
-        if mask is not None:
-            raise SolverOptionError("a mask needs times of each sample's own", "pass t of shape (batch, n)")
         return self._solve_common(field, prepare(field, y0, t, self.autocast, times_gradient=True))
 
     def proceed(self, field: nn.Module, solution: Solution, t: Tensor | Sequence[float]) -> Solution:

@@ -101,7 +101,7 @@ class _Rebuilt(torch.autograd.Function):
         stats = steps.counted.stats
         pull = PullBack(inputs, totals, stats.solver)
         adjoint = [torch.zeros_like(x) for x in state]
-        with steps.counted.recomputing():
+        with steps.counted.recomputing(), pull.known.border():
             for a, b, lands in reversed(steps.plan):
                 if lands is not None:
                     adjoint[0] = adjoint[0] + grads[lands]

@@ -1,14 +1,43 @@
-"""A Brownian path of the engine as torchsde's methods ask for it."""
+"""Brownian paths of the engine as torchsde's methods ask for them, and the other way round."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torchsde
 from torch import Tensor
 
+from ..errors import SolverOptionError
 from .brownian import Brownian
+
+
+class LibraryPath:
+    """A `Brownian` from a path of torchsde's.
+
+    Args:
+        path: Called as `path(ta, tb)`, and with `return_U=True` where the method asks for areas.
+    """
+
+    def __init__(self, path: Callable[..., Any]) -> None:
+        self.path = path
+
+    def increment(self, a: float, b: float, area: bool) -> tuple[Tensor, Tensor | None]:
+        """See `Brownian.increment`.
+
+        Raises:
+            SolverOptionError: The method asks for areas and the path has none.
+        """
+        if not area:
+            return self.path(a, b), None
+        if getattr(self.path, "levy_area_approximation", "none") == "none":
+            raise SolverOptionError(
+                "the method needs Lévy areas, which this path does not offer",
+                "make it with levy_area_approximation='space-time', or pass seed",
+            )
+        w, u = self.path(a, b, return_U=True)
+        return w, u / (b - a) - w / 2
 
 
 class EnginePath(torchsde.BaseBrownian):  # type: ignore[misc]  # torchsde has no types

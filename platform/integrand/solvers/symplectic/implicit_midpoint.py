@@ -12,6 +12,7 @@ from ..errors import SolverError
 from ..problem import Problem
 from ..reversible_schemes import Scheme, State
 from ..solution import SolveStats
+from ..transforms import refuse_transforms_of
 from .base import SymplecticSolver
 
 MAX_ITERATIONS = 50
@@ -30,6 +31,7 @@ class ImplicitMidpoint(SymplecticSolver):
 
     def _check(self, field: nn.Module, y0: Tensor) -> None:
         """Every field will do."""
+        refuse_transforms_of(type(self).__name__)
 
     def _scheme(self, field: nn.Module, problem: Problem, stats: SolveStats) -> Scheme:
         return _Midpoint(self._counted(field, problem, stats))
