@@ -203,10 +203,13 @@ class Noisy(nn.Module):
     def __init__(self, kind):
         super().__init__()
         self.inner, self.kind = nn.Linear(3, 3).double(), kind
+        if kind == "module":
+            self.drop = nn.Dropout(0.5)
 
     def forward(self, t, y):
         z = torch.tanh(self.inner(y))
         return {
+            "module": lambda: self.drop(z),
             "dropout": lambda: F.dropout(z, 0.5),
             "alpha_dropout": lambda: F.alpha_dropout(z, 0.5, training=True),
             "rrelu": lambda: F.rrelu(z, training=True),
@@ -235,7 +238,7 @@ def gradients(solver, kind, state):
     return ys, found
 
 
-@pytest.mark.parametrize("kind", ["dropout", "alpha_dropout", "rrelu", "noise", "late"])
+@pytest.mark.parametrize("kind", ["module", "dropout", "alpha_dropout", "rrelu", "noise", "late"])
 @pytest.mark.parametrize("method", [RK4, EulerMaruyama])
 def test_fixed_steps_draw_their_random_numbers_again(method, kind, state):
     """The forward pass and the gradient are those of backprop with the same seed."""
@@ -260,6 +263,8 @@ def test_fixed_steps_draw_their_random_numbers_again(method, kind, state):
 def test_random_fields_are_refused_where_their_numbers_cannot_be_drawn_again(solver, kind, state):
     with pytest.raises(SolverOptionError, match="draws random numbers"):
         gradients(solver, kind, state)
+    with pytest.raises(SolverOptionError, match="dropout 'drop'"):
+        gradients(solver, "module", state)
 
 
 @pytest.mark.parametrize("kind", ["python", "last step"])

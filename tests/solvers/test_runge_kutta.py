@@ -304,7 +304,7 @@ def test_checkpoint_refuses_second_derivatives_and_dropout(field, state):
     noisy.drop = nn.Dropout(0.5)
     noisy.forward = lambda t, y: noisy.drop(y)
     with pytest.raises(SolverOptionError, match="drop"):
-        RK4(num_steps=2, gradient="checkpoint").solve(noisy, y0, [0.0, 1.0])
+        Dopri5(gradient="checkpoint").solve(noisy, y0, [0.0, 1.0])
 
 
 def test_backprop_has_second_derivatives(fields):

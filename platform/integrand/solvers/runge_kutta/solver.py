@@ -381,7 +381,8 @@ class RungeKutta(ODESolver):
         counted.remember(f0.detach())
         if not inputs and not y0.requires_grad:
             return integrator.join(integrator.run(y0, None))
-        refuse_dropout(counted.field, "checkpoint")
+        if not integrator.notes_first:
+            refuse_dropout(counted.field, "checkpoint")
         return integrator.join(solve_by_checkpoint(integrator, y0, inputs, generators))
 
     def _account(

@@ -168,7 +168,8 @@ class OneStepSDE(SDESolver):
     def _run(self, steps: PathSteps, module: nn.Module, problem: Problem) -> Tensor:
         y0, counted = problem.y0, steps.counted
         if self.gradient != "backprop" and torch.is_grad_enabled():
-            refuse_dropout(module, self.gradient)
+            if self.gradient != "checkpoint" or not steps.notes_first:
+                refuse_dropout(module, self.gradient)
             inputs = steps.inputs()
             if (inputs or y0.requires_grad) and self.gradient == "checkpoint":
                 return torch.stack(solve_by_checkpoint(steps, y0, inputs))
