@@ -239,7 +239,7 @@ def refuse_dropout(field: nn.Module, gradient: str) -> None:
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0:
             raise SolverOptionError(
                 f"gradient={gradient} recomputes the field, but its dropout {name!r} would draw another mask",
-                "set gradient: backprop, take fixed steps with gradient: checkpoint, or move the dropout out of"
+                "set gradient: backprop, take fixed steps with gradient: checkpoint, or move it out of"
                 " the field",
             )
 
