@@ -20,7 +20,7 @@ norm, ReLU, mean over space, that norm, linear. `pixels`: group norm, ReLU, line
 
 
 class Head(nn.Sequential):
-    """Final state to outputs: norm, ReLU, mean over space, linear, the end of a pre-activation net.
+    """Final state to outputs: norm, ReLU, mean over space, norm, linear.
 
     One group norm over channels and space divides by a spread that is mostly that of the pixels, so that
     the means over space, which alone reach the linear layer, hardly differ between inputs. Batch norm of
