@@ -82,5 +82,5 @@ def _piece(rows: Sequence[Row], sequence: str, said: int) -> Recording:
     at = {tick: i for i, tick in enumerate(ticks)}
     for _, tag, tick, position, _ in rows:
         values[at[tick], 3 * tag : 3 * tag + 3] = position
-    times = (np.array(ticks, dtype=np.int64) - ticks[0]) * _TICK
+    times = np.array([(tick - ticks[0]) * _TICK for tick in ticks], dtype=np.float64)
     return Recording(times, values, answer=said, name=f"{sequence} at {ticks[0]}")

@@ -226,7 +226,7 @@ HOPPER = DataCard(
     "irregularly-sampled time series, NeurIPS 32; Tassa et al. (2018), DeepMind control suite, "
     "arXiv:1801.00690",
     note="needs integrand[hopper]; contacts make falls differ between versions of MuJoCo",
-    origin="dm-control",
+    origin="with dm-control",
 )
 
 RECORDS = (HARE_LYNX, SANTA_FE_LASER, BEIJING_PM25, GLUCOSE, MOCAP, PLANETS, HOPPER)

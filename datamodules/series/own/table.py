@@ -77,8 +77,11 @@ class Table:
 
     def words(self, column: str) -> list[str]:
         """A column as text, empty where nothing stands; whole numbers without a decimal point."""
-        given = self.frame[column]
-        return ["" if gone else _word(x) for x, gone in zip(given, given.isna(), strict=True)]
+        import pandas as pd
+
+        codes, known = pd.factorize(self.frame[column])  # -1, the last of the texts, where nothing stands
+        texts = np.array([*map(_word, known), ""], dtype=object)
+        return list(texts[codes])
 
 
 def read_table(path: str, split: str = "") -> Table:
