@@ -84,6 +84,8 @@ class HNNPendulum(SystemDataModule):
         points: Observations of a training trajectory.
         eval_duration: Length of a trajectory of evaluation.
         noise: Standard deviation of Gaussian noise on training observations.
+        squares: Whether the energy is q² + p², which the authors' notebook compares and the law does not
+            conserve, instead of H.
         **kwargs: See `SystemDataModule`.
     """
 
@@ -98,8 +100,10 @@ class HNNPendulum(SystemDataModule):
         points: int = 45,
         eval_duration: float = 20.0,
         noise: float = 0.1,
+        squares: bool = False,
         **kwargs: Any,
     ) -> None:
+        self.squares = squares
         super().__init__(
             trajectories=trajectories,
             test_trajectories=test_trajectories,
@@ -126,8 +130,9 @@ class HNNPendulum(SystemDataModule):
         return off_the_axes(rng, self.counts[split]) if split == "test" else super().starts(split, rng)
 
     def conserved(self, x: Array) -> Array | None:
-        """p² + 3(1 − cos q)."""
-        energy: Array = x[..., 1] ** 2 + 3 * (1 - np.cos(x[..., 0]))
+        """p² + 3(1 − cos q), or what `squares` asks for."""
+        potential = x[..., 0] ** 2 if self.squares else 3 * (1 - np.cos(x[..., 0]))
+        energy: Array = x[..., 1] ** 2 + potential
         return energy
 
 

@@ -80,3 +80,9 @@ def test_three_bodies_start_on_a_triangle_with_speeds_off_by_a_fifth():
     factor = x[:, 0, 6:].reshape(-1, 3, 2) / circular
     assert 0.8 <= factor.min() < 0.85
     assert 1.15 < factor.max() <= 1.2
+
+
+@pytest.mark.parametrize(("squares", "potential"), [(False, 3 * (1 - np.cos(0.8))), (True, 0.64)])
+def test_the_energy_of_the_pendulum_is_that_of_the_law_or_of_the_notebook(squares, potential):
+    energy = greydanus.HNNPendulum(squares=squares).conserved(np.array([[0.8, 0.5]]))
+    np.testing.assert_allclose(energy, 0.25 + potential)
