@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
+from torch.optim.lr_scheduler import ReduceLROnPlateau as PlateauScheduler
 
 from integrand.datamodules.base import data_of
 from integrand.errors import UsageError
@@ -23,6 +25,9 @@ from integrand.tasks.base import Models, Task, VectorField
 from .means import weigh_exactly
 from .sharded import Shardable
 
+Interval = Literal["epoch", "step"]
+"""When a learning-rate schedule takes a step."""
+
 
 class FamilyModule(Shardable):
     """A family of networks read as differential equations, ready to train on the task that its data asks.
@@ -33,7 +38,9 @@ class FamilyModule(Shardable):
     Args:
         spec: What the data set publishes; the command line fills it in.
         optimizer: Makes the optimiser from the parameters; default Adam with lr 1e-3.
-        lr_scheduler: Makes the learning-rate schedule from the optimiser, stepped once an epoch.
+        lr_scheduler: Makes the learning-rate schedule from the optimiser.
+        lr_scheduler_interval: Whether it takes a step each `epoch` or each `step`; by default what it is made
+            for: each step with OneCycleLR and CyclicLR, else each epoch.
 
     Raises:
         UsageError: The data set asks what this family does not answer.
@@ -72,6 +79,7 @@ class FamilyModule(Shardable):
         # the papers of the neural ODE family use Adam at 1e-3; a lambda, so that the command line can read it
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
+        lr_scheduler_interval: Interval | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -79,6 +87,7 @@ class FamilyModule(Shardable):
         # kept as attributes: under LightningCLI `self.hparams` would hold their configuration instead
         self._make_optimizer = optimizer
         self._make_lr_scheduler = lr_scheduler
+        self._interval = lr_scheduler_interval
 
     # ------------------------------------------------------------------ what a family supplies
 
@@ -249,9 +258,11 @@ class FamilyModule(Shardable):
         if self._make_lr_scheduler is None:
             return optimizer
         scheduler = self._make_lr_scheduler(optimizer)
-        entry: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
-        if isinstance(scheduler, ReduceLROnPlateau):
-            entry["monitor"] = scheduler.monitor
+        made_for: Interval = "step" if isinstance(scheduler, OneCycleLR | CyclicLR) else "epoch"
+        entry: dict[str, Any] = {"scheduler": scheduler, "interval": self._interval or made_for}
+        if isinstance(scheduler, PlateauScheduler):
+            # Lightning's names what it watches; torch's own lowers the rate where the loss stays, by default
+            entry["monitor"] = getattr(scheduler, "monitor", "val/loss")
         return {"optimizer": optimizer, "lr_scheduler": entry}
 
     @classmethod

@@ -16,7 +16,7 @@ from integrand.solvers import Solution, SolveStats
 from integrand.spec import ImageSpec, SeriesSpec, Spec, VectorSpec
 from integrand.tasks.base import VectorField
 
-from ..family import FamilyModule
+from ..family import FamilyModule, Interval
 from .base import Bench, DynamicsMaker
 from .image.head import ReadOut
 from .image.shared import SharedLayout
@@ -39,7 +39,9 @@ class BenchFamily(FamilyModule):
         head: Norm of the head for images and where it stands, by default batch norm of the means over space.
         noise: Noise that regularises the dynamics, such as `StochasticDepth`; none by default.
         optimizer: Makes the optimiser from the parameters; default Adam with lr 1e-3.
-        lr_scheduler: Makes the learning-rate schedule from the optimiser, stepped once an epoch.
+        lr_scheduler: Makes the learning-rate schedule from the optimiser.
+        lr_scheduler_interval: Whether it takes a step each `epoch` or each `step`; by default what it is made
+            for: each step with OneCycleLR and CyclicLR, else each epoch.
         layout: What surrounds the dynamics; by default the bench that all families share on such inputs.
 
     Raises:
@@ -61,9 +63,10 @@ class BenchFamily(FamilyModule):
         noise: Noise | None = None,
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
+        lr_scheduler_interval: Interval | None = None,
         layout: Bench | None = None,
     ) -> None:
-        super().__init__(spec, optimizer, lr_scheduler)
+        super().__init__(spec, optimizer, lr_scheduler, lr_scheduler_interval)
         shared = {k: v for k, v in {"downsample": downsample, "head": head}.items() if v is not None}
         bench = layout or shared_bench(spec, **shared)
         if layout is not None and shared:

@@ -20,7 +20,7 @@ from integrand.solvers import SolveStats
 from integrand.spec import ImageSpec, Spec, VectorSpec
 
 from ..bench.net import check_inputs
-from ..family import FamilyModule
+from ..family import FamilyModule, Interval
 from .averaging import averaged
 from .backbones import Backbone, TimeNet, default_backbone
 from .evaluation import Evaluation, PointEvaluation
@@ -43,7 +43,9 @@ class GenerativeModule(FamilyModule):
             for images.
         sample_batch: Samples that are generated at once.
         optimizer: Makes the optimiser from the parameters; default Adam with lr 1e-3.
-        lr_scheduler: Makes the learning-rate schedule from the optimiser, stepped once an epoch.
+        lr_scheduler: Makes the learning-rate schedule from the optimiser.
+        lr_scheduler_interval: Whether it takes a step each `epoch` or each `step`; by default what it is made
+            for: each step with OneCycleLR and CyclicLR, else each epoch.
     """
 
     group = "generative"
@@ -62,8 +64,9 @@ class GenerativeModule(FamilyModule):
         sample_batch: int = 1000,
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
+        lr_scheduler_interval: Interval | None = None,
     ) -> None:
-        super().__init__(spec, optimizer, lr_scheduler)
+        super().__init__(spec, optimizer, lr_scheduler, lr_scheduler_interval)
         if sample_batch < 1:
             raise UsageError(f"sample_batch must be at least 1, got {sample_batch}", "set model.sample_batch")
         self.shape = spec.input_shape

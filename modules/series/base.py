@@ -15,7 +15,7 @@ from integrand.solvers import SolveStats
 from integrand.spec import Forecast, SeriesSpec, Spec
 
 from ..bench.net import check_series
-from ..family import FamilyModule
+from ..family import FamilyModule, Interval
 
 Said = tuple[Tensor, list[SolveStats]]
 """What the network said, and the accounts of the solves made for it."""
@@ -30,7 +30,9 @@ class SeriesFamily(FamilyModule):
         spec: What the data set publishes; the command line fills it in.
         width: Length of the state that the head reads.
         optimizer: Makes the optimiser from the parameters; default Adam with lr 1e-3.
-        lr_scheduler: Makes the learning-rate schedule from the optimiser, stepped once an epoch.
+        lr_scheduler: Makes the learning-rate schedule from the optimiser.
+        lr_scheduler_interval: Whether it takes a step each `epoch` or each `step`; by default what it is made
+            for: each step with OneCycleLR and CyclicLR, else each epoch.
 
     Raises:
         UsageError: The data set asks what this family does not answer.
@@ -49,8 +51,9 @@ class SeriesFamily(FamilyModule):
         width: int,
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
+        lr_scheduler_interval: Interval | None = None,
     ) -> None:
-        super().__init__(spec, optimizer, lr_scheduler)
+        super().__init__(spec, optimizer, lr_scheduler, lr_scheduler_interval)
         self.head = self.make_head(width)
 
     def make_head(self, width: int) -> nn.Module:

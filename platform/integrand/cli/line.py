@@ -19,6 +19,7 @@ DEFAULT_CLASSES = {"model": "NeuralODE", "data": "FashionMini"}
 """What `integrand fit` trains, and on what, when told nothing."""
 
 _SOLVER = re.compile(r"--(model(?:\.\w+)*\.solver)(?:\.class_path)?")
+_SCHEDULER = re.compile(r"--model(?:\.init_args)?\.lr_scheduler(?:\.class_path)?")
 _CLASS = re.compile(r"(?:\w+\.)*[A-Z]\w*")
 _LINKED = ("--model.spec", "--model.init_args.spec")
 
@@ -125,6 +126,14 @@ class Line:
         keys |= {word.option.removeprefix("--") for word in self.words}
         missing = {key: default for key, default in DEFAULT_CLASSES.items() if key not in keys}
         self.words[:0] = [Word(f"--{key}", default) for key, default in missing.items()]
+
+    def name_plateau(self) -> None:
+        """Spell out `ReduceLROnPlateau`, which torch and Lightning both have: theirs takes a monitor."""
+        monitored = any(word.option.endswith(".lr_scheduler.monitor") for word in self.words)
+        for word in self.words:
+            if _SCHEDULER.fullmatch(word.option) and word.value == "ReduceLROnPlateau":
+                module = "lightning.pytorch.cli" if monitored else "torch.optim.lr_scheduler"
+                word.value = f"{module}.ReduceLROnPlateau"
 
     def argv(self, scratch: Path) -> list[str]:
         """The words as LightningCLI takes them.

@@ -242,6 +242,7 @@ def run(command: str, argv: list[str]) -> int:
     line.compose()
     line.forget_replaced_solvers()
     line.add_default_classes()
+    line.name_plateau()
     with tempfile.TemporaryDirectory(prefix="integrand-") as folder:
         try:
             return _run(command, line.argv(Path(folder)))
