@@ -176,6 +176,7 @@ DECLARED: tuple[Quantity, ...] = (
         ("jacobian", "squared Jacobian along the paths"),
         ("taylor", "squared derivative of higher order"),
         ("smoothness", "roughness of the weights in time"),
+        ("one_step", "loss of one-step forecasts of what is given"),
         ("unknown", "size of the network beside a known law"),
         ("*_loss", "loss"),
     ),
