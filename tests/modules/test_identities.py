@@ -9,6 +9,7 @@ from torch import nn
 
 from integrand.errors import UsageError
 from integrand.modules import AugmentedNeuralODE, HeavyBallNeuralODE, NeuralODE, NoBlock, ResNet
+from integrand.modules.bench.image.shared import halvings
 from integrand.modules.continuous.heavy_ball_neural_ode import HeavyBallField
 from integrand.modules.continuous.ode import Augment
 from integrand.solvers import Dopri5, TorchDiffEq
@@ -171,3 +172,15 @@ def test_samples_that_fail_are_counted_and_the_others_are_classified(accounts):
     assert sum(s.failures for s in accounts(module)) == 1
     assert torch.isfinite(logits).all()
     assert torch.equal(logits[0], logits[1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((1, 7, 33), 2), ((1, 28, 28), 2), ((3, 32, 32), 2), ((1, 8, 8), 0), ((1, 1, 64), 0)],
+)
+def test_the_default_downsampling_fits_elongated_images(shape, expected):
+    assert halvings(*shape[1:]) == expected
+    net = ResNet(ImageSpec("made-up", Classes(3), shape), channels=4, blocks=1)
+    assert net(torch.randn(2, *shape)).shape == (2, 3)
+    strides = [m.stride[0] for m in net.net.stem.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert strides.count(2) == expected
