@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path as File
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from integrand import checkpoints
 from integrand.diffusion import Trace
 from integrand.errors import UsageError
 from integrand.solvers import ODESolver
@@ -118,13 +118,8 @@ def teacher_weights(path: str, family: str) -> dict[str, Tensor]:
     Raises:
         UsageError: It cannot be read, or belongs to another family.
     """
-    if not File(path).is_file():
-        raise UsageError(f"no checkpoint {path}", "model.teacher names a .ckpt file of a finished run")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        state = checkpoint["state_dict"]
-    except Exception as error:
-        raise UsageError(f"{path} is no checkpoint: {error}", "name best.ckpt of a finished run") from error
+    checkpoint = checkpoints.read(path)
+    state = checkpoint["state_dict"]
     found = checkpoint.get("integrand", {}).get("family", "")
     if found and found not in _TEACHERS:
         raise UsageError(

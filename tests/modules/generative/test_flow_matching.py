@@ -325,7 +325,7 @@ def test_teachers_that_cannot_teach_are_refused(tmp_path):
     with pytest.raises(UsageError, match="no checkpoint"):
         RectifiedFlow(POINTS, teacher=str(tmp_path / "none.ckpt"))
     (tmp_path / "text.ckpt").write_text("no weights")
-    with pytest.raises(UsageError, match="is no checkpoint"):
+    with pytest.raises(UsageError, match="cannot be read as a checkpoint"):
         RectifiedFlow(POINTS, teacher=str(tmp_path / "text.ckpt"))
     with pytest.raises(UsageError, match="a checkpoint of cnf, which cannot teach rectified-flow"):
         RectifiedFlow(POINTS, teacher=checkpoint(teacher, tmp_path / "cnf.ckpt", "cnf"))

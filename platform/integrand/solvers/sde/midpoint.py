@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
 from .counted import CountedSDE
-from .solver import ALL_NOISE, OneStepSDE
+from .stratonovich import StratonovichStep
 
 
-class StratonovichMidpoint(OneStepSDE):
+class StratonovichMidpoint(StratonovichStep):
     """Explicit midpoint: Stratonovich; strong order 1 with commuting noise, else 1/2.
 
     Two drift and two diffusion evaluations per step; order 2 where the noise vanishes (Kloeden, Platen 1992,
     11.1; Burrage, Burrage 1996).
     """
-
-    gradients: ClassVar[tuple[str, ...]] = ("backprop", "checkpoint", "adjoint")
-    strong_order: ClassVar[float | None] = 1.0
-    strong_orders: ClassVar[Mapping[str, float]] = {"general": 0.5}
-    weak_order: ClassVar[float | None] = 1.0
-    noise_types: ClassVar[tuple[str, ...]] = ALL_NOISE
-    sde_types: ClassVar[tuple[str, ...]] = ("stratonovich",)
 
     @staticmethod
     def step(sde: CountedSDE, t: Tensor, h: float, y: Tensor, dw: Tensor, area: Tensor | None) -> Tensor:
