@@ -152,6 +152,8 @@ class AdaptiveSteps:
             end, stages = compiled_step(self.tableau, self.counted, inside)(row, y)
         else:
             end, stages, _ = step(self.tableau, self.counted, record.times, h, y, None, all_stages=inside)
+        if not picks.interior:
+            return [end]
         return [end, *self.outputs.states(picks, self._between(t, t1, h, y, end, stages))]
 
     def _row(self, t: float, used: float, t1: float) -> tuple[Tensor, Sequence[Tensor]]:
