@@ -45,9 +45,9 @@ def quiet_mlflow() -> None:
         os.environ.setdefault(name, value)
     import logging
 
-    # "Creating initial MLflow database tables" and forty alembic lines per fresh store
-    for logger in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(logger).setLevel(logging.WARNING)
+    # forty alembic lines per fresh store; a traceback of its own per try for what the sender tells in a line
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def open_store(uri: str | None = None) -> Any:
