@@ -1,6 +1,7 @@
 """Killed anywhere, gone on with, killed again: in the end it is as if nothing had happened, bit for bit."""
 
 import signal
+from time import sleep
 
 import pytest
 
@@ -124,9 +125,13 @@ def test_a_suite(story, victim, rng, tally, bit_equal, clock, kills):
                 break
             counts["kills"] += 1
             wanted -= 1
-        if code != 0:
+        # the cell of a killed command goes on by itself, and the next command leaves it alone
+        deadline = clock() + 10 * seconds + 60
+        while code != 0 and clock() < deadline:
             code, said = place.run(*command)
-            assert code == 0, said
+            assert code == 0 or "running elsewhere" in said, said
+            sleep(1)
+        assert code == 0, said
         ended = [run for run in place.runs() if run.info.status == "FINISHED"]
         assert {run.data.tags["seed"] for run in ended} == {"0", "1"}
         for run in ended:
