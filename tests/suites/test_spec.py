@@ -11,7 +11,7 @@ from integrand.suites.spec import BudgetSpec, read_suite
 SUITES = sorted((PACKAGED / "suite").glob("*.yaml"))
 
 
-def test_the_quickstart_is_five_families_by_three_seeds():
+def test_the_quickstart_is_five_families_by_five_seeds():
     spec = read_suite("quickstart")
     assert spec.name == "quickstart"
     assert [e.short for e in spec.experiments] == [
@@ -21,7 +21,7 @@ def test_the_quickstart_is_five_families_by_three_seeds():
         "augmented_neural_ode",
         "heavy_ball_neural_ode",
     ]
-    assert spec.seeds == (0, 1, 2)
+    assert spec.seeds == (0, 1, 2, 3, 4)
 
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda p: p.stem)
