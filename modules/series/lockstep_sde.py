@@ -50,14 +50,21 @@ class InPlaces(nn.Module):
         gaps = knots.diff(dim=1)
         self._gaps = gaps.to(dtype).T.unsqueeze(-1).unbind(0)
         self._roots = gaps.sqrt().to(dtype).T.unsqueeze(-1).unbind(0)
-        self._knots, self._dtype = knots, dtype
+        shares = torch.arange(steps, device=knots.device) / steps
+        times = torch.addcmul(knots[:, :-1, None], gaps[..., None], shares.to(knots)).flatten(1)
+        self._times = times.to(dtype).T.unsqueeze(-1).unbind(0)
+        self._last: tuple[Tensor, int, Tensor] | None = None
 
     def _at(self, s: Tensor) -> tuple[int, Tensor]:
-        interval, step = divmod(round(float(s) * self.steps), self.steps)
-        # Euler's method looks at the left ends of steps alone, so a knot belongs to the gap behind it
-        self.sde.enter(interval, step / self.steps)
-        left, right = self._knots[:, interval : interval + 1], self._knots[:, interval + 1 : interval + 2]
-        return interval, torch.lerp(left, right, step / self.steps).to(self._dtype)
+        """Interval and time of a place; drift and diffusion of a step ask for the same one."""
+        last = self._last
+        if last is None or last[0] is not s:
+            number = round(float(s) * self.steps)
+            # Euler's method looks at the left ends of steps alone, so a knot belongs to the gap behind it
+            interval, step = divmod(number, self.steps)
+            self.sde.enter(interval, step / self.steps)
+            last = self._last = (s, interval, self._times[number])
+        return last[1], last[2]
 
     def f(self, s: Tensor, y: Tensor) -> Tensor:
         """Drift by s."""

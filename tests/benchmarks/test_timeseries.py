@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from integrand.benchmarks import timeseries
-from integrand.benchmarks.timeseries import latent_ode, length
+from integrand.benchmarks.timeseries import latent_ode, latent_sde, length, neural_cde
 from integrand.benchmarks.timeseries.latent_ode_pattern import as_cell, pattern_loss
 from integrand.errors import IntegrandError, UsageError
 from integrand.solvers import Dopri5
 
 
 def test_every_comparison_measures():
-    assert {"latent_ode", "length"} <= set(timeseries.comparisons())
+    assert {"latent_ode", "latent_sde", "length", "neural_cde"} <= set(timeseries.comparisons())
     for name in timeseries.comparisons():
         assert callable(importlib.import_module(f"integrand.benchmarks.timeseries.{name}").rows)
 
@@ -66,3 +66,28 @@ def test_an_unknown_comparison_is_refused():
     options = argparse.Namespace(only=["lstm"], quick=True, seconds=1.0, seed=0, json=None)
     with pytest.raises(UsageError, match=r"no comparison lstm.*choose from .*latent_ode"):
         timeseries.run(options)
+
+
+def test_torchsde_has_the_loss_and_the_gradient_of_the_family_along_one_path():
+    x = latent_sde.circles(3, seed=0)
+    gradients, losses = [], []
+    for pattern in (False, True):
+        side = latent_sde._Side(x, 0, pattern, same=True)
+        torch.manual_seed(1)
+        losses.append(side.train())
+        gradients.append(torch.cat([p.grad.flatten() for p in side.module.parameters() if p.requires_grad]))
+    # float32, 98 steps
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-2, atol=1e-3 * float(gradients[1].norm()))
+
+
+def test_torchcde_has_the_curve_of_the_family_and_another_one_is_refused():
+    x, y = neural_cde.walks(3, 12, seed=0)
+    sides = {
+        "ours": neural_cde._Side(neural_cde._network(0, 12), x, y),
+        "torchcde, backprop": neural_cde._TorchCDE(neural_cde._network(0, 12), x, y, adjoint=False),
+    }
+    neural_cde._require_equal_curves(sides)
+    sides["ours"] = neural_cde._Side(neural_cde._network(1, 12), x, y)
+    with pytest.raises(IntegrandError, match="the losses differ at step 0"):
+        neural_cde._require_equal_curves(sides)
