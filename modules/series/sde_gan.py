@@ -15,9 +15,9 @@ from integrand.solvers import linear_control
 from integrand.spec import SeriesSpec, Spec
 from integrand.tasks.path_generation import PathGeneration
 
+from ..bench.net import check_series
 from ..family import FamilyModule
 from ..generative.averaging import averaged
-from .base import check_series
 from .path_generator import Critic, Generator
 
 SEED = 0
@@ -39,9 +39,10 @@ class SDEGAN(FamilyModule):
         depth: Number of hidden layers.
         noise: Components of the Brownian motion.
         initial_noise: Length of the noise that a path starts from.
-        duration: What the longest series lasts in units of the equations; a gap lasts 1 where not given.
+        duration: What the longest series lasts in units of the equations.
         ema: Decay of the average of the generator's weights.
-        optimizer: Of the generator; by default Adadelta, as the authors have it.
+        optimizer: Of the generator; by default Adam without momentum. The authors take Adadelta with lr 2e-4,
+            1e-3 for the critic, over 10,000 batches of 1,024.
         critic_optimizer: Of the critic.
 
     Raises:
@@ -66,25 +67,23 @@ class SDEGAN(FamilyModule):
         depth: int = 1,
         noise: int = 3,
         initial_noise: int = 5,
-        duration: float | None = None,
+        duration: float = 4.0,
         ema: float = 0.999,
-        optimizer: OptimizerCallable = lambda params: torch.optim.Adadelta(
-            params, lr=2e-2, weight_decay=1e-2
-        ),
-        critic_optimizer: OptimizerCallable = lambda params: torch.optim.Adadelta(
-            params, lr=1e-1, weight_decay=1e-2
+        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=2e-3, betas=(0.0, 0.9)),
+        critic_optimizer: OptimizerCallable = lambda params: torch.optim.Adam(
+            params, lr=4e-3, betas=(0.0, 0.9)
         ),
     ) -> None:
         super().__init__(spec, optimizer)
         self.automatic_optimization = False
         length = self.spec.length
-        if min(channels, noise, initial_noise) < 1 or not (duration or 1.0) > 0 or length < 2:
+        if min(channels, noise, initial_noise) < 1 or not duration > 0 or length < 2:
             raise UsageError(
                 f"channels={channels}, noise={noise}, initial_noise={initial_noise}, duration={duration}, "
                 f"length={length}",
                 "give positive numbers, and series of two observations or more",
             )
-        times = torch.arange(length, dtype=torch.float64) * ((duration or length - 1) / (length - 1))
+        times = torch.arange(length, dtype=torch.float64) * (duration / (length - 1))
         values = self.spec.channels
         self.generator = Generator(values, times, channels, noise, initial_noise, hidden, depth)
         self.critic = Critic(values, times, channels, hidden, depth)

@@ -47,7 +47,8 @@ class MarginalError(Metric):
         own, true = mean if self.moment == "mean" else std
         whole = self.sums[1].sum(dim=1)
         scale = (whole[2] / whole[0] - (whole[1] / whole[0]) ** 2).sqrt()
-        return ((own - true) / scale).square().nanmean().sqrt().float()
+        error: Tensor = ((own - true) / scale).square().nanmean().sqrt().float()
+        return error
 
 
 class _OfPaths(Metric):

@@ -37,7 +37,7 @@ class PatternSDE(nn.Module):
     def _diffusion(self, y: Tensor) -> Tensor:
         net = self.nets.diffusion
         parts = []
-        for i, component in enumerate(y.split(1, dim=1)):
+        for i, component in enumerate(torch.split(y, 1, dim=1)):
             inner = F.softplus(component * net.first[0, i] + net.first[1, i])
             parts.append(torch.sigmoid(inner @ net.second[i].unsqueeze(1) + net.offset[i]))
         return torch.cat(parts, dim=1)
