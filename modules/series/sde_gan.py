@@ -41,7 +41,7 @@ class SDEGAN(FamilyModule):
         initial_noise: Length of the noise that a path starts from.
         duration: What the longest series lasts in units of the equations.
         ema: Decay of the average of the generator's weights.
-        optimizer: Of the generator; by default Adam without momentum. The authors take Adadelta with lr 2e-4,
+        optimizer: Of the generator; by default RMSprop. The authors take Adadelta with lr 2e-4,
             1e-3 for the critic, over 10,000 batches of 1,024.
         critic_optimizer: Of the critic.
 
@@ -69,10 +69,8 @@ class SDEGAN(FamilyModule):
         initial_noise: int = 5,
         duration: float = 4.0,
         ema: float = 0.999,
-        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=2e-3, betas=(0.0, 0.9)),
-        critic_optimizer: OptimizerCallable = lambda params: torch.optim.Adam(
-            params, lr=4e-3, betas=(0.0, 0.9)
-        ),
+        optimizer: OptimizerCallable = lambda params: torch.optim.RMSprop(params, lr=2e-3, alpha=0.9),
+        critic_optimizer: OptimizerCallable = lambda params: torch.optim.RMSprop(params, lr=4e-3, alpha=0.9),
     ) -> None:
         super().__init__(spec, optimizer)
         self.automatic_optimization = False
