@@ -36,7 +36,7 @@ _BYSTANDERS = (
         "recipes",
         "record",
     ),
-    *("suggest", "version"),
+    *("cells", "suggest", "trust", "version"),
 )
 _CHOSEN = ("datamodules", "diffusion", "evaluations", "modules", "solvers")
 """Where a configuration chooses by class."""
