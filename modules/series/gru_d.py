@@ -96,7 +96,7 @@ class GRUD(SeriesFamily):
     title = "GRU-D"
     group = "series"
     equation = (
-        "x̂ = m x + (1 − m)(γ_x x_last + (1 − γ_x) x̄), h_i = GRU([x̂; m], γ_h h_{i−1}), "
+        "x̂ = m x + (1 − m)(γ_x x_{last} + (1 − γ_x) x̄), h_i = GRU([x̂; m], γ_h h_{i−1}), "
         "γ = exp(−max(0, Wδ + b))"
     )
     reference = (

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 _SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₐₑᵢⱼₖₗₘₙₒₚₛₜₓ", "0123456789+−aeijklmnopstx", strict=True))
 _SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵀᵅᵏⁿᵖ", "0123456789+−Tαknp", strict=True))
-_ACCENTS = {"\u0307": "˙", "\u0308": "¨", "\u0302": "^", "\u0303": "~", "\u0304": "¯"}
+_ACCENTS = {"\u0307": "˙", "\u0308": "¨", "\u0302": "ˆ", "\u0303": "~", "\u0304": "¯"}
 _TOKENS = re.compile(
     r"(?P<space>\s+)|(?P<number>\d+(?:[.,]\d+)?)|(?P<word>[A-Za-z]{2,})|(?P<letter>[^\W\d_][\u0300-\u036f]*)"
     r"|(?P<script>[_^])|(?P<other>.)",
