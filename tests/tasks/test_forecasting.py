@@ -142,3 +142,17 @@ def test_a_table_has_a_row_for_each_time():
         (0, ["1", "2", "1", "2", ""]),
         (0, ["2", "2", "1", "0", "2"]),
     ]
+
+
+def test_a_valid_time_is_that_of_single_series_however_many_processes_share_them():
+    """Two processes that saw the same series agree with one that saw them: series keep their ends."""
+    horizon = torch.tensor([[0.5, 1.0, 1.5, 2.0]])
+    true = torch.tensor([[[1.0], [-1.0], [1.0], [-1.0]]])
+    metric = ValidTime(1)
+    metric.update(true + torch.tensor([[[0.0], [0.4], [0.6], [0.0]]]), true, horizon)
+    metric.update(true[:, :2], true[:, :2], horizon[:, :2])  # a shorter one, followed to its end
+    alone = metric.compute().item()
+    assert alone == pytest.approx(1.0)
+    metric._computed = None
+    metric._sync_dist(dist_sync_fn=lambda state, group=None: [state, state])
+    assert metric.compute().item() == pytest.approx(alone)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 
 class NormalisedError(Metric):
@@ -48,7 +49,7 @@ class ValidTime(Metric):
 
     The mean over series. The deviation is that of each channel over all values that were evaluated; a
     forecast that never leaves counts as long as it was followed. In units of the Lyapunov time where the
-    exponent is known (Vlachas et al. 2020, eq. 19, with their threshold ½).
+    exponent is known (Vlachas et al. 2020, with their threshold ½).
 
     Args:
         channels: Number of channels.
@@ -59,6 +60,7 @@ class ValidTime(Metric):
     higher_is_better = True
     errors: list[Tensor]
     horizons: list[Tensor]
+    lengths: list[Tensor]
     sums: Tensor
 
     def __init__(self, channels: int, lyapunov: float = 0.0, threshold: float = 0.5) -> None:
@@ -66,6 +68,7 @@ class ValidTime(Metric):
         self.unit, self.threshold = lyapunov or 1.0, threshold
         self.add_state("errors", [], dist_reduce_fx="cat")
         self.add_state("horizons", [], dist_reduce_fx="cat")
+        self.add_state("lengths", [], dist_reduce_fx="cat")  # processes are joined end to end
         self.add_state("sums", torch.zeros(3, channels, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, said: Tensor, true: Tensor, horizon: Tensor) -> None:
@@ -82,17 +85,22 @@ class ValidTime(Metric):
             [(p * known).sum((0, 1)) for p in (torch.ones_like(values), values, values**2)]
         ).to(self.sums)
         error = torch.where(known, (said - true).double(), torch.nan)
-        for i in range(len(said)):  # horizons differ in number between batches
-            self.errors.append(error[i])
-            self.horizons.append(horizon[i].double())
+        self.errors.append(error.flatten(0, 1))
+        self.horizons.append(horizon.flatten().double())
+        self.lengths.append(torch.full((len(said),), said.shape[1], device=said.device))
 
     def compute(self) -> Tensor:
         """A 0-d tensor."""
+        if not len(self.lengths):
+            return torch.tensor(torch.nan)
         count, mean, square = self.sums.unbind()
         count = count.clamp(min=1)
         deviation = (square / count - (mean / count) ** 2).clamp(min=0).sqrt()
-        valid = [self._valid(e / deviation, h) for e, h in zip(self.errors, self.horizons, strict=True)]
-        return (torch.stack(valid).mean() * self.unit).float() if valid else torch.tensor(torch.nan)
+        lengths = dim_zero_cat(self.lengths).tolist()
+        errors = torch.split(dim_zero_cat(self.errors) / deviation, lengths)
+        horizons = torch.split(dim_zero_cat(self.horizons), lengths)
+        valid = [self._valid(e, h) for e, h in zip(errors, horizons, strict=True)]
+        return (torch.stack(valid).mean() * self.unit).float()
 
     def _valid(self, error: Tensor, horizon: Tensor) -> Tensor:
         """Of one series; the normalised error has shape (n, channels)."""
