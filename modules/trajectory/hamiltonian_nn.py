@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from integrand.solvers import ODESolver
-from integrand.spec import Forecast, SeriesSpec, Spec
+from integrand.spec import Spec
 
-from ..bench import BenchFamily, Stage
+from ..bench import Stage
 from ..continuous.ode import DEFAULT_SOLVER, ODEDynamics
-from .mechanics import Energy, degrees_of_freedom, gradient
+from .mechanics import Energy, EnergyFamily, degrees_of_freedom, gradient
 
 
 class HamiltonianField(nn.Module):
@@ -34,7 +34,7 @@ class HamiltonianField(nn.Module):
         return torch.cat([by_p, -by_q], dim=1)
 
 
-class HamiltonianNN(BenchFamily):
+class HamiltonianNN(EnergyFamily):
     """Trajectories of a learned energy: the network is H, its gradient turned by a quarter is the field.
 
     The channels are coordinates q and behind them as many momenta p, in units in which they belong together:
@@ -52,13 +52,8 @@ class HamiltonianNN(BenchFamily):
 
     family = "hamiltonian-nn"
     title = "Hamiltonian neural network"
-    group = "trajectory"
     equation = "q̇ = ∂H/∂p, ṗ = −∂H/∂q, H = H(q, p; θ)"
     reference = "Greydanus et al. 2019, Hamiltonian Neural Networks, eq. 3"
-    takes = (SeriesSpec,)
-    answers = (Forecast,)
-    uses_solver = True
-    needs_grad_at_eval = True
 
     def __init__(
         self,

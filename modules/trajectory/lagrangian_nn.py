@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from integrand.solvers import ODESolver
-from integrand.spec import Forecast, SeriesSpec, Spec
+from integrand.spec import Spec
 
-from ..bench import BenchFamily, Stage
+from ..bench import Stage
 from ..continuous.ode import DEFAULT_SOLVER, ODEDynamics
-from .mechanics import Energy, degrees_of_freedom, gradient
+from .mechanics import Energy, EnergyFamily, degrees_of_freedom, gradient
 
 Inverse = Literal["pinv", "solve"]
 """How q̈ is got from the Euler–Lagrange equation."""
@@ -85,7 +85,7 @@ class UnitMass(nn.Module):
         return value
 
 
-class LagrangianNN(BenchFamily):
+class LagrangianNN(EnergyFamily):
     """Trajectories of a learned Lagrangian: no canonical momenta are needed, only coordinates and velocities.
 
     Args:
@@ -101,13 +101,8 @@ class LagrangianNN(BenchFamily):
 
     family = "lagrangian-nn"
     title = "Lagrangian neural network"
-    group = "trajectory"
     equation = "q̈ = (∇_q̇∇_q̇ᵀL)⁺ (∇_qL − (∇_q∇_q̇ᵀL) q̇), L = L(q, q̇; θ)"
     reference = "Cranmer et al. 2020, Lagrangian Neural Networks, eq. 6"
-    takes = (SeriesSpec,)
-    answers = (Forecast,)
-    uses_solver = True
-    needs_grad_at_eval = True
 
     def __init__(
         self,

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from integrand.errors import UsageError
+from integrand.spec import Forecast, SeriesSpec
+
+from ..bench import BenchFamily
 
 FieldMaker = Callable[[int, int, bool | None], nn.Module]
 """`Stage.field`: from channels, channels of the value, and whether the time enters."""
@@ -106,3 +109,13 @@ class Energy(OnCircles):
         super().__init__(make, channels, 1, angles, time_dependent)
         *_, last = (layer for layer in self.f.modules() if isinstance(layer, nn.Linear))
         last.register_parameter("bias", None)
+
+
+class EnergyFamily(BenchFamily):
+    """Base of the families whose equation is made of gradients of an energy of the observed state."""
+
+    group = "trajectory"
+    takes = (SeriesSpec,)
+    answers = (Forecast,)
+    uses_solver = True
+    needs_grad_at_eval = True

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from integrand.errors import UsageError
 from integrand.solvers import ODESolver
-from integrand.spec import Forecast, SeriesSpec, Spec
+from integrand.spec import Spec
 
-from ..bench import BenchFamily, Stage
+from ..bench import Stage
 from ..continuous.ode import DEFAULT_SOLVER, ODEDynamics
-from .mechanics import Energy, OnCircles, degrees_of_freedom, gradient
+from .mechanics import Energy, EnergyFamily, OnCircles, degrees_of_freedom, gradient
 
 
 class PortHamiltonianField(nn.Module):
@@ -65,7 +65,7 @@ class PortHamiltonianField(nn.Module):
         return entries.view(len(q), q.shape[1], self.inputs)
 
 
-class PortHamiltonianNN(BenchFamily):
+class PortHamiltonianNN(EnergyFamily):
     """Trajectories of a learned energy that is lost by friction and comes in by inputs.
 
     Without friction and inputs it is the Hamiltonian neural network. Where the momenta of the data are those
@@ -88,13 +88,8 @@ class PortHamiltonianNN(BenchFamily):
 
     family = "port-hamiltonian-nn"
     title = "Port-Hamiltonian neural network (dissipative SymODEN)"
-    group = "trajectory"
     equation = "ẋ = (J − R(q)) ∇H + G(q) u, R = L Lᵀ on p, H = H(q, p; θ)"
     reference = "Zhong et al. 2020, Dissipative SymODEN, eq. 6; Symplectic ODE-Net, 2020"
-    takes = (SeriesSpec,)
-    answers = (Forecast,)
-    uses_solver = True
-    needs_grad_at_eval = True
 
     def __init__(
         self,

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from integrand.solvers import ODESolver
 from integrand.solvers.symplectic import Leapfrog, SeparableField
-from integrand.spec import Forecast, SeriesSpec, Spec
+from integrand.spec import Spec
 
-from ..bench import BenchFamily, Stage
+from ..bench import Stage
 from ..bench.dynamics import Reach
 from ..continuous.ode import ODEDynamics
-from .mechanics import Energy, degrees_of_freedom, gradient
+from .mechanics import Energy, EnergyFamily, degrees_of_freedom, gradient
 
 LEAPFROG: ODESolver = lazy_instance(Leapfrog, step_size=0.1)
 """The paper's method and step."""
@@ -53,7 +53,7 @@ class SeparableDynamics(ODEDynamics):
         return [self.field.potential]
 
 
-class SymplecticNN(BenchFamily):
+class SymplecticNN(EnergyFamily):
     """Learned separable energy H = K(p) + V(q), trained through the steps of a symplectic method.
 
     Every step keeps areas of phase space whatever the weights are, and what is learned includes the error of
@@ -71,13 +71,8 @@ class SymplecticNN(BenchFamily):
 
     family = "symplectic-nn"
     title = "Symplectic recurrent neural network"
-    group = "trajectory"
     equation = "q̇ = ∇K(p; θ), ṗ = −∇V(q; θ) by leapfrog steps inside the loss"
     reference = "Chen et al. 2020, Symplectic Recurrent Neural Networks, eq. 5"
-    takes = (SeriesSpec,)
-    answers = (Forecast,)
-    uses_solver = True
-    needs_grad_at_eval = True
 
     def __init__(
         self,
