@@ -30,22 +30,24 @@ def record(run_id="abcdef123", **kwargs):
 
 
 def test_the_block_says_how_good_at_what_cost_and_what_next():
-    text = summary(record(figures=["figures/a.png"]), "/runs/one")
+    text = summary(record(figures=["figures/a.png"]), "/runs/one", "http://u:secret@host:5000")
     assert "run      net-set-s0  (--run abcdef)  FINISHED" in text
     assert "best     val/acc 91 %, epoch 2 of 3" in text
     assert "cost     1,234 parameters, 5 s" in text
     assert "figures  1 in /runs/one/figures" in text
+    assert "host:5000, experiment integrand" in text
+    assert "secret" not in text
     assert "next     integrand test --run abcdef" in text
     assert "--resume" not in text
 
 
 def test_what_was_not_finished_can_go_on_and_what_was_tested_is_predicted():
-    text = summary(record(status="KILLED"), None)
+    text = summary(record(status="KILLED"), None, "sqlite:///a.db")
     assert "integrand fit --resume abcdef" in text
     assert "figures" not in text
     tested = record(metrics={"final/val_acc": 0.9, "final/test_acc": 0.8})
-    assert "test/acc 80 %" in summary(tested, None)
-    assert "integrand predict --run abcdef" in summary(tested, None)
+    assert "test/acc 80 %" in summary(tested, None, "sqlite:///a.db")
+    assert "integrand predict --run abcdef" in summary(tested, None, "sqlite:///a.db")
 
 
 def test_a_validation_quantity_is_that_of_the_best_epoch():

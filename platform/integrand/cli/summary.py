@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 
 from ..record import RunRecord
 from ..tracking import MLflowTracker
-from ..tracking.store.uris import redact, resolve_uri
+from ..tracking.store.uris import redact
 from .runs import LETTERS, spelled
 
 
@@ -27,12 +27,13 @@ class Ending(Callback):
             print(f"\ninterrupted: integrand fit --resume {str(logger.run_id)[:LETTERS]} goes on", flush=True)
 
 
-def summary(record: RunRecord, folder: str | None) -> str:
+def summary(record: RunRecord, folder: str | None, store: str) -> str:
     """The block of lines.
 
     Args:
         record: What the run recorded.
         folder: Its folder on the local disk, None where it has none.
+        store: Address of the tracking store that it is in.
     """
     short = record.run_id[:LETTERS]
     rows = [
@@ -41,7 +42,7 @@ def summary(record: RunRecord, folder: str | None) -> str:
         ("last", _values(record, "final")),
         ("cost", ", ".join(_cost(record))),
         ("figures", f"{len(record.figures)} in {folder}/figures" if folder and record.figures else ""),
-        ("store", f"{redact(resolve_uri(None))}, experiment {record.experiment}: integrand ui"),
+        ("store", f"{redact(store)}, experiment {record.experiment}: integrand ui"),
     ]
     tested = any(name.startswith("final/test_") for name in record.metrics)
     rows.append(("next", f"integrand {'predict' if tested else 'test'} --run {short}"))
@@ -84,4 +85,4 @@ def print_summary(trainer: Any) -> None:
     """Print the block of the fit that a trainer has ended, where it was recorded."""
     logger = trainer.logger
     if trainer.is_global_zero and isinstance(logger, MLflowTracker) and logger.record.run_id:
-        print(f"\n{summary(logger.record, logger.save_dir)}", flush=True)
+        print(f"\n{summary(logger.record, logger.save_dir, logger.tracking_uri)}", flush=True)

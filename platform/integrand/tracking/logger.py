@@ -24,6 +24,7 @@ from .request import RunRequest
 from .session import Session, last_checkpoint
 from .spool import folders, operations
 from .store import names
+from .store.uris import resolve_uri
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +127,11 @@ class MLflowTracker(Logger):
             return self._adopted[0]
         session = self.session
         return session.run_id if session else self._request.run_id
+
+    @property
+    def tracking_uri(self) -> str:
+        """The store that the run is in."""
+        return resolve_uri(self._request.tracking_uri)
 
     @property
     def save_dir(self) -> str | None:
