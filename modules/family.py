@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from integrand.datamodules.base import data_of
 from integrand.errors import UsageError
 from integrand.outcome import Outcome
 from integrand.quantities import mode_of
+from integrand.solvers import SolveStats
 from integrand.spec import Question, Spec, plural
 from integrand.tasks import answered, find_task
 from integrand.tasks.base import Models, Task, VectorField
@@ -34,6 +36,10 @@ class FamilyModule(Shardable):
 
     Subclasses with a non-empty `family` are registered: they get a short name on the command line, a row in
     `integrand families`, and are run through the conformance suite, which checks the declarations below.
+
+    What a network says may be random or a mixture: `draws(x, count)` gives single draws, `components` how
+    many there are, `task.pool` what several say together, and `doubts(x)` what a family has to measure its
+    own ignorance by. All of them mean evaluation mode, and keep the graph.
 
     Args:
         spec: What the data set publishes; the command line fills it in.
@@ -107,6 +113,38 @@ class FamilyModule(Shardable):
             UsageError: The task predicts nothing for a single input.
         """
         raise self.task.unanswered()
+
+    @property
+    def components(self) -> int | None:
+        """How many different draws `draws` has: 1 where evaluation is deterministic, M of an ensemble of M
+        equally likely members, None where each call makes as many as it is asked for.
+        """
+        return 1
+
+    def draws(self, x: Any, count: int, times: Tensor | None = None) -> tuple[Tensor, Sequence[SolveStats]]:
+        """Draws of what the network says, each of one path, mask or member: nothing is averaged.
+
+        Args:
+            x: Inputs, shape (batch, …), or a batch of series.
+            count: How many where any number can be had; otherwise all `components` are returned.
+            times: Times to forecast, shape (batch, n), float64.
+
+        Returns:
+            Outputs of shape (draws, batch, outputs), such as logits, or values (draws, batch, n, channels);
+            and the accounts of the solves. One that made k draws at once stands k times, so that their sum
+            is what the draws cost.
+
+        Raises:
+            UsageError: The task predicts nothing for a single input.
+        """
+        raise self.task.unanswered()
+
+    def doubts(self, x: Any) -> dict[str, Tensor]:
+        """The family's own measures of its ignorance by name, shape (batch,), larger where it knows less.
+
+        Such as `diffusion` and `vacuity`; none by default.
+        """
+        return {}
 
     def trajectory(self, x: Tensor, num_times: int = 33) -> tuple[Tensor, Tensor] | None:
         """Times (n_t,) and hidden states (n_t, batch, …) for figures; None where there is no trajectory."""

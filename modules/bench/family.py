@@ -26,6 +26,9 @@ from .series import shared_series
 from .stages import stages_of
 from .vector import SharedVectors
 
+ROWS = 4096
+"""Rows of a pass that makes several draws at once; more of them need more memory and save nothing."""
+
 
 class BenchFamily(FamilyModule):
     """An equation on a hidden state, of images, vectors or series, that answers for each input by itself.
@@ -95,19 +98,45 @@ class BenchFamily(FamilyModule):
         return self.evaluate(x, times)[0]
 
     def evaluate(self, x: Tensor | Series, times: Tensor | None = None) -> tuple[Tensor, list[SolveStats]]:
-        """The mean of the outputs over `passes` passes, and the account of each pass."""
+        """What `passes` passes say, averaged or pooled as draws by the task; and the account of each."""
         check_inputs(x, self.spec)
         number = self.passes
-        total: Tensor | None = None
-        solves = []
-        for _ in range(number):
-            said, solution = self._pass(x, times)
-            if solution.failed is not None:
-                solution.stats.failures += int(solution.failed.sum())
-            solves.append(solution.stats)
-            total = said if total is None else total + said
-        assert total is not None
-        return (total if number == 1 else total / number), solves
+        passes = [self._accounted(x, times) for _ in range(number)]
+        solves = [stats for _, stats in passes]
+        if number == 1:
+            return passes[0][0], solves
+        said = [part for part, _ in passes]
+        if self.noise is not None and self.noise.pools:
+            return self.task.pool(torch.stack(said)), solves
+        return sum(said[1:], said[0]) / number, solves
+
+    @property
+    def components(self) -> int | None:
+        """One, or as many as one asks for where evaluation is noisy; see `FamilyModule.components`."""
+        return None if self.noise is not None and self.noise.draws_in_evaluation else 1
+
+    def draws(
+        self, x: Tensor | Series, count: int, times: Tensor | None = None
+    ) -> tuple[Tensor, list[SolveStats]]:
+        """Draws of single passes, several rows of one pass each; see `FamilyModule.draws`."""
+        check_inputs(x, self.spec)
+        count = count if self.components is None else 1
+        at_once = max(1, min(count, ROWS // max(1, len(x))))
+        drawn, solves = [], []
+        for first in range(0, count, at_once):
+            number = min(at_once, count - first)
+            rows = torch.arange(len(x), device=self.device).repeat(number)
+            said, stats = self._accounted(x[rows], None if times is None else times[rows])
+            drawn.append(said.view(number, len(x), *said.shape[1:]))
+            solves += [stats] * number
+        return torch.cat(drawn), solves
+
+    def _accounted(self, x: Tensor | Series, times: Tensor | None) -> tuple[Tensor, SolveStats]:
+        """What one pass says, and its account with the samples that failed."""
+        said, solution = self._pass(x, times)
+        if solution.failed is not None:
+            solution.stats.failures += int(solution.failed.sum())
+        return said, solution.stats
 
     def _pass(self, x: Tensor | Series, times: Tensor | None) -> tuple[Tensor, Solution]:
         """What one pass says, and its solve."""

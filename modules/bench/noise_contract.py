@@ -30,6 +30,8 @@ class Noise(nn.Module, ABC):
     """The compositions of dynamics that it can enter."""
     reasons: ClassVar[Mapping[Composition, str]] = {}
     """Why it cannot enter others, each the end of a sentence."""
+    pools: ClassVar[bool] = False
+    """Whether the task pools the passes as equally likely draws; otherwise their outputs are averaged."""
     where: ClassVar[str]
     """What it fits, in words, for the remedy of a refusal."""
 
@@ -37,6 +39,11 @@ class Noise(nn.Module, ABC):
     def passes(self) -> int:
         """Passes through the network whose logits are averaged, in the present mode."""
         return 1
+
+    @property
+    def draws_in_evaluation(self) -> bool:
+        """Whether two evaluations in evaluation mode differ too."""
+        return False
 
     @property
     @abstractmethod

@@ -89,12 +89,17 @@ class ContinuumDropout(HeldNoise):
     @property
     def passes(self) -> int:
         """The number of samples in evaluation; see `Noise.passes`."""
-        return 1 if self.training else max(1, self.samples)
+        return self.samples if self.draws_in_evaluation and not self.training else 1
 
     @property
     def stochastic(self) -> bool:
         """Whether anything is dropped."""
         return self.p > 0
+
+    @property
+    def draws_in_evaluation(self) -> bool:
+        """With samples; see `Noise.draws_in_evaluation`."""
+        return self.stochastic and self.samples > 0
 
     def rates(self, length: float) -> tuple[float, float]:
         """λ₁ and λ₂ for an interval of `length`."""

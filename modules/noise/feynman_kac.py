@@ -43,6 +43,11 @@ class FeynmanKac(AdditiveNoise):
         """Whether there is noise."""
         return self.coef > 0
 
+    @property
+    def draws_in_evaluation(self) -> bool:
+        """Always; see `Noise.draws_in_evaluation`."""
+        return self.stochastic
+
     def addition(self, state: Tensor, like: Tensor, h: float) -> Tensor | None:
         """C s(x)√h ε; see `StepNoise.addition`."""
         if not self.coef:

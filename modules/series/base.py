@@ -102,6 +102,11 @@ class SeriesFamily(FamilyModule):
         state, solves = self.read(x)
         return self.head(state), solves
 
+    def draws(self, x: Series, count: int, times: Tensor | None = None) -> Said:
+        """What evaluation says, as the only draw; see `FamilyModule.draws`."""
+        said, solves = self.evaluate(x, times)
+        return said.unsqueeze(0), solves
+
     def step(self, batch: Any, stage: str) -> Outcome:
         """The task's loss of a batch, in training with `penalty` as further terms."""
         outcome = self.respond(batch)

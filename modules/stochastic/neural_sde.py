@@ -217,6 +217,11 @@ class NeuralSDE(BenchFamily):
         """Paths that one prediction averages, in the present mode."""
         return 1 if self.training else max(1, self.samples)
 
+    @property
+    def components(self) -> int | None:
+        """As many as one asks for where evaluation follows paths; see `FamilyModule.components`."""
+        return None if self.stochastic and self.samples > 0 else 1
+
     def describe_solver(self) -> tuple[str, str]:
         """Scheme and gradient mode in a few words."""
         # of several stages, all the same

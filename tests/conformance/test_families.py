@@ -118,6 +118,25 @@ def test_training_mode_differs_only_where_declared(family, spec):
 
 
 @every_input
+def test_draws_are_single_passes(family, spec):
+    module = build(family, spec).eval()
+    x, _ = batch(spec)
+    torch.manual_seed(7)
+    said, solves = module.draws(x, 3)
+    number = 3 if module.components is None else module.components
+    assert said.shape == (number, 5, 3)
+    assert len(solves) % number == 0
+    torch.manual_seed(7)
+    again = module.draws(x, 3)[0]
+    assert torch.equal(said, again)
+    if number == 1:
+        torch.testing.assert_close(said[0], module(x))
+    for doubt in module.doubts(x).values():
+        assert doubt.shape == (5,)
+        assert torch.isfinite(doubt).all()
+
+
+@every_input
 def test_reported_forward_evaluations_are_those_made(family, spec, accounts):
     module = build(family, spec)
     x, _ = batch(spec)

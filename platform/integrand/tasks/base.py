@@ -115,6 +115,17 @@ class Task(nn.Module, ABC):
         """What the metrics compare: prediction and truth, as they stand unless a task says otherwise."""
         return said, target
 
+    def pool(self, draws: Tensor) -> Tensor:
+        """What equally likely draws say together: the mean, unless a task says otherwise.
+
+        Args:
+            draws: What the network said in each, shape (draws, batch, outputs).
+
+        Returns:
+            Shape (batch, outputs), in the place of what a network says.
+        """
+        return draws.mean(dim=0)
+
     def answer(self, said: Tensor) -> Tensor:
         """The prediction as users want it, shape (batch, outputs), from what the network said."""
         raise self.unanswered()

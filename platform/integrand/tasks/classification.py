@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -72,6 +73,10 @@ class Classification(Task):
     def answer(self, said: Tensor) -> Tensor:
         """Probabilities of the classes."""
         return torch.softmax(said, dim=-1)
+
+    def pool(self, draws: Tensor) -> Tensor:
+        """The logarithms of the mean probabilities, which are logits of these."""
+        return torch.logsumexp(torch.log_softmax(draws, dim=-1), dim=0) - math.log(len(draws))
 
     def columns(self) -> Sequence[str]:
         """The predicted class, its name, the true class, and the probability of every class."""
