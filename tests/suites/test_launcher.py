@@ -90,6 +90,29 @@ def test_children_compute_with_the_threads_of_their_slot(task, watcher):
     assert {t.log.read_text() for t in tasks} == {"1\n"}
 
 
+def test_the_last_task_computes_with_the_threads_of_the_others(task, watcher):
+    """A cell that is gone on with alone has the sums, to the last digit, that it had beside another."""
+    last = task("a", "import torch; print(torch.get_num_threads())")
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    launcher(2, num_cores=2, environment=environment).launch([last], watcher)
+    assert last.log.read_text() == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"OMP": "4", "MKL": "4"}),
+        ({"OMP_NUM_THREADS": "1"}, {"OMP": "1", "MKL": "1"}),
+        ({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "2"}, {"OMP": "1", "MKL": "2"}),
+        ({"MKL_NUM_THREADS": "8"}, {"OMP": "4", "MKL": "4"}),
+        ({"OMP_NUM_THREADS": "0"}, {"OMP": "4", "MKL": "4"}),
+    ],
+)
+def test_threads_that_the_user_sets_stay(given, expected):
+    found = slot_environment(given, 4, None)
+    assert {name: found[f"{name}_NUM_THREADS"] for name in expected} == expected
+
+
 def test_retries_end(task, watcher):
     code = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
     (outcome,) = launcher(retries=2).launch([task("k", code)], watcher)
@@ -271,8 +294,8 @@ def test_devices_from_the_environment():
 
 
 def test_slot_environment():
-    found = slot_environment({"OMP_NUM_THREADS": "1", "FORCE_COLOR": "1", "A": "b"}, 4, None)
-    assert (found["OMP_NUM_THREADS"], found["MKL_NUM_THREADS"], found["A"]) == ("1", "4", "b")
+    found = slot_environment({"FORCE_COLOR": "1", "A": "b"}, 4, None)
+    assert (found["OPENBLAS_NUM_THREADS"], found["A"]) == ("4", "b")
     assert "FORCE_COLOR" not in found
     assert "CUDA_VISIBLE_DEVICES" not in found
 

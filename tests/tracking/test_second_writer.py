@@ -83,6 +83,29 @@ def test_of_two_that_begin_together_the_older_stays(client, begun):
     assert client.get_run(older).info.lifecycle_stage == "active"
 
 
+@pytest.mark.parametrize("alone", ["", "1"])
+def test_a_cell_that_another_process_has_finished_is_not_begun_again(
+    uri, begun, tmp_path, client, monkeypatch, alone
+):
+    """A suite that was killed and started again looks before the cell that went on by itself has ended."""
+    monkeypatch.setenv(process.ALONE, alone)
+    client.set_terminated(begun(**{names.SUITE: "s"}), "FINISHED")
+    with pytest.raises(AlreadyRunning, match="another process has just finished this cell"):
+        Session(request(uri, tmp_path))
+    assert len(client.search_runs([client.get_experiment_by_name("s").experiment_id])) == 1
+
+
+@pytest.mark.parametrize(
+    ("tags", "resumed"), [({}, False), ({names.SUITE: "s", names.STOPPED_BY: "time"}, True)]
+)
+def test_a_finished_run_is_in_nobodys_way(uri, begun, tmp_path, client, tags, resumed):
+    """The second of two equal commands in one job; a cell whose budget has grown."""
+    client.set_terminated(begun(**tags), "FINISHED")
+    session = Session(request(uri, tmp_path))
+    session.close()
+    assert session.resumed is resumed
+
+
 def test_other_processes_of_the_same_job_find_the_run_of_the_first(client, begun, monkeypatch):
     for name, value in {"CLUSTER_NAME": "c", "JOB_ID": "7", "STEP_ID": "0", "RESTART_COUNT": "1"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)

@@ -182,7 +182,10 @@ def _fresh_generators() -> None:
 
     torch.seed()
     np.random.seed()  # noqa: NPY002  # the global one is what libraries draw from
-    threads = os.environ.get("OMP_NUM_THREADS", "")
+    # what torch itself takes at its start: MKL's number where it computes with MKL
+    has_mkl = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    given = os.environ.get("MKL_NUM_THREADS") if has_mkl else None
+    threads = given or os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdigit() and int(threads) != torch.get_num_threads():
         torch.set_num_threads(int(threads))
 

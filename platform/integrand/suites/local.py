@@ -45,7 +45,7 @@ class LocalLauncher:
     everything is imported; see `warm`.
 
     Args:
-        jobs: Processes at a time.
+        jobs: Processes at a time; each computes with its share of the cores, also where fewer are left.
         retries: How often a task that failed or was killed is started again, after all others. One that says
             that its command line is wrong (exit code 2) or that another process works on it (75) is not, nor
             one that was killed because it hung.
@@ -85,13 +85,15 @@ class LocalLauncher:
     def launch(self, tasks: Iterable[Task], observer: Observer) -> list[Outcome]:
         """Run every task; see `Launcher.launch`."""
         slots = max(1, min(self.jobs, len(tasks) if isinstance(tasks, Sized) else self.jobs))
+        # of the jobs, not of the tasks that are left: sums of other threads have other last digits
+        threads = max(1, self.num_cores // self.jobs)
         # one task gains nothing: its server would import what it imports
         several = not isinstance(tasks, Sized) or len(tasks) > 1
         pool = _Pool(_Queue(tasks), list(range(slots)), observer)
         with self._stop_request.watched(), Starter(self.warm and several) as starter:
             try:
                 while True:
-                    self._fill(pool, starter, max(1, self.num_cores // slots))
+                    self._fill(pool, starter, threads)
                     if self._stop_request.signal is not None:
                         observer.stopping(signal.Signals(self._stop_request.signal).name)
                         self._stop(pool)

@@ -55,12 +55,14 @@ def slot_environment(environment: Mapping[str, str], threads: int, device: str |
 
     Args:
         environment: What it would inherit.
-        threads: Cores it may use; a smaller number that the user set stays.
+        threads: Cores it may use; a smaller number that the user set stays. `OMP_NUM_THREADS` alone stands
+            for all, as it does for a run outside a suite.
         device: The CUDA device it owns, None without CUDA.
     """
     result = {k: v for k, v in environment.items() if k not in ("FORCE_COLOR", "TTY_COMPATIBLE")}
+    common = environment.get("OMP_NUM_THREADS", "")
     for name in _THREAD_VARIABLES:
-        given = environment.get(name, "")
+        given = environment.get(name) or common
         result[name] = str(min(threads, int(given)) if given.isdigit() and int(given) else threads)
     result["PYTHONUNBUFFERED"] = "1"  # a killed run's last words reach its log
     if device is not None:

@@ -37,9 +37,10 @@ def unfinished_run(client: Any, experiment: str, run_key: str) -> Any | None:
 
 
 def refuse_second_writer(client: Any, experiment: str, run_key: str, mine: Any | None = None) -> None:
-    """Is another process, on any host, already at the key of which a run is to begin?
+    """Is another process, on any host, already at the key of which a run is to begin, or done with it?
 
-    For the first process of a run only: to the others that one is no stranger.
+    For the first process of a run only: to the others that one is no stranger. A finished run refuses only a
+    cell of a suite: whoever started that had looked before the other one ended.
 
     Args:
         client: An `MlflowClient`.
@@ -51,20 +52,25 @@ def refuse_second_writer(client: Any, experiment: str, run_key: str, mine: Any |
         AlreadyRunning: One is; `mine` is then deleted.
     """
     found = client.get_experiment_by_name(experiment)
-    if found is None or os.environ.get(process.ALONE):
+    if found is None:
         return
-    condition = f"attributes.status = 'RUNNING' and tags.{names.RUN_KEY} = '{run_key}'"
+    condition = f"tags.{names.RUN_KEY} = '{run_key}'"
     for run in client.search_runs([found.experiment_id], condition, max_results=100):
-        tags = run.data.tags
-        if mine is not None and _age(run) >= _age(mine):
+        if (mine is not None and _age(run) >= _age(mine)) or not (reason := _occupied(run)):
             continue
-        if process.is_at_work(tags, _started(run)):
-            if mine is not None:
-                client.delete_run(mine.info.run_id)
-            raise AlreadyRunning(
-                f"another process works on this cell, run {run.info.run_id[:8]} of {experiment}",
-                "wait for it, or end it",
-            )
+        if mine is not None:
+            client.delete_run(mine.info.run_id)
+        raise AlreadyRunning(f"{reason[0]}, run {run.info.run_id[:8]} of {experiment}", reason[1])
+
+
+def _occupied(run: Any) -> tuple[str, str] | None:
+    """Why no further run of this one's key may begin, and what to do; None where one may."""
+    tags, status = run.data.tags, run.info.status
+    if status == "RUNNING" and not os.environ.get(process.ALONE) and process.is_at_work(tags, _started(run)):
+        return "another process works on this cell", "wait for it, or end it"
+    if status == "FINISHED" and tags.get(names.SUITE) and not is_resumable(status, tags):
+        return "another process has just finished this cell", "nothing is left to do"
+    return None
 
 
 def _age(run: Any) -> tuple[int, str]:
