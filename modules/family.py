@@ -20,7 +20,7 @@ from integrand.errors import UsageError
 from integrand.outcome import Outcome
 from integrand.quantities import mode_of
 from integrand.solvers import SolveStats
-from integrand.spec import Question, Spec, plural
+from integrand.spec import Density, Question, Spec, plural
 from integrand.tasks import answered, find_task
 from integrand.tasks.base import Models, Task, VectorField
 
@@ -182,7 +182,7 @@ class FamilyModule(Shardable):
                 f"{cls.__name__} takes {kinds}, but {spec.name} holds {plural(spec.kind)}",
                 f"choose a family that takes {plural(spec.kind)}: integrand families",
             )
-        task = find_task(spec, cls.models)
+        task = find_task(spec, *cls.kinds())
         if task is not None and cls.answers and not isinstance(spec.question, cls.answers):
             raise UsageError(
                 f"{cls.__name__} answers {' and '.join(q.kind for q in cls.answers)}, but {spec.name} asks "
@@ -197,9 +197,14 @@ class FamilyModule(Shardable):
         return task
 
     @classmethod
+    def kinds(cls) -> tuple[Models, ...]:
+        """What the family is a model of: `models`, and a distribution too where `answers` names `Density`."""
+        return (cls.models, "distribution") if Density in cls.answers else (cls.models,)
+
+    @classmethod
     def tasks(cls) -> dict[str, list[str]]:
         """The tasks that the family answers, each with the kinds of input on which it does."""
-        return answered(cls.models, cls.takes, cls.answers)
+        return answered(cls.kinds(), cls.takes, cls.answers)
 
     @property
     def monitor(self) -> str:

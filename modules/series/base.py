@@ -125,7 +125,7 @@ class SeriesFamily(FamilyModule):
         Raises:
             UsageError: It holds derivatives to learn, which this family cannot.
         """
-        x, asked = (batch[0], batch[1]) if isinstance(batch, list | tuple) else (batch, None)
+        x, asked = (*batch, None)[:2] if isinstance(batch, list | tuple) else (batch, None)
         if isinstance(asked, Query) and asked.rates is not None and not self.learns_rates:
             raise UsageError(
                 f"{type(self).__name__} learns values, not derivatives", "leave data.learn at values"

@@ -13,111 +13,20 @@ from integrand.errors import UsageError
 from integrand.outcome import Outcome
 from integrand.series import Query, Series
 from integrand.solvers import Solution
-from integrand.spec import Forecast, Spec
+from integrand.spec import Density, Forecast, Spec
+from integrand.tasks.path_generation import PathGeneration
 
 from .asked_times import with_times
 from .backward_reader import BackwardReader
 from .base import Said, SeriesFamily
+from .latent_equations import LatentNets, Posterior, Prior
 from .lockstep_sde import Gradient, PathNormals, solve_lockstep, solve_lockstep_logqp
-from .perceptron import perceptron
+from .path_grid import on_grid
 
 LEAST_NOISE = 1e-2
 """In units of a batch: without a bound the density of data without noise has none either."""
 SEED = 0
 """Of the draws of a forecast, the same for every model, so that they differ in their weights alone."""
-
-
-class ComponentNet(nn.Module):
-    """g_i(z_i) in (0, 1): a net of one hidden layer for each component, all at once.
-
-    Args:
-        size: Components.
-        hidden: Width of each hidden layer.
-    """
-
-    def __init__(self, size: int, hidden: int) -> None:
-        super().__init__()
-        # as nn.Linear would start them, with one input and with `hidden`
-        self.first = nn.Parameter(2 * torch.rand(2, size, hidden) - 1)
-        self.second = nn.Parameter((2 * torch.rand(size, hidden) - 1) / math.sqrt(hidden))
-        self.offset = nn.Parameter((2 * torch.rand(size) - 1) / math.sqrt(hidden))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Shape of z, (batch, size)."""
-        inner = F.softplus(torch.addcmul(self.first[1], self.first[0], z.unsqueeze(-1)))
-        return torch.sigmoid((inner * self.second).sum(dim=-1) + self.offset)
-
-
-class LatentNets(nn.Module):
-    """Prior drift h, diffusion g, and the control u of the posterior, whose drift is f = h + g u.
-
-    In this form f − h lies in the range of g. u starts near 0, where the posterior is the prior.
-
-    Args:
-        size: Components of z.
-        context: Length of what is known of the rest of a series.
-        hidden: Width of hidden layers.
-        depth: Number of hidden layers of h and u.
-        tells_time: Whether h and u are told the time.
-    """
-
-    def __init__(self, size: int, context: int, hidden: int, depth: int, tells_time: bool) -> None:
-        super().__init__()
-        self.tells_time = tells_time
-        self.prior = perceptron(size + int(tells_time), hidden, size, depth)
-        self.control = perceptron(size + int(tells_time) + context, hidden, size, depth)
-        self.diffusion = ComponentNet(size, hidden)
-        with torch.no_grad():
-            for parameter in self.control[-1].parameters():
-                parameter.mul_(0.01)
-
-    def told(self, t: Tensor, z: Tensor) -> Tensor:
-        """What the drifts are told of time and state."""
-        return torch.cat((z, t), dim=1) if self.tells_time else z
-
-
-class Posterior(nn.Module):
-    """The equation of one batch, led by what is known of the observations ahead; the prior behind the last.
-
-    Args:
-        nets: Its coefficients.
-        known: What is known of the rest at each knot, shape (batch, n, context).
-        ahead: How many observations that are, shape (batch, n).
-    """
-
-    def __init__(self, nets: LatentNets, known: Tensor, ahead: Tensor) -> None:
-        super().__init__()
-        self.nets = nets
-        self.known, self.led = known.unbind(1), (ahead > 0).to(known.dtype).unsqueeze(-1).unbind(1)
-        self._shared: tuple[Tensor, Tensor, Tensor] | None = None
-        self._interval = 0
-
-    def enter(self, interval: int, place: float) -> None:
-        """See `KnotSDE`."""
-        self._interval = interval
-
-    def f(self, t: Tensor, y: Tensor) -> Tensor:
-        """Posterior drift."""
-        told, nets = self.nets.told(t, y), self.nets
-        h, g = nets.prior(told), nets.diffusion(y)
-        self._shared = (y, h, g)
-        # on the way to a knot what is known there and behind it is ahead
-        behind = self._interval + 1
-        u = nets.control(torch.cat((told, self.known[behind]), dim=1)) * self.led[behind]
-        return torch.addcmul(h, g, u)
-
-    def g(self, t: Tensor, y: Tensor) -> Tensor:
-        """Diffusion, that of the drift's evaluation where there was one at this state."""
-        shared = self._shared
-        value: Tensor = shared[2] if shared is not None and shared[0] is y else self.nets.diffusion(y)
-        return value
-
-    def h(self, t: Tensor, y: Tensor) -> Tensor:
-        """Prior drift, likewise."""
-        shared = self._shared
-        known = shared is not None and shared[0] is y
-        value: Tensor = shared[1] if shared is not None and known else self.nets.prior(self.nets.told(t, y))
-        return value
 
 
 class LatentSDE(SeriesFamily):
@@ -127,6 +36,8 @@ class LatentSDE(SeriesFamily):
     log-likelihood of what the posterior's path decodes to, minus its divergence from the prior at the start
     and along the path; sums over observations, channels and components, so that it is a bound. A forecast
     draws paths: led by the posterior through what is given, of the prior behind it; its value is their mean.
+    Where the data set asks which paths there are, evaluation compares paths of the prior with data, noise of
+    the observations included.
 
     Args:
         spec: What the data set publishes; the command line fills it in.
@@ -142,6 +53,8 @@ class LatentSDE(SeriesFamily):
         anneal: Training batches over which that weight grows to its value.
         draws: Paths of a forecast.
         gradient: `backprop` keeps the graph of every step, `checkpoint` one state for each step.
+        sample_noise: Whether sampled paths hold the noise of observations; they should not where the paths of
+            evaluation are seen without it, as those of generated systems are.
         **kwargs: See `SeriesFamily`.
 
     Raises:
@@ -151,7 +64,7 @@ class LatentSDE(SeriesFamily):
     family = "latent-sde"
     title = "Latent SDE"
     group = "series"
-    answers = (Forecast,)
+    answers = (Forecast, Density)
     equation = "dz = h(z; θ) dt + g(z; θ) dW, q: h + g u(z, x), max E log p(x | z) − KL(z₀) − ½ E∫|u|² dt"
     reference = "Li et al. 2020, Scalable Gradients for Stochastic Differential Equations, eq. 10"
     stochastic = True
@@ -170,6 +83,7 @@ class LatentSDE(SeriesFamily):
         anneal: int = 0,
         draws: int = 16,
         gradient: Gradient = "backprop",
+        sample_noise: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(spec, channels, **kwargs)
@@ -180,8 +94,8 @@ class LatentSDE(SeriesFamily):
                 "give positive numbers; model.kl_weight and model.anneal may be 0",
             )
         question = self.spec.question
-        assert isinstance(question, Forecast)
-        self.unit = self.spec.step * (self.spec.length + question.horizon - 1) / duration
+        last = self.spec.length - 1 + (question.horizon if isinstance(question, Forecast) else 0)
+        self.unit = self.spec.step * max(last, 1) / duration
         self.reader = BackwardReader(self.spec.channels, self.spec.static, context, self.unit)
         self.nets = LatentNets(channels, context, hidden, depth, not self.spec.autonomous)
         self.start = nn.Linear(context, 2 * channels)
@@ -193,6 +107,11 @@ class LatentSDE(SeriesFamily):
         self.least_noise = LEAST_NOISE if noise is None else 0.0
         self.steps, self.kl_weight, self.anneal, self.draws = steps, kl_weight, anneal, draws
         self.gradient: Gradient = gradient
+        self.sample_noise = sample_noise
+
+    def make_head(self, width: int) -> nn.Module:
+        """The decoder, linear."""
+        return nn.Linear(width, self.spec.channels)
 
     @property
     def noise(self) -> Tensor:
@@ -249,20 +168,37 @@ class LatentSDE(SeriesFamily):
         said, solution = self.draw(x, times)
         return said.mean(dim=0), [solution.stats]
 
+    @torch.no_grad()
+    def sample(self, n: int, seed: int = 0) -> tuple[Tensor, Solution]:
+        """Observations of paths of the prior, (n, length, channels) in units of a batch, and their solve.
+
+        Args:
+            n: How many.
+            seed: Seed of all that is random.
+        """
+        assert isinstance(self.task, PathGeneration)
+        generator = torch.Generator().manual_seed(seed)
+        start = torch.randn(n, len(self.prior_mean), generator=generator).to(self.prior_mean)
+        z0 = self.prior_mean + self.prior_log_std.exp() * start
+        knots = (self.task.times / self.unit).to(z0.device).expand(n, -1)
+        noise = PathNormals(n, 1, z0, seed + 1)
+        solution = solve_lockstep(Prior(self.nets), knots, z0, self.steps, self.gradient, noise)
+        said: Tensor = self.head(solution.ys).transpose(0, 1)
+        if self.sample_noise:
+            said = said + self.noise * torch.randn(said.shape, generator=generator).to(said)
+        return said, solution
+
     # ------------------------------------------------------------------ steps
 
     def step(self, batch: Any, stage: str) -> Outcome:
-        """−ELBO. Predictions: in training what its path says, else a forecast from what was given."""
+        """−ELBO. In training its path is the prediction, else a forecast, or paths of the prior."""
+        if isinstance(self.task, PathGeneration):
+            return self._of_paths(batch, stage)
         x, query = self.taken(batch)
         whole, index = together(x, query)
-        found, said, solution = self.bound(whole)
-        bound, kl = (found["log_likelihood"] - found["kl"]).mean(), found["kl"].mean()
-        loss = -bound
-        if stage == "train":
-            loss = loss + (self._weight() - 1) * kl
-        scores = {"elbo": bound.detach(), "kl": kl.detach()}
+        terms, scores, said, solution = self._bounded(whole, stage)
         said = said.detach().gather(1, index.unsqueeze(-1).expand_as(query.values))
-        outcome = Outcome({"loss": loss}, len(x), scores, said, query.truth, [solution.stats], x, query.times)
+        outcome = Outcome(terms, len(x), scores, said, query.truth, [solution.stats], x, query.times)
         if stage != "train":
             with torch.no_grad():
                 draws, drawn = self.draw(x, query.times)
@@ -270,6 +206,39 @@ class LatentSDE(SeriesFamily):
             outcome.prediction = draws.mean(dim=0)
             outcome.draws = draws + self.noise.detach() * torch.randn_like(draws)
         return outcome
+
+    def _bounded(
+        self, x: Series, stage: str
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor, Solution]:
+        """Terms of the loss, scores, what the path says, and its solve."""
+        found, said, solution = self.bound(x)
+        bound, kl = (found["log_likelihood"] - found["kl"]).mean(), found["kl"].mean()
+        loss = -bound
+        if stage == "train":
+            loss = loss + (self._weight() - 1) * kl
+        return {"loss": loss}, {"elbo": bound.detach(), "kl": kl.detach()}, said, solution
+
+    def _of_paths(self, batch: Any, stage: str) -> Outcome:
+        """A step where paths are asked for: in evaluation as many of the prior as the batch holds."""
+        x, _ = self.taken(batch)
+        terms, scores, _, solution = self._bounded(x, stage)
+        outcome = Outcome(terms, len(x), scores, solves=[solution.stats], inputs=x)
+        if stage != "train":
+            assert isinstance(self.task, PathGeneration)
+            outcome.prediction, drawn = self.sample(len(x), SEED + self._number)
+            outcome.target, self._number = on_grid(x, self.task.times), self._number + 1
+            outcome.solves.append(drawn.stats)
+        return outcome
+
+    _number = 0
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin with the first paths."""
+        self._number = 0
+
+    def on_test_epoch_start(self) -> None:
+        """Begin with the first paths."""
+        self._number = 0
 
     def _weight(self) -> float:
         """Weight of the divergence at this batch of the training."""

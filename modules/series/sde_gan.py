@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from integrand.errors import UsageError
 from integrand.outcome import Outcome
-from integrand.series import Series
-from integrand.solvers import linear_control
 from integrand.spec import SeriesSpec, Spec
 from integrand.tasks.path_generation import PathGeneration
 
@@ -19,6 +17,7 @@ from ..bench.net import check_series
 from ..family import FamilyModule
 from ..generative.averaging import averaged
 from .path_generator import Critic, Generator
+from .path_grid import on_grid
 
 SEED = 0
 """Of the paths of an evaluation, the same for every model."""
@@ -91,19 +90,6 @@ class SDEGAN(FamilyModule):
 
     # ------------------------------------------------------------------ paths
 
-    def on_grid(self, x: Series) -> Tensor:
-        """Values at the times of the grid behind each first observation, (batch, length, channels), no graph.
-
-        Behind its last observation a series stands still.
-        """
-        assert isinstance(self.task, PathGeneration)
-        grid = x.times[:, :1] + self.task.times.to(x.times)
-        values = x.values.masked_fill(~x.mask, torch.nan)
-        # the path must reach the end of the grid
-        times = torch.cat((x.times, torch.maximum(x.times[:, -1:], grid[:, -1:])), dim=1)
-        values = torch.cat((values, torch.full_like(values[:, -1:], torch.nan)), dim=1)
-        return linear_control(values, times).evaluate(grid).transpose(0, 1)
-
     @torch.no_grad()
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """Paths by the averaged weights, shape (n, length, channels), in the units of a batch.
@@ -121,7 +107,8 @@ class SDEGAN(FamilyModule):
         """The critic's difference between data and samples; in evaluation also samples to compare."""
         x = batch[0] if isinstance(batch, list | tuple) else batch
         check_series(x, self.spec)
-        data = self.on_grid(x.map_values(self.critic.readout.weight.dtype))
+        assert isinstance(self.task, PathGeneration)
+        data = on_grid(x.map_values(self.critic.readout.weight.dtype), self.task.times)
         if stage == "train":
             samples, made = self.generator(len(data))
         else:

@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+import yaml
 
 from integrand.errors import UsageError
 from integrand.suites import cells as cells_module
@@ -156,3 +157,14 @@ def test_a_class_in_an_override_is_told_by_its_name(suite_file):
         '--model.solver={"class_path": "solvers.Euler", "init_args": {"num_steps": 4, "rtol": null}}'
         in first.command("s")
     )
+
+
+def test_the_name_of_a_run_is_one_word_to_yaml(suite_file):
+    """A mapping among the overrides made one of the option, and every such cell failed."""
+    path = suite_file(
+        overrides=[{"model.parameters": {"stiffness": 1.0, "g": 2}}, {"model.note": "a: b #c"}], seeds=[0]
+    )
+    for cell in expand(read_suite(str(path))):
+        command = cell.command("s")
+        name = command[command.index("--trainer.logger.run_name") + 1]
+        assert yaml.safe_load(name) == name

@@ -39,12 +39,12 @@ def test_no_question_has_two_tasks():
 
 
 def test_a_family_answers_what_its_kind_allows():
-    assert answered("outputs", (ImageSpec, VectorSpec)) == {
+    assert answered(("outputs",), (ImageSpec, VectorSpec)) == {
         "classification": ["image", "vector"],
         "regression": ["image", "vector"],
     }
-    assert answered("distribution", (VectorSpec,)) == {"density": ["vector"]}
-    assert answered("distribution", (ImageSpec,)) == {"generation": ["image"]}
+    assert answered(("distribution",), (VectorSpec,)) == {"density": ["vector"]}
+    assert answered(("distribution",), (ImageSpec,)) == {"generation": ["image"]}
     assert find_task(VectorSpec("points", Density(), 2), "outputs") is None
 
 

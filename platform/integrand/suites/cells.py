@@ -159,7 +159,8 @@ def _told(option: str, value: Any) -> str:
         arguments = value.get("init_args") or {}
         words = [f"{k}={_word(v)}" for k, v in arguments.items() if v is not None]
         return " ".join([f"{name}={value['class_path'].rpartition('.')[2]}", *words])
-    return f"{name}={_word(value)}"
+    # the name of a run is an option too: in YAML ": " would make a mapping of it and " #" a comment
+    return f"{name}={_word(value)}".replace(": ", ":").replace(" #", "#")
 
 
 def _word(value: Any) -> str:

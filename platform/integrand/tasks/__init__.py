@@ -28,26 +28,26 @@ def tasks() -> list[type[Task]]:
     return sorted((c for c in subclasses(base) if c.name), key=lambda c: c.name)
 
 
-def find_task(spec: Spec, models: Models) -> type[Task] | None:
+def find_task(spec: Spec, *models: Models) -> type[Task] | None:
     """The task that a data set asks of a family.
 
     Args:
         spec: What the data set publishes.
-        models: What the family is a model of.
+        models: What the family is a model of: one kind, or several.
 
     Returns:
         The task, None where the data set asks nothing that such a family answers.
     """
-    return next((task for task in tasks() if task.models == models and task.asks(spec)), None)
+    return next((task for task in tasks() if task.models in models and task.asks(spec)), None)
 
 
 def answered(
-    models: Models, takes: tuple[type[Spec], ...], answers: tuple[type[Question], ...] = ()
+    models: tuple[Models, ...], takes: tuple[type[Spec], ...], answers: tuple[type[Question], ...] = ()
 ) -> dict[str, list[str]]:
     """The tasks that a family answers, each with the kinds of input on which it does.
 
     Args:
-        models: What the family is a model of.
+        models: The kinds of thing that the family is a model of.
         takes: The kinds of input that it takes.
         answers: The kinds of question that it answers, empty for all.
     """
@@ -56,7 +56,7 @@ def answered(
     found: dict[str, list[str]] = {}
     for spec in examples():
         fits = isinstance(spec, takes) and isinstance(spec.question, answers or object)
-        task = find_task(spec, models) if fits else None
+        task = find_task(spec, *models) if fits else None
         if task is not None and spec.kind not in found.setdefault(task.name, []):
             found[task.name].append(spec.kind)
     return found

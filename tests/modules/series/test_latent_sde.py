@@ -9,10 +9,11 @@ from torch import nn
 
 from integrand.errors import UsageError
 from integrand.modules.series.backward_reader import BackwardReader
-from integrand.modules.series.latent_sde import ComponentNet, LatentSDE, together
+from integrand.modules.series.latent_equations import ComponentNet
+from integrand.modules.series.latent_sde import LatentSDE, together
 from integrand.modules.series.lockstep_sde import PathNormals, solve_lockstep, solve_lockstep_logqp
 from integrand.series import Query, Series
-from integrand.spec import Forecast, SeriesSpec
+from integrand.spec import Density, Forecast, SeriesSpec
 
 F64 = torch.float64
 
@@ -266,6 +267,56 @@ def test_the_divergence_is_brought_in_slowly(series):
     assert module._weight() == 2.0
     module._trainer = type("Trainer", (), {"global_step": 5})()
     assert module._weight() == 1.0
+
+
+class Constant(nn.Module):
+    """σ for every component."""
+
+    def __init__(self, sigma):
+        super().__init__()
+        self.sigma = sigma
+
+    def forward(self, z):
+        return torch.full_like(z, self.sigma)
+
+
+def test_paths_of_the_prior_have_the_moments_of_its_equation():
+    """dz = −z dt + σ dW by Euler's steps of h, x = z + noise: z_k = (1 − h) z_{k−1} + σ √h ε in closed form."""
+    spec = SeriesSpec("paths", Density(), channels=1, length=5, step=0.5)
+    module = LatentSDE(spec, channels=1, context=3, duration=2.0, steps=1, noise=0.3).double()
+    layer = nn.Linear(1, 1, bias=False, dtype=F64)
+    nn.init.constant_(layer.weight, -1.0)
+    module.nets.prior, module.nets.diffusion = layer, Constant(0.6)
+    with torch.no_grad():
+        module.prior_mean.fill_(1.0)
+        module.prior_log_std.fill_(math.log(0.2))
+        module.head.weight.fill_(1.0)
+        module.head.bias.zero_()
+    n = 20000
+    paths, solution = module.sample(n, seed=4)
+    assert paths.shape == (n, 5, 1)
+    assert solution.stats.nfe_forward == 4
+    mean, var = 1.0, 0.04
+    for k in range(5):
+        seen = var + 0.09
+        # four standard errors
+        assert abs(paths[:, k].mean().item() - mean) < 4 * math.sqrt(seen / n), k
+        assert abs(paths[:, k].var().item() - seen) < 4 * seen * math.sqrt(2 / n), k
+        mean, var = 0.5 * mean, 0.25 * var + 0.36 * 0.5
+    assert torch.equal(module.sample(n, seed=4)[0], paths)
+
+
+def test_an_evaluation_of_paths_compares_the_prior_with_data(series):
+    torch.manual_seed(0)
+    spec = SeriesSpec("paths", Density(), channels=3, length=6, step=0.5)
+    module = LatentSDE(spec, channels=4, context=5, hidden=6).double()
+    x = series((6, 6, 6), missing=0.0)
+    assert module.step((x,), "train").prediction is None
+    first, second = module.step((x,), "val"), module.step((x,), "val")
+    assert first.prediction.shape == first.target.shape == (3, 6, 3)
+    assert not torch.equal(first.prediction, second.prediction)
+    module.on_validation_epoch_start()
+    assert torch.equal(module.step((x,), "val").prediction, first.prediction)
 
 
 def test_steps_between_times_refine_the_solve(series):

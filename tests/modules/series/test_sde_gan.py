@@ -6,6 +6,7 @@ from torch import nn
 
 from integrand.errors import SpecError, UsageError
 from integrand.modules.series.path_generator import LipSwish
+from integrand.modules.series.path_grid import on_grid
 from integrand.modules.series.sde_gan import SDEGAN
 from integrand.series import Series
 from integrand.spec import Density, SeriesSpec
@@ -99,17 +100,17 @@ def test_an_evaluation_draws_the_same_paths_each_time_and_others_for_each_batch(
 
 def test_data_are_read_off_straight_lines_at_the_times_of_the_grid(paths):
     module = build()
-    torch.testing.assert_close(module.on_grid(paths), paths.values)
+    torch.testing.assert_close(on_grid(paths, module.task.times), paths.values)
     values = 2.0 * paths.times.unsqueeze(-1) + torch.tensor([0.0, 1.0], dtype=F64)
     mask = torch.ones_like(paths.mask)
     mask[:, 2, 0] = False
     line = Series(paths.times, values * mask, mask, paths.lengths, paths.static)
-    torch.testing.assert_close(module.on_grid(line), values)
+    torch.testing.assert_close(on_grid(line, module.task.times), values)
     # a shorter one stands still behind its end
     times = paths.times.clamp_max(1.5)
     mask = (torch.arange(6) < 4)[None, :, None].expand_as(values)
     short = Series(times, values * mask, mask, torch.full((8,), 4), paths.static)
-    torch.testing.assert_close(module.on_grid(short)[:, 3:], values[:, 3:4].expand(-1, 3, -1))
+    torch.testing.assert_close(on_grid(short, module.task.times)[:, 3:], values[:, 3:4].expand(-1, 3, -1))
 
 
 def test_samples_follow_the_averaged_weights(paths):

@@ -10,7 +10,8 @@ import torchsde
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from integrand.modules.series.latent_sde import LatentSDE, Posterior
+from integrand.modules.series.latent_equations import Posterior
+from integrand.modules.series.latent_sde import LatentSDE
 from integrand.modules.series.lockstep_sde import PathNormals
 from integrand.series import Series
 
