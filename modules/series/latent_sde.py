@@ -168,14 +168,18 @@ class LatentSDE(SeriesFamily):
         said, solution = self.draw(x, times)
         return said.mean(dim=0), [solution.stats]
 
-    @torch.no_grad()
-    def sample(self, n: int, seed: int = 0) -> tuple[Tensor, Solution]:
-        """Observations of paths of the prior, (n, length, channels) in units of a batch, and their solve.
+    def sample(self, n: int, seed: int = 0) -> Tensor:
+        """Observations of paths of the prior, shape (n, length, channels), in the units of a batch.
 
         Args:
             n: How many.
-            seed: Seed of all that is random.
+            seed: Seed of all of them.
         """
+        return self.draw_prior(n, seed)[0]
+
+    @torch.no_grad()
+    def draw_prior(self, n: int, seed: int) -> tuple[Tensor, Solution]:
+        """What `sample` returns, and the solve."""
         assert isinstance(self.task, PathGeneration)
         generator = torch.Generator().manual_seed(seed)
         start = torch.randn(n, len(self.prior_mean), generator=generator).to(self.prior_mean)
@@ -225,7 +229,7 @@ class LatentSDE(SeriesFamily):
         outcome = Outcome(terms, len(x), scores, solves=[solution.stats], inputs=x)
         if stage != "train":
             assert isinstance(self.task, PathGeneration)
-            outcome.prediction, drawn = self.sample(len(x), SEED + self._number)
+            outcome.prediction, drawn = self.draw_prior(len(x), SEED + self._number)
             outcome.target, self._number = on_grid(x, self.task.times), self._number + 1
             outcome.solves.append(drawn.stats)
         return outcome
