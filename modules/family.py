@@ -14,11 +14,12 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 from torch.optim.lr_scheduler import ReduceLROnPlateau as PlateauScheduler
+from torchmetrics import Metric
 
 from integrand.datamodules.base import data_of
 from integrand.errors import UsageError
 from integrand.outcome import Outcome
-from integrand.quantities import mode_of
+from integrand.quantities import Direction, mode_of
 from integrand.solvers import SolveStats
 from integrand.spec import Density, Question, Spec, plural
 from integrand.tasks import answered, find_task
@@ -47,9 +48,13 @@ class FamilyModule(Shardable):
         lr_scheduler: Makes the learning-rate schedule from the optimiser.
         lr_scheduler_interval: Whether it takes a step each `epoch` or each `step`; by default what it is made
             for: each step with OneCycleLR and CyclicLR, else each epoch.
+        metrics: Metrics beside those of the task, of torchmetrics or of your own, called as
+            `update(said, target)`.
+        metric_directions: Whether `larger`, `smaller` or `neither` is better, by the metric's name, where its
+            class does not say so by `higher_is_better`.
 
     Raises:
-        UsageError: The data set asks what this family does not answer.
+        UsageError: The data set asks what this family does not answer, or a metric does not fit it.
     """
 
     family: ClassVar[str] = ""
@@ -86,10 +91,13 @@ class FamilyModule(Shardable):
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_scheduler_interval: Interval | None = None,
+        metrics: Sequence[Metric] | None = None,
+        metric_directions: dict[str, Direction] | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
         self.task: Task = self.find_task(spec)(spec)
+        self.task.add_metrics(metrics or (), metric_directions or {})
         # kept as attributes: under LightningCLI `self.hparams` would hold their configuration instead
         self._make_optimizer = optimizer
         self._make_lr_scheduler = lr_scheduler
@@ -296,8 +304,18 @@ class FamilyModule(Shardable):
             torch.manual_seed(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1)
 
     def configure_optimizers(self) -> Any:
-        """The injected optimiser and schedule."""
-        optimizer = self._make_optimizer([p for p in self.parameters() if p.requires_grad])
+        """The injected optimiser and schedule.
+
+        Raises:
+            UsageError: There is nothing to train.
+        """
+        trained = [p for p in self.parameters() if p.requires_grad]
+        if not trained:
+            raise UsageError(
+                f"this {type(self).__name__} has no weights to train",
+                "give a field with weights: torch.nn layers or torch.nn.Parameter",
+            )
+        optimizer = self._make_optimizer(trained)
         if self._make_lr_scheduler is None:
             return optimizer
         scheduler = self._make_lr_scheduler(optimizer)

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from integrand.errors import UsageError
 from integrand.outcome import Outcome
+from integrand.quantities import Direction
 from integrand.series import Query, Series
 from integrand.solvers import Solution, SolveStats
 from integrand.spec import ImageSpec, SeriesSpec, Spec, VectorSpec
 from integrand.tasks.base import VectorField
 
 from ..family import FamilyModule, Interval
-from .base import Bench, DynamicsMaker
+from .base import Bench, DynamicsMaker, FieldMaker
 from .image.head import ReadOut
 from .image.shared import SharedLayout
 from .net import check_inputs
 from .noise_contract import Noise
+from .own_field import OwnFields
 from .series import shared_series
 from .stages import stages_of
 from .vector import SharedVectors
@@ -45,11 +50,18 @@ class BenchFamily(FamilyModule):
         lr_scheduler: Makes the learning-rate schedule from the optimiser.
         lr_scheduler_interval: Whether it takes a step each `epoch` or each `step`; by default what it is made
             for: each step with OneCycleLR and CyclicLR, else each epoch.
+        metrics: Metrics beside those of the task, of torchmetrics or of your own, called as
+            `update(said, target)`.
+        metric_directions: Whether `larger`, `smaller` or `neither` is better, by the metric's name, where its
+            class does not say so by `higher_is_better`.
         layout: What surrounds the dynamics; by default the bench that all families share on such inputs.
+        field: Class of the residual function or vector field, a module called as `field(t, h)`; by default
+            that of the layout. Its constructor is told `channels`, `out_channels` and `time_dependent` where
+            it has such parameters.
 
     Raises:
-        UsageError: The data set asks what no such family answers, the layout is for other inputs, or a number
-            of channels or halvings is out of range.
+        UsageError: The data set asks what no such family answers, the layout is for other inputs, a number
+            of channels or halvings is out of range, or the family has no place for the field.
     """
 
     takes: ClassVar[tuple[type[Spec], ...]] = (ImageSpec, VectorSpec, SeriesSpec)
@@ -68,8 +80,11 @@ class BenchFamily(FamilyModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_scheduler_interval: Interval | None = None,
         layout: Bench | None = None,
+        field: FieldMaker | None = None,
+        metrics: Sequence[Metric] | None = None,
+        metric_directions: dict[str, Direction] | None = None,
     ) -> None:
-        super().__init__(spec, optimizer, lr_scheduler, lr_scheduler_interval)
+        super().__init__(spec, optimizer, lr_scheduler, lr_scheduler_interval, metrics, metric_directions)
         shared = {k: v for k, v in {"downsample": downsample, "head": head}.items() if v is not None}
         bench = layout or shared_bench(spec, **shared)
         if layout is not None and shared:
@@ -81,7 +96,13 @@ class BenchFamily(FamilyModule):
                 "leave model.layout out",
             )
         bench.check(spec)
-        self.net = bench.assemble(spec, bench.width(spec, channels), make, self.task.outputs)
+        own = None if field is None else OwnFields(field)
+        self.net = bench.assemble(spec, bench.width(spec, channels), _with(own, make), self.task.outputs)
+        if own is not None and not own.made:
+            raise UsageError(
+                f"{type(self).__name__} has layers of its own in place of a field",
+                "leave model.field out, or choose a family such as NeuralODE or ResNet",
+            )
         # a copy, because noise belongs to one network: it may hold weights, and it enters the dynamics
         self.noise = copy.deepcopy(noise)
         if self.noise is not None:
@@ -217,6 +238,11 @@ class BenchFamily(FamilyModule):
         """Solver and gradient mode in a few words."""
         solver = self.net.dynamics.solver
         return (solver.describe(), getattr(solver, "gradient", "backprop")) if solver else ("", "")
+
+
+def _with(own: OwnFields | None, make: DynamicsMaker) -> DynamicsMaker:
+    """The family's equation, made with fields of one's own."""
+    return make if own is None else lambda stage: make(replace(stage, make=own))
 
 
 def shared_bench(spec: Spec, **options: Any) -> Bench:

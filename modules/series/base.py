@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from integrand.errors import SpecError, UsageError
 from integrand.outcome import Outcome
+from integrand.quantities import Direction
 from integrand.series import Query, Series
 from integrand.solvers import SolveStats
 from integrand.spec import Forecast, SeriesSpec, Spec
@@ -33,6 +36,10 @@ class SeriesFamily(FamilyModule):
         lr_scheduler: Makes the learning-rate schedule from the optimiser.
         lr_scheduler_interval: Whether it takes a step each `epoch` or each `step`; by default what it is made
             for: each step with OneCycleLR and CyclicLR, else each epoch.
+        metrics: Metrics beside those of the task, of torchmetrics or of your own, called as
+            `update(said, target)`.
+        metric_directions: Whether `larger`, `smaller` or `neither` is better, by the metric's name, where its
+            class does not say so by `higher_is_better`.
 
     Raises:
         UsageError: The data set asks what this family does not answer.
@@ -52,8 +59,10 @@ class SeriesFamily(FamilyModule):
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_scheduler_interval: Interval | None = None,
+        metrics: Sequence[Metric] | None = None,
+        metric_directions: dict[str, Direction] | None = None,
     ) -> None:
-        super().__init__(spec, optimizer, lr_scheduler, lr_scheduler_interval)
+        super().__init__(spec, optimizer, lr_scheduler, lr_scheduler_interval, metrics, metric_directions)
         self.head = self.make_head(width)
 
     def make_head(self, width: int) -> nn.Module:

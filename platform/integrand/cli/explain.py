@@ -25,6 +25,13 @@ _CLASS_NAME = re.compile(r"[A-Za-z_][\w]*(?:\.[A-Za-z_]\w*)+")
 _NESTED = re.compile(r"NestedArg\(key='([^']*)', val='(.*)'\)")
 _UNKNOWN = re.compile(r"unrecognized arguments: (--?[^\s=]+)")
 _REJECTED = re.compile(r"(?:Subcommand|Group) '(\w+)' does not accept (?:option|nested key) '([^']+)'")
+_NO_MODULE = re.compile(r"No module named '([^']+)'")
+_NO_ATTRIBUTE = re.compile(r"module '([^']+)' has no attribute '([^']+)'")
+_WRONG_BASE = re.compile(
+    r"(?:subclass of|function that returns) (?:<class ')?([\w.]+?)(?:'>)?[.'\s]*(?:Got value.*)?$",
+    re.MULTILINE,
+)
+_ATTEMPT = re.compile(r"^\s*- (?!Expected an? |Does not validate|Problem with)(.+)", re.MULTILINE)
 _REQUIRED = re.compile(r"the following arguments are required: (.+)")
 
 
@@ -52,10 +59,14 @@ def explain(message: str, options: Iterable[str], command: str) -> UsageError:
             f"unknown key {name!r} in the configuration{_suggest_option(name, options)}", remedy
         )
     required = _REQUIRED.search(text)
+    path = ".".join(_KEY.findall(text))
+    if required and path:
+        owner = (_last(_CLASS_PATH, text) or "the class").rpartition(".")[2]
+        first = re.split(r"[\s,]", required[1])[0]
+        return UsageError(f"{path}: {owner} wants {required[1]}", f"give --{path}.{first} VALUE")
     if required:
         names = required[1].replace(f"{command}.", "--")
         return UsageError(f"missing {names}", f"give it, for example: integrand {command} --data FashionMini")
-    path = ".".join(_KEY.findall(text))
     return _explain_value(text, path, remedy)
 
 
@@ -92,7 +103,37 @@ def _explain_value(text: str, path: str, remedy: str) -> UsageError:
             f"{path}: there is no class {missing!r}{did_you_mean(missing, known)}",
             f"known: {', '.join(sorted(known)[:12])}" if known else remedy,
         )
-    return _explain_kind(text, path, remedy)
+    return _explain_class(text, path) or _explain_kind(text, path, remedy)
+
+
+def _explain_class(text: str, path: str) -> UsageError | None:
+    """What is wrong with a class path, None where nothing is said about one."""
+    module = _last(_NO_MODULE, text)
+    if module:
+        return UsageError(
+            f"{path}: there is no module {module!r}",
+            "a class path is module.Class, of an installed package or of a file in this folder",
+        )
+    attribute = _NO_ATTRIBUTE.search(text)
+    if attribute:
+        inside = vars(import_module(attribute[1])).items()
+        names = [name for name, value in inside if inspect.isclass(value) and not name.startswith("_")]
+        return UsageError(
+            f"{path}: {attribute[1]} has no {attribute[2]!r}{did_you_mean(attribute[2], names)}",
+            f"its classes: {', '.join(names[:12])}",
+        )
+    base = _last(_WRONG_BASE, text)
+    if base:
+        name = base.rpartition(".")[2]
+        return UsageError(f"{path}: {_value(text)} is no {name}", f"name a class that is derived from {base}")
+    return None
+
+
+def _value(text: str) -> str:
+    """The value that was given, as the user wrote it."""
+    given = _last(_GIVEN, text) or ""
+    nested = _NESTED.search(given)
+    return nested[2] if nested else given
 
 
 def _explain_kind(text: str, path: str, remedy: str) -> UsageError:
@@ -106,12 +147,15 @@ def _explain_kind(text: str, path: str, remedy: str) -> UsageError:
         )
     typed = list(_TYPE.finditer(text))
     if typed:
-        return UsageError(f"{path}: expected {typed[-1][1]}, got {typed[-1][2].strip()!r}", remedy)
+        value = typed[-1][2].partition(". Got value:")[0].strip().strip('"')
+        return UsageError(f"{path}: expected {typed[-1][1]}, got {value!r}", remedy)
     union = [name for name in _UNION.findall(text) if name != "NoneType"]
-    given = _last(_GIVEN, text)
-    if union and given is not None:
-        nested = _NESTED.search(given)
-        value = nested[2] if nested else given
+    value = _value(text)
+    tried = _last(_ATTEMPT, text)
+    if path and value and tried:
+        # what was tried last failed by itself: a file that cannot be imported, a type that refuses
+        return UsageError(f"{path}: {value!r} cannot be used: {tried}", remedy)
+    if union and value:
         return UsageError(f"{path}: expected {' or '.join(dict.fromkeys(union))}, got {value!r}", remedy)
     return UsageError(" ".join(text.split()), remedy)
 
@@ -168,7 +212,8 @@ def _known_classes(text: str, owner: str, parameter: str) -> list[str]:
         roots = _classes_in(_parameters(_import(owner)).get(parameter))
     else:
         subtypes = _SUBTYPES.findall(text)
-        roots = [_import(name) for name in _CLASS_NAME.findall(subtypes[-1])] if subtypes else []
+        named = _CLASS_NAME.findall(subtypes[-1]) if subtypes else []
+        roots = [_import(name) for name in named if not name.startswith("collections.")]
     found = [c for root in roots if inspect.isclass(root) for c in (subclasses(root) or [root])]
     return list(dict.fromkeys(c.__name__ for c in found if _offered(c)))
 

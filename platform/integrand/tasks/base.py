@@ -12,7 +12,9 @@ from torchmetrics import Metric
 from ..errors import UsageError
 from ..figures import Picture
 from ..outcome import Outcome
+from ..quantities import Direction
 from ..spec import Spec
+from . import own_metrics
 
 Models = Literal["outputs", "distribution"]
 """What a family is a model of: of outputs given an input, or of the distribution of the inputs."""
@@ -67,6 +69,7 @@ class Task(nn.Module, ABC):
         self.metrics = nn.ModuleDict(
             {f"{stage}_{name}": metric for stage in STAGES for name, metric in self.measures().items()}
         )
+        self._own: tuple[str, ...] = ()
 
     @classmethod
     @abstractmethod
@@ -81,6 +84,24 @@ class Task(nn.Module, ABC):
     def measures(self) -> Mapping[str, Metric]:
         """Fresh metrics by the name under which they are recorded, `<stage>/<name>`."""
         return {}
+
+    def add_metrics(self, metrics: Sequence[Metric], directions: Mapping[str, Direction]) -> None:
+        """Record metrics of one's own too; see `own_metrics.named`.
+
+        Raises:
+            UsageError: A metric has no direction or no free name, or does not take what is said and true.
+        """
+        own = own_metrics.named(metrics, directions, [*self._names, "loss"])
+        example = self.example() if own else None
+        for name, metric in own.items():
+            if example is not None:
+                own_metrics.try_out(name, metric, *example)
+            self.metrics.update({f"{stage}_{name}": metric.clone() for stage in STAGES})
+        self._own = tuple(own)
+
+    def example(self) -> tuple[Tensor, Tensor] | None:
+        """What `compared` may return, to try metrics out with; None where nothing is known before."""
+        return None
 
     def attach(self, data: Any, field: VectorField | None) -> None:
         """Take what figures and scores want to know beyond the spec; nothing by default.
@@ -107,9 +128,16 @@ class Task(nn.Module, ABC):
         """
         mine = {name: cast(Metric, self.metrics[f"{stage}_{name}"]) for name in self._names}
         if outcome.prediction is not None and outcome.target is not None:
-            for metric in mine.values():
-                metric.update(*self.compared(outcome.prediction, outcome.target))
+            for name, metric in mine.items():
+                self._update(name, metric, *self.compared(outcome.prediction, outcome.target))
         return mine
+
+    def _update(self, name: str, metric: Metric, *given: Tensor) -> None:
+        """Take up one batch; one's own metric may not fit it."""
+        if name in self._own:
+            own_metrics.update(name, metric, *given)
+        else:
+            metric.update(*given)
 
     def compared(self, said: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """What the metrics compare: prediction and truth, as they stand unless a task says otherwise."""

@@ -83,7 +83,7 @@ class Forecasting(Task):
             return {}
         self._seen = {}
         known = ~true.isnan()
-        for name in ("mse", "mae"):
+        for name in ("mse", "mae", *self._own):
             self._see(stage, name, said[known], true[known])
         if stage == "train" or outcome.times is None or not isinstance(outcome.inputs, Series):
             return self._seen
@@ -95,9 +95,14 @@ class Forecasting(Task):
             self._see(stage, "coverage_90", outcome.draws, true)
         return self._seen
 
+    def example(self) -> tuple[Tensor, Tensor]:
+        """A few different numbers: what was observed of all channels, one after the other."""
+        target = torch.linspace(1.0, 2.0, 8)
+        return target.flip(0), target
+
     def _see(self, stage: str, name: str, *given: Tensor) -> None:
         metric = cast(Metric, self.metrics[f"{stage}_{name}"])
-        metric.update(*given)
+        self._update(name, metric, *given)
         self._seen[name] = metric
 
     def _see_energy(self, stage: str, said: Tensor, true: Tensor) -> None:

@@ -79,6 +79,11 @@ class Regression(Task):
         """Root mean squared and mean absolute error over all targets, in their own units."""
         return {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError()}
 
+    def example(self) -> tuple[Tensor, Tensor]:
+        """A few different numbers."""
+        target = torch.linspace(1.0, 2.0, 8 * self.outputs).view(8, -1)
+        return target.flip(0), target
+
     def loss(self, said: Tensor, target: Tensor) -> Tensor:
         """Mean squared error, in units of a batch."""
         return F.mse_loss(said, target)
