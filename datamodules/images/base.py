@@ -202,6 +202,12 @@ class ImageDataModule(DataModule):
         back = (x - x.new_tensor(shift).view(-1, 1, 1)) / x.new_tensor(scale).view(-1, 1, 1)
         return (back / self.card.pixel_max).clamp(0, 1)
 
+    def scaled(self, pixels: Tensor) -> Tensor:
+        """Inputs as a model sees them from pixels in [0, 1], shape (…, C, H, W); inverts `denormalise`."""
+        scale, shift = self._scaling()
+        factor = pixels.new_tensor(scale).view(-1, 1, 1) * self.card.pixel_max
+        return pixels * factor + pixels.new_tensor(shift).view(-1, 1, 1)
+
     def _set(self, split: str, augment: Sequence[Augmentation], seed: int) -> ImageSet:
         if not self._splits:
             self.setup()

@@ -88,6 +88,13 @@ DECLARED: tuple[Quantity, ...] = (
         ("aurc", "area under the risk-coverage curve"),
         ("detection_error", "error of detection"),
     ),
+    *_all(
+        "smaller",
+        ("clean_error", "error rate of images as they are"),
+        ("corruption_error*", "error rate of corrupted images"),
+        ("relative_corruption_error", "mean over kinds of the error over that of a reference"),
+        percent=True,
+    ),
     # probabilities
     *_all(
         "smaller",

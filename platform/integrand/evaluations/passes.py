@@ -16,6 +16,21 @@ from integrand.solvers import SolveStats
 from ..outcome import Outcome
 
 
+def batches(model: FamilyModule, data: Any, split: str = "test") -> Iterator[Any]:
+    """The batches of a split in the order of the data set, on the device of the model.
+
+    Args:
+        model: A trained family in evaluation mode, on its device.
+        data: Its data module.
+        split: `val` or `test`.
+    """
+    data.prepare_data()
+    data.setup({"val": "validate"}.get(split, split))
+    for index, batch in enumerate(getattr(data, f"{split}_dataloader")()):
+        moved = move_data_to_device(data.on_before_batch_transfer(batch, index), model.device)
+        yield data.on_after_batch_transfer(moved, index)
+
+
 def outcomes(model: FamilyModule, data: Any) -> Iterator[Outcome]:
     """The outcome of every test batch, in the order of the data set; nothing is logged.
 
@@ -23,13 +38,10 @@ def outcomes(model: FamilyModule, data: Any) -> Iterator[Outcome]:
         model: A trained family in evaluation mode, on its device.
         data: Its data module.
     """
-    data.prepare_data()
-    data.setup("test")
     # an energy differentiates in its forward pass
     with torch.set_grad_enabled(model.needs_grad_at_eval):
-        for index, batch in enumerate(data.test_dataloader()):
-            moved = move_data_to_device(data.on_before_batch_transfer(batch, index), model.device)
-            yield model.step(data.on_after_batch_transfer(moved, index), "test")
+        for batch in batches(model, data):
+            yield model.step(batch, "test")
 
 
 @dataclass
