@@ -91,8 +91,9 @@ class Evaluation(ABC):
         """
 
     def summary(self, findings: Sequence[Finding]) -> Summary:
-        """Tables and figures over all findings; by default a table of all of them."""
-        return Summary({self.name: [rows_of(finding) for finding in findings]})
+        """Tables and figures over all findings; by default a table of all of them, and their own figures."""
+        pictures = [picture for finding in findings for picture in finding.pictures]
+        return Summary({self.name: [rows_of(finding) for finding in findings]}, pictures)
 
 
 def rows_of(finding: Finding) -> Row:
