@@ -209,3 +209,24 @@ def test_replay_over_stored_points_adds_only_what_is_new(workdir, client):
         assert [p.step for p in history] == list(range(1500))
         assert [p.timestamp for p in history] == [p["t"] for p in points]
     assert client.get_run(run_id).data.metrics["a"] == 1499 / 3
+
+
+def test_a_store_whose_making_was_cut_short_is_made_anew(tmp_path):
+    """MLflow makes its tables one by one, and a file with some of them never opens again."""
+    script = """
+import os, sys
+from mlflow.store.db import utils
+made = utils._initialize_tables
+def cut(engine):
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE spans (a INTEGER)")
+    os.kill(os.getpid(), 9)
+utils._initialize_tables = cut
+from integrand.tracking.store.opening import open_store
+open_store(sys.argv[1])
+"""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    done = subprocess.run([sys.executable, "-c", script, uri], capture_output=True, text=True, check=False)
+    assert done.returncode == -9, done.stderr
+    assert len(open_store(uri).search_experiments()) == 1
+    assert not list(tmp_path.glob(".*.partial*"))

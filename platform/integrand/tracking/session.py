@@ -6,6 +6,7 @@ import logging
 import os
 import uuid
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from .spool.sender import Sender
 from .spool.spool import Spool
 from .store import names
 from .store.opening import get_or_create_experiment, open_store
-from .store.refusals import checked_run, forbidden
+from .store.refusals import checked_run, explained, forbidden
 from .store.runs import checkpoint, find_run
 from .store.unfinished import refuse_second_writer, unfinished_run
 from .store.uris import file_identity, redact, resolve_uri, sqlite_path
@@ -65,11 +66,15 @@ class Session:
             self._opened()
         except TrackingError as error:
             if not self.resumed:
-                self.client.set_tag(self.run_id, names.ERROR_TYPE, "TrackingError")
-                self.client.set_tag(self.run_id, names.ERROR_MESSAGE, str(error))
-                self.client.set_tag(self.run_id, names.STATUS, "failed")
-                self.client.set_terminated(self.run_id, "FAILED")
+                self._end_unopened(error)
             raise
+
+    def _end_unopened(self, error: TrackingError) -> None:
+        ending = {names.ERROR_TYPE: "TrackingError", names.ERROR_MESSAGE: str(error), names.STATUS: "failed"}
+        with suppress(Exception):  # a store on the same full disk: its run is found dead later
+            for key, value in ending.items():
+                self.client.set_tag(self.run_id, key, value)
+            self.client.set_terminated(self.run_id, "FAILED")
 
     @property
     def files_dir(self) -> Path:
@@ -154,12 +159,8 @@ class Session:
             tags = {**request.tags, **identity(), names.STATUS: "running"}
             run = self.client.create_run(experiment.experiment_id, tags=tags, run_name=name)
         except Exception as error:
-            if problem := forbidden(f"experiment {request.experiment!r}", self.uri, error):
-                raise problem from error
-            raise TrackingError(
-                f"the tracking store {redact(self.uri)} does not create a run ({error})",
-                "see `integrand doctor`",
-            ) from error
+            problem = forbidden(f"experiment {request.experiment!r}", self.uri, error)
+            raise problem or explained(self.uri, error) from error
 
         if request.resume and (key := tags.get(names.RUN_KEY)):
             # once more: another process may have begun since the first look

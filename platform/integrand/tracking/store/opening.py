@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import uuid
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from filelock import FileLock
 
 from ...errors import TrackingError
 from .refusals import explained, held_by_another, unreachable
-from .uris import artifact_location, is_http, redact, resolve_uri, sqlite_path
+from .uris import artifact_location, is_http, redact, resolve_uri, sqlite_path, sqlite_uri
 
 # The sender and `integrand sync` retry by themselves; MLflow's own retries would block for minutes at exit.
 _REQUEST_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
@@ -54,7 +55,8 @@ def open_store(uri: str | None = None) -> Any:
     """An `MlflowClient` on a store that answers.
 
     A sqlite file is opened under a file lock: MLflow creates its tables on the first connection, and
-    processes that do so together leave a database that no longer opens. It is put into write-ahead mode, in
+    processes that do so together leave a database that no longer opens. Neither does one whose making was cut
+    short, by a full disk or a kill; so it is made under another name. It is put into write-ahead mode, in
     which readers and writers do not block each other.
 
     Raises:
@@ -71,6 +73,8 @@ def open_store(uri: str | None = None) -> Any:
         with store_lock(path):
             if (locked := held_by_another(path)) is not None:
                 raise locked
+            if not path.exists() or not path.stat().st_size:
+                _make(path)
             client = mlflow_client(uri)
             with closing(sqlite3.connect(path, timeout=20)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
@@ -79,6 +83,19 @@ def open_store(uri: str | None = None) -> Any:
         raise
     except Exception as error:
         raise explained(uri, error) from error
+
+
+def _make(path: Path) -> None:
+    """Let MLflow make its tables in a file that takes its name when it is whole."""
+    for leftover in path.parent.glob(f".{path.name}.*.partial*"):
+        leftover.unlink()
+    # a name of its own: MLflow keeps connections by name, also to a file that is gone
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        mlflow_client(sqlite_uri(partial))._tracking_client.store.engine.dispose()
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def store_lock(path: Path) -> FileLock:

@@ -136,6 +136,8 @@ def explained(uri: str, error: BaseException) -> TrackingError:
         )
     if "not a database" in text:
         return TrackingError(f"{where} is not a database", "choose another path in MLFLOW_TRACKING_URI")
+    if "disk is full" in text:
+        return TrackingError(f"no space left on the disk of the tracking store {where}", "make room there")
     return TrackingError(
         f"the tracking store {where} cannot be used ({_reason(error)})", "see `integrand doctor`"
     )
