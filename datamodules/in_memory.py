@@ -70,7 +70,8 @@ class InMemoryDataModule(DataModule):
         """Shuffled by seed and epoch alone."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if self.seed is None else self.seed
         data: Any = self._set("train")
-        return self._loader(data, self.batch_size, sharded(EpochShuffle(data, seed), self, repeat=True), seed)
+        share = sharded(EpochShuffle(data, seed), self, self.batch_size)
+        return self._loader(data, self.batch_size, share, seed)
 
     def val_dataloader(self) -> EpochLoader:
         """The validation split in order."""
@@ -91,7 +92,7 @@ class InMemoryDataModule(DataModule):
     def _in_order(self, split: str) -> EpochLoader:
         data: Any = self._set(split)
         size = even_batch_size(len(data), self.eval_batch_size, self)
-        return self._loader(data, size, sharded(SequentialSampler(data), self, repeat=False), 0)
+        return self._loader(data, size, sharded(SequentialSampler(data), self, None), 0)
 
     @staticmethod
     def _loader(data: Any, size: int, sampler: Sampler[int], seed: int) -> EpochLoader:

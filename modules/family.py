@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau as PlateauScheduler
 from torchmetrics import Metric
 
 from integrand.datamodules.base import data_of
+from integrand.datamodules.sharding import weight_of_step
 from integrand.errors import UsageError
 from integrand.outcome import Outcome
 from integrand.quantities import Direction, mode_of
@@ -258,6 +259,9 @@ class FamilyModule(Shardable):
         The logged loss is the first term alone, so that it compares between families and stages.
         """
         shown, n = stage != "test", outcome.size
+        if stage == "train" and self._trainer is not None and self._trainer.world_size > 1:
+            # of a row that another process has already, only so that this one has a step to make
+            n = n if weight_of_step(self._trainer) else 0
         first, *others = outcome.terms
         self._log_mean(f"{stage}/loss", outcome.terms[first], n, shown)
         for name, value in outcome.scores.items():
@@ -283,6 +287,12 @@ class FamilyModule(Shardable):
         super().log(name, value, *args, **kwargs)
         if self._trainer is not None and self._trainer.world_size > 1:
             weigh_exactly(self._trainer)
+
+    def on_before_backward(self, loss: Tensor) -> None:
+        """Let every row weigh the same in the gradient, also where some processes have more of them."""
+        weight = weight_of_step(self.trainer) if self.trainer.world_size > 1 else 1.0
+        if weight != 1.0:
+            loss.register_hook(lambda gradient: gradient * weight)
 
     def setup(self, stage: str) -> None:
         """Let the task know the data set; Lightning calls it before fit, validate, test and predict."""

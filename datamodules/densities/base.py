@@ -117,7 +117,7 @@ class DensityDataModule(DataModule):
         return EpochLoader(
             data,
             batch_size=self.batch_size,
-            sampler=sharded(EpochOrder(data), self, repeat=True),
+            sampler=sharded(EpochOrder(data), self, self.batch_size),
             collate_fn=identity,
             generator=generator("loader", seed, 0),
         )
@@ -144,7 +144,7 @@ class DensityDataModule(DataModule):
         return EpochLoader(
             data,
             batch_size=even_batch_size(size, self.eval_batch_size, self),
-            sampler=sharded(SequentialSampler(data), self, repeat=False),
+            sampler=sharded(SequentialSampler(data), self, None),
             collate_fn=identity,
             generator=generator("loader", 0, 0),
         )

@@ -158,7 +158,7 @@ class ImageDataModule(DataModule):
         return EpochLoader(
             data,
             batch_size=self.batch_size,
-            sampler=sharded(EpochShuffle(data, seed), self, repeat=True),
+            sampler=sharded(EpochShuffle(data, seed), self, self.batch_size, self.drop_last),
             num_workers=0,
             collate_fn=identity,
             drop_last=self.drop_last,
@@ -220,7 +220,7 @@ class ImageDataModule(DataModule):
         return EpochLoader(
             data,
             batch_size=even_batch_size(len(data), self.eval_batch_size, self),
-            sampler=sharded(SequentialSampler(data), self, repeat=False),
+            sampler=sharded(SequentialSampler(data), self, None),
             num_workers=0,
             collate_fn=identity,
             generator=generator("loader", 0, 0),
