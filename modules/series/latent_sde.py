@@ -48,7 +48,9 @@ class LatentSDE(SeriesFamily):
         noise: Standard deviation of the observations, in units of a batch; learned for each channel, from 0.1
             on, where not given.
         duration: What the longest series lasts, its forecast included, in units of the equation.
-        steps: Steps of the Euler–Maruyama method between two times.
+        steps: Steps of the Euler–Maruyama method between two times. The noise of the last one is not led by what
+            comes: g² h should be small beside the variance of the observations' noise, or the bound is loose
+            and prefers too little diffusion.
         kl_weight: Weight of the divergence in training; 1 is the bound.
         anneal: Training batches over which that weight grows to its value.
         draws: Paths of a forecast.
