@@ -1,5 +1,6 @@
-"""A solver named on the command line does not inherit the tolerances of the configured one."""
+"""A class named in the place of another starts from its own defaults."""
 
+from copy import deepcopy as copy_of
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,17 @@ CONFIG = {
         "init_args": {
             "channels": 8,
             "solver": {"class_path": "integrand.solvers.Dopri5", "init_args": {"rtol": 1e-3}},
+            "optimizer": {"class_path": "Adam", "init_args": {"weight_decay": 0.1}},
         },
-    }
+    },
+    "data": {"class_path": "Digits", "init_args": {"batch_size": 7}},
 }
 
 
 def forgotten(argv, scratch):
     line = Line(argv)
-    line.forget_replaced_solvers()
+    line.compose()
+    line.forget_replaced_classes()
     return line.argv(scratch)
 
 
@@ -32,15 +36,57 @@ def config(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "option", ["--model.solver", "--model.init_args.solver", "--model.solver.class_path"]
+    ("option", "value", "forgot"),
+    [
+        ("--model.solver", "Euler", "solver"),
+        ("--model.init_args.solver", "Euler", "solver"),
+        ("--model.solver.class_path", "Euler", "solver"),
+        ("--model.solver", "{class_path: Euler, init_args: {num_steps: 2}}", "solver"),
+        ("--model.solver", "own.yaml", "solver"),
+        ("--model.optimizer", "torch.optim.SGD", "optimizer"),
+        ("--config", "other.yaml", "optimizer"),
+        ("--config", "short.yaml", "optimizer"),
+        ("--data", "Wine", "data"),
+        ("--model", "ResNet", "model"),
+    ],
 )
-def test_other_class_drops_the_options(config, option, tmp_path):
-    _, copy, *rest = forgotten(["--config", str(config), option, "Euler"], tmp_path)
+def test_other_class_drops_the_options(config, option, value, forgot, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text("class_path: Euler")
+    Path("other.yaml").write_text("model: {init_args: {optimizer: {class_path: SGD}}}")
+    Path("short.yaml").write_text("model: {class_path: NeuralODE, init_args: {optimizer: SGD}}")
+    words = ["--config", str(config), option, value]
+    _, copy, *rest = forgotten(words, tmp_path)
     assert Path(copy).is_relative_to(tmp_path)
-    assert rest == [option, "Euler"]
-    arguments = yaml.safe_load(Path(copy).read_text())["model"]["init_args"]
-    assert arguments == {"channels": 8, "solver": {"class_path": "integrand.solvers.Dopri5"}}
+    assert rest == words[2:]
+    expected = copy_of(CONFIG)
+    node = expected[forgot] if forgot in expected else expected["model"]["init_args"][forgot]
+    del node["init_args"]
+    assert yaml.safe_load(Path(copy).read_text()) == expected
     assert yaml.safe_load(config.read_text()) == CONFIG
+
+
+def test_a_recipe_speaks_of_whichever_data_set_is_named_with_it(tmp_path):
+    recipe = {"data": {"class_path": "Digits", "init_args": {"batch_size": 7}}, "model": {"init_args": {}}}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    words = ["--recipe", str(tmp_path / "recipe.yaml"), "--model", "ResNet", "--data", "Wine"]
+    _, composed, *_ = forgotten(words, tmp_path)
+    assert yaml.safe_load(Path(composed).read_text())["data"] == recipe["data"]
+
+
+def test_the_new_class_has_its_own_defaults(program, config):
+    other = program.folder / "b.yaml"
+    other.write_text("model: {init_args: {solver: {class_path: RK4, init_args: {num_steps: 4}}}}")
+    words = ["--config", str(config), "--config", str(other), "--model.optimizer", "SGD", "--data", "Wine"]
+    result = program("fit", *words, "--print_config")
+    assert result.returncode == 0, result.stderr
+    resolved = yaml.safe_load(result.stdout)
+    arguments = resolved["model"]["init_args"]
+    assert arguments["channels"] == 8
+    assert arguments["solver"]["init_args"]["num_steps"] == 4
+    assert arguments["solver"]["init_args"]["rtol"] is None
+    assert arguments["optimizer"]["init_args"]["weight_decay"] == 0
+    assert resolved["data"]["init_args"]["batch_size"] == 32  # Wine's own
 
 
 @pytest.mark.parametrize(
@@ -49,6 +95,10 @@ def test_other_class_drops_the_options(config, option, tmp_path):
         ["--model.solver", "Dopri5"],
         ["--model.solver.rtol", "1e-6"],
         ["--model.solver", "solver.yaml"],
+        ["--model.solver", "{class_path: Dopri5, init_args: {rtol: 1}}"],
+        ["--model.solver", "{class_path: ["],
+        ["--model.optimizer", "torch.optim.Adam"],
+        ["--data", "Digits"],
         ["--model.noise", "Dropout"],
     ],
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ..config_files import CONFIG, SUFFIXES, resolved
+from ..config_files import CONFIG, SUFFIXES, read, resolved
 from ..errors import UsageError
 from ..moved import with_current_names
 from ..recipes import compose_content, configuration, find_model, is_open, with_model
@@ -18,7 +18,6 @@ from ..recipes import compose_content, configuration, find_model, is_open, with_
 DEFAULT_CLASSES = {"model": "NeuralODE", "data": "FashionMini"}
 """What `integrand fit` trains, and on what, when told nothing."""
 
-_SOLVER = re.compile(r"--(model(?:\.\w+)*\.solver)(?:\.class_path)?")
 _SCHEDULER = re.compile(r"--model(?:\.init_args)?\.lr_scheduler(?:\.class_path)?")
 _CLASS = re.compile(r"(?:\w+\.)*[A-Z]\w*")
 _LINKED = ("--model.spec", "--model.init_args.spec")
@@ -33,12 +32,14 @@ class Word:
         value: Its value; None where it stands alone.
         content: What the configuration file that it names holds; None where it names none.
         changed: Whether the content is no longer that of the file.
+        is_recipe: Whether it is a recipe that is put together with its model.
     """
 
     option: str
     value: str | None = None
     content: dict[str, Any] | None = None
     changed: bool = False
+    is_recipe: bool = False
 
     @property
     def is_config(self) -> bool:
@@ -99,22 +100,24 @@ class Line:
         model = find_model(models[-1] if models else self._configured_model() or DEFAULT_CLASSES["model"])
         file, content = Path(str(recipe.value)), recipe.content or {}
         whole = compose_content if recipe.option == "--recipe" else with_model
-        self.words.insert(0, Word("--config", "experiment.yaml", whole(content, file, model), changed=True))
+        composed = whole(content, file, model)
+        self.words.insert(0, Word("--config", "experiment.yaml", composed, changed=True, is_recipe=True))
 
-    def forget_replaced_solvers(self) -> None:
-        """Drop a configured solver's options where a later word names a solver of another class.
+    def forget_replaced_classes(self) -> None:
+        """Drop the options of a configured class where a later word names another class in its place.
 
         jsonargparse carries over what both classes take, so that the rtol of an adaptive solver would reach
-        one with fixed steps, which refuses it.
+        one with fixed steps, and Adam's weight decay SGD. What a recipe sets for data is for the data set
+        named with it, whichever that is.
         """
         for i, word in enumerate(self.words):
-            named = _SOLVER.fullmatch(word.option)
-            if named is None or _CLASS.fullmatch(word.value or "") is None:
-                continue
             for earlier in self.words[:i]:
-                solver = _find(earlier.content, named[1].split(".")) if earlier.is_config else None
-                if solver is not None and _name(solver.get("class_path")) != _name(word.value):
-                    earlier.changed |= solver.pop("init_args", None) is not None
+                for keys, node in list(_classes(earlier.content if earlier.is_config else None)):
+                    if earlier.is_recipe and keys == ("data",):
+                        continue
+                    new = _class_at(word, keys)
+                    if new and _name(new) != _name(node["class_path"]):
+                        earlier.changed |= node.pop("init_args", None) is not None
 
     def add_default_classes(self) -> None:
         """Start from the default family and data set where nothing names one.
@@ -240,17 +243,42 @@ def _written(word: Word, folder: Path) -> list[str]:
     return [word.option, str(path)]
 
 
-def _find(config: Any, keys: list[str]) -> dict[str, Any] | None:
-    """The mapping at `keys`; `init_args` may be left out of them, as on the command line."""
-    node = config
-    for key in keys:
-        if not isinstance(node, Mapping):
-            return None
-        inner = node.get("init_args")
-        node = (
-            inner[key] if key not in node and isinstance(inner, Mapping) and key in inner else node.get(key)
-        )
-    return node if isinstance(node, dict) else None
+def _classes(config: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Every mapping that names a class, with its keys; `init_args` is left out of them, as in options."""
+    if not isinstance(config, dict):
+        return
+    if isinstance(config.get("class_path"), str):
+        yield keys, config
+    for key, value in config.items():
+        yield from _classes(value, keys if key == "init_args" else (*keys, key))
+
+
+def _class_at(word: Word, keys: tuple[str, ...]) -> str:
+    """The class that a word names at `keys`; empty where it names none."""
+    path: tuple[str, ...] = ()
+    found: Any = word.content
+    if not word.is_config:
+        parts = word.option.removeprefix("--").removesuffix(".class_path").split(".")
+        path = tuple(part for part in parts if part != "init_args")
+        found = _content(word.value or "")
+    if keys[: len(path)] != path:
+        return ""
+    for key in keys[len(path) :]:
+        inside = found if isinstance(found, Mapping) else {}
+        found = inside[key] if key in inside else (inside.get("init_args") or {}).get(key)
+    if isinstance(found, Mapping):
+        found = found.get("class_path")
+    return found if isinstance(found, str) and _CLASS.fullmatch(found) else ""
+
+
+def _content(value: str) -> Any:
+    """What the value of an option says: a mapping, what a file of one holds, or the value itself."""
+    try:
+        if value.endswith(SUFFIXES):
+            return read(Path(value)) if Path(value).is_file() else value
+        return yaml.safe_load(value) if value.startswith("{") else value
+    except (yaml.YAMLError, UsageError):
+        return value  # the parser says what is wrong with it
 
 
 def _name(class_path: Any) -> str:

@@ -240,7 +240,7 @@ def run(command: str, argv: list[str]) -> int:
     expand_run(command, line, recorded_run, trust)
     expand_checkpoint(command, line, trust)
     line.compose()
-    line.forget_replaced_solvers()
+    line.forget_replaced_classes()
     line.add_default_classes()
     line.name_plateau()
     with tempfile.TemporaryDirectory(prefix="integrand-") as folder:
