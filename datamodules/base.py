@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import lightning.pytorch as L
 from lightning.pytorch import Trainer
@@ -29,6 +31,16 @@ class DataModule(L.LightningDataModule):
     @abstractmethod
     def sizes(self) -> dict[str, int]:
         """Number of samples by split: `n_train`, `n_val`, `n_test`."""
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """What was inferred from the training part, as plain values; empty where nothing was."""
+        return {}
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """What each sample that is predicted is called, in order; empty where they have no names."""
+        return ()
 
     def log_density(self, x: Tensor) -> Tensor | None:
         """Log p(x) in nats, shape (n,), for x of shape (n, …); None where no closed form is known."""

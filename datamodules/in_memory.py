@@ -66,9 +66,14 @@ class InMemoryDataModule(DataModule):
         if not self._splits:
             self._splits = self.make_splits()
 
+    @property
+    def order_seed(self) -> int:
+        """The seed of the order of training: its own, else the run's."""
+        return int(os.environ.get("PL_GLOBAL_SEED", "0")) if self.seed is None else self.seed
+
     def train_dataloader(self) -> EpochLoader:
         """Shuffled by seed and epoch alone."""
-        seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if self.seed is None else self.seed
+        seed = self.order_seed
         data: Any = self._set("train")
         share = sharded(EpochShuffle(data, seed), self, self.batch_size)
         return self._loader(data, self.batch_size, share, seed)

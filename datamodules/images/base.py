@@ -188,7 +188,8 @@ class ImageDataModule(DataModule):
         """
         data = self._set(split, (), 0)
         rows = np.argsort(np.random.PCG64(0).random_raw(len(data)), kind="stable")
-        return data.__getitems__(rows[:n].tolist())
+        images, labels = data.__getitems__(rows[:n].tolist())
+        return images, labels
 
     def whole_train(self) -> tuple[Tensor, Tensor]:
         """Every published training image and label as bytes, whatever is held out or left out here."""
@@ -212,7 +213,8 @@ class ImageDataModule(DataModule):
         if not self._splits:
             self.setup()
         scale, shift = self._scaling()
-        return ImageSet(*self._splits[split], scale, shift, augment, seed)
+        images, labels = self._splits[split]
+        return ImageSet(images, labels, scale, shift, augment, seed)
 
     def _in_order(self, split: str) -> EpochLoader:
         # a generator of its own keeps the loader from drawing from torch's global one
@@ -228,13 +230,7 @@ class ImageDataModule(DataModule):
 
     def _scaling(self) -> tuple[list[float], list[float]]:
         """Factor and shift of each channel, from byte to input."""
-        channels, white = self.card.spec.input_shape[0], self.card.pixel_max
-        if self.normalise == "standard":
-            pairs = list(zip(self.card.mean, self.card.std, strict=True))
-            return [1 / (white * s) for _, s in pairs], [-m / s for m, s in pairs]
-        if self.normalise == "symmetric":
-            return [2 / white] * channels, [-1.0] * channels
-        return [1 / white] * channels, [0.0] * channels
+        return scaling(self.normalise, self.card.mean, self.card.std, self.card.pixel_max)
 
     def _seed(self) -> int:
         return int(os.environ.get("PL_GLOBAL_SEED", "0")) if self.seed is None else self.seed
@@ -286,6 +282,24 @@ class ImageDataModule(DataModule):
 
 
 _CARD = "correct the card or the files; a datamodule's card must describe what its files hold"
+
+
+def scaling(
+    normalise: Scaling, mean: Sequence[float], std: Sequence[float], white: float
+) -> tuple[list[float], list[float]]:
+    """Factor and shift of each channel, from pixel to input.
+
+    Args:
+        normalise: The scale wanted.
+        mean: Mean of the training pixels in [0, 1], one value per channel.
+        std: Their standard deviation.
+        white: Value of a white pixel.
+    """
+    if normalise == "standard":
+        return [1 / (white * s) for s in std], [-m / s for m, s in zip(mean, std, strict=True)]
+    if normalise == "symmetric":
+        return [2 / white] * len(mean), [-1.0] * len(mean)
+    return [1 / white] * len(mean), [0.0] * len(mean)
 
 
 def _tensors(

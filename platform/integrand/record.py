@@ -33,7 +33,8 @@ class RunRecord:
         model_class: Class name of the LightningModule.
         solver: Short description of the solver, empty where there is none.
         gradient: Gradient mode of the solver, empty where there is none.
-        data: `{"name", "digest", "spec", "n_train", "n_val", "n_test"}`.
+        data: `{"name", "digest", "spec", "n_train", "n_val", "n_test"}`, and `inferred` where scales and
+            columns were.
         seed: The seed of the run.
         suite: Name of the suite that the run belongs to, empty outside one.
         run_key: Digest that identifies the cell of a suite, empty outside one.

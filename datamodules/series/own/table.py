@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
+LARGEST = 1 << 31
+"""Bytes of a file; a table is read whole."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,20 @@ def read_table(path: str, split: str = "") -> Table:
     file = Path(path).expanduser()
     if not file.is_file():
         raise UsageError(f"{path} is no file", "give the path of a CSV or Parquet file: set data.path")
+    if file.stat().st_size > LARGEST:
+        raise UsageError(
+            f"{path} is a table of {file.stat().st_size / 1e9:.1f} GB, which would be read whole",
+            "give a part of it, or arrays that stay on disk: --data Arrays",
+        )
     try:
         frame = _parquet(file) if file.suffix.lower() in (".parquet", ".pq") else _csv(file)
-    except (ImportError, OSError, ValueError) as error:  # pandas' and pyarrow's own are ValueErrors
+    except (ImportError, OSError, ValueError, csv.Error) as error:  # pandas' and pyarrow's are ValueErrors
         raise UsageError(f"{path} cannot be read as a table: {error}", _LONG) from error
     if frame.empty:
         raise UsageError(f"{path} holds no rows", _LONG)
+    names = [str(c) for c in frame.columns]
+    if twice := next((name for i, name in enumerate(names) if name in names[:i]), ""):
+        raise UsageError(f"{path} has two columns called {twice!r}", "give each column a name of its own")
     return Table(file.name, frame, split)
 
 
@@ -117,8 +128,13 @@ def _csv(file: Path) -> pd.DataFrame:
     with file.open(encoding="utf-8-sig") as lines:
         head = lines.readline()
     separator = max(",;\t", key=head.count)
+    # the header apart: pandas would rename what stands twice
+    names = [name.strip() for name in next(csv.reader([head], delimiter=separator), [])]
     frame = pd.read_csv(file, sep=separator, encoding="utf-8-sig", skip_blank_lines=False, low_memory=False)
-    frame.columns = frame.columns.str.strip()
+    known = [str(name).strip() for name in frame.columns]
+    if len(names) == len(known):
+        known = [name or given for name, given in zip(names, known, strict=True)]
+    frame.columns = pd.Index(known)
     frame.index = pd.RangeIndex(2, len(frame) + 2)
     return frame.dropna(how="all")
 

@@ -7,6 +7,7 @@ import pickle
 import sys
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -19,6 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import integrand.datamodules
 import integrand.modules
+from integrand.datamodules.base import DataModule
 from integrand.modules.family import FamilyModule
 
 from ..checkpoints import verify
@@ -35,6 +37,7 @@ from . import strategies
 from .arguments import expand_checkpoint, expand_run
 from .explain import explain, misconfigured, out_of_memory
 from .line import Line
+from .own_data import expand_path
 from .predictions import to_csv
 from .progress import progress_callbacks
 from .recorded import recorded_run
@@ -42,6 +45,7 @@ from .summary import Ending, print_summary
 
 log = logging.getLogger(__name__)
 
+_PREDICTIONS = "predictions.csv"
 _COMMANDS = ("fit", "validate", "test", "predict")
 _EPILOG = "Beside these: --recipe NAME, data, optimiser and budget from configs/recipe, with --model NAME."
 
@@ -155,7 +159,9 @@ class IntegrandCLI(LightningCLI):
         return built
 
     def predict(self, **kwargs: Any) -> None:
-        """Predict the test split and leave `predictions.csv` in the run, or here if there is no tracker.
+        """Predict the test split, or all of `--data PATH`, into `predictions.csv` of the run.
+
+        Without a tracker it is written here.
 
         Raises:
             UsageError: The model is no family.
@@ -168,15 +174,23 @@ class IntegrandCLI(LightningCLI):
         batches = self.trainer.predict(**kwargs) or []
         if not self.trainer.is_global_zero:
             return
-        text = to_csv(self.model.task, cast(list[Outcome], batches))
+        text = to_csv(self.model.task, cast(list[Outcome], batches), self._ids())
         logger = self.trainer.logger
         if isinstance(logger, MLflowTracker):
-            logger.log_text(text, "predictions.csv")
+            logger.log_text(text, _PREDICTIONS)
             logger.flush()
-            print(f"predictions.csv is an artifact of run {logger.run_id}: {logger.save_dir}")
+            folder = logger.save_dir
+            place = f"runs:/{logger.run_id}" if folder is None else folder
+            print(f"{place}/{_PREDICTIONS}")
         else:
-            Path("predictions.csv").write_text(text, encoding="utf-8")
-            print("wrote predictions.csv")
+            Path(_PREDICTIONS).write_text(text, encoding="utf-8")
+            print(Path(_PREDICTIONS).resolve())
+
+    def _ids(self) -> Sequence[str]:
+        """What the data module calls the samples that it predicts; none where it has no names."""
+        data = self.datamodule
+        alone = self.trainer.world_size == 1  # else a process has every W-th sample
+        return data.ids if isinstance(data, DataModule) and alone else ()
 
     def after_fit(self) -> None:
         """Test the best checkpoint in the same run where `--test_after_fit` asks for it; sum up."""
@@ -239,6 +253,7 @@ def run(command: str, argv: list[str]) -> int:
     line = Line([word for word in argv if word != "--trust"])
     expand_run(command, line, recorded_run, trust)
     expand_checkpoint(command, line, trust)
+    expand_path(command, line)
     line.compose()
     line.forget_replaced_classes()
     line.add_default_classes()

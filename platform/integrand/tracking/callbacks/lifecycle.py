@@ -128,6 +128,9 @@ class Lifecycle(TrackingCallback):
             facts = {"name": type(stranger).__name__ if stranger else "", "digest": "", "spec": {}}
         else:
             facts = {"name": data.spec.name, "digest": data.digest, "spec": data.spec.to_dict()}
+            # scales and columns that were inferred; the spec stands there already
+            inferred = {key: value for key, value in data.description.items() if key != "spec"}
+            facts |= {"inferred": inferred} if inferred else {}
         sizes = {} if data is None else data.sizes
         self.tracker.record.data = facts | {k: sizes.get(k) for k in ("n_train", "n_val", "n_test")}
 
