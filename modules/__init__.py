@@ -51,5 +51,14 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *(family.__name__ for family in families())})
 
 
-GROUPS = ("control", "discrete", "continuous", "stochastic", "trajectory", "series", "generative")
+GROUPS = (
+    "control",
+    "discrete",
+    "continuous",
+    "stochastic",
+    "uncertainty",
+    "trajectory",
+    "series",
+    "generative",
+)
 """Order of the groups in listings."""

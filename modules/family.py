@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 from torch.optim.lr_scheduler import ReduceLROnPlateau as PlateauScheduler
 from torchmetrics import Metric
@@ -63,7 +64,7 @@ class FamilyModule(Shardable):
     title: ClassVar[str] = ""
     """The field's name for the family."""
     group: ClassVar[str] = ""
-    """`control`, `discrete`, `continuous`, `stochastic`, `trajectory`, `series` or `generative`."""
+    """One of `integrand.modules.GROUPS`."""
     models: ClassVar[Models] = "outputs"
     """What it is a model of: of outputs given an input, or of the distribution of the inputs."""
     takes: ClassVar[tuple[type[Spec], ...]] = ()
@@ -82,7 +83,7 @@ class FamilyModule(Shardable):
     """Whether inputs are recomputed from outputs in the backward pass."""
     skips_parameters: ClassVar[bool] = False
     """Whether a training batch may leave out parts of the network; DDP then has to look for them."""
-    needs_grad_at_eval: ClassVar[bool] = False
+    needs_grad_at_eval: bool = False
     """Whether evaluation differentiates (energies, scores, divergences): inference mode is then off."""
 
     def __init__(
@@ -114,6 +115,13 @@ class FamilyModule(Shardable):
             batch: A batch as the data module yields it.
             stage: `train`, `val` or `test`; regularisers belong to `train` alone.
         """
+
+    def penalty(self) -> dict[str, Tensor]:
+        """Extra terms of the training loss by name, weights included; called once after each training batch.
+
+        Logged as `train/<name>`. None by default; evaluation never sees them.
+        """
+        return {}
 
     def respond(self, batch: Any) -> Outcome:
         """What the network says about a batch whose truth may be unknown; the terms are empty.
@@ -325,7 +333,10 @@ class FamilyModule(Shardable):
                 f"this {type(self).__name__} has no weights to train",
                 "give a field with weights: torch.nn layers or torch.nn.Parameter",
             )
-        optimizer = self._make_optimizer(trained)
+        return self.scheduled(self._make_optimizer(trained))
+
+    def scheduled(self, optimizer: Optimizer) -> Any:
+        """An optimiser with the injected schedule, as Lightning takes it."""
         if self._make_lr_scheduler is None:
             return optimizer
         scheduler = self._make_lr_scheduler(optimizer)

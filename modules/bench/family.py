@@ -97,7 +97,7 @@ class BenchFamily(FamilyModule):
             )
         bench.check(spec)
         own = None if field is None else OwnFields(field)
-        self.net = bench.assemble(spec, bench.width(spec, channels), _with(own, make), self.task.outputs)
+        self.net = bench.assemble(spec, bench.width(spec, channels), _with(own, make), self.outputs)
         if own is not None and not own.made:
             raise UsageError(
                 f"{type(self).__name__} has layers of its own in place of a field",
@@ -127,7 +127,7 @@ class BenchFamily(FamilyModule):
         if number == 1:
             return passes[0][0], solves
         said = [part for part, _ in passes]
-        if self.noise is not None and self.noise.pools:
+        if self.pools:
             return self.task.pool(torch.stack(said)), solves
         return sum(said[1:], said[0]) / number, solves
 
@@ -174,6 +174,16 @@ class BenchFamily(FamilyModule):
         return self.net.forecast(x, times, common or self.net.dynamics.reaches != "own")
 
     @property
+    def pools(self) -> bool:
+        """Whether the task pools passes as equally likely draws; otherwise their outputs are averaged."""
+        return self.noise is not None and self.noise.pools
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the network says about one input."""
+        return self.task.outputs
+
+    @property
     def passes(self) -> int:
         """Passes through the network that one prediction averages, in the present mode."""
         return 1 if self.noise is None else self.noise.passes
@@ -212,18 +222,11 @@ class BenchFamily(FamilyModule):
         """The whole network, and each block by itself where a pass evaluates every one of them once."""
         blocks: list[nn.Module] = []
         # noise may skip a block on one process alone, and a penalty reads weights outside of a forward pass
-        if self.noise is None and type(self).penalty is BenchFamily.penalty:
+        if self.noise is None and type(self).penalty is FamilyModule.penalty:
             for stage in stages_of(self.net.dynamics):
                 if stage.composition in ("linear", "stages") and not stage.repeats:
                     blocks += stage.residuals()
         return [*blocks, self.net]
-
-    def penalty(self) -> dict[str, Tensor]:
-        """Extra terms of the training loss by name, weights included; called once after each training batch.
-
-        Logged as `train/<name>`. None by default; evaluation never sees them.
-        """
-        return {}
 
     def trajectory(self, x: Tensor, num_times: int = 33) -> tuple[Tensor, Tensor]:
         """Times (n_t,) and hidden states (n_t, batch, channels, …) for figures."""

@@ -87,10 +87,6 @@ class SeriesFamily(FamilyModule):
         """
         raise self.task.unanswered()
 
-    def penalty(self) -> dict[str, Tensor]:
-        """Further terms of the training loss by name, weights included; called once after each batch."""
-        return {}
-
     def residuals(self) -> list[nn.Module]:
         """The fields or maps every call of which is one evaluation; those named `field` by default."""
         return [m for name, m in self.named_modules() if name.rpartition(".")[2] == "field"]

@@ -102,6 +102,6 @@ class NeuralFlow(SeriesFamily):
         return self.head(self.flow(gap[..., None], rows(after, place))), []
 
     def penalty(self) -> dict[str, Tensor]:
-        """The loss of one-step forecasts of what is given; see `SeriesFamily.penalty`."""
+        """The loss of one-step forecasts of what is given; see `FamilyModule.penalty`."""
         kept, self._penalty = self._penalty, {}
         return kept

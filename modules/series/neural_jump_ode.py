@@ -112,7 +112,7 @@ class NeuralJumpODE(ObservingFamily):
         return self.observe(rows(after, place)), [stats]
 
     def penalty(self) -> dict[str, Tensor]:
-        """The loss at the observations given; see `SeriesFamily.penalty`."""
+        """The loss at the observations given; see `FamilyModule.penalty`."""
         kept, self._penalty = self._penalty, {}
         return kept
 

@@ -74,6 +74,6 @@ class ODERNN(SeriesFamily):
         return self.head(rows(found.after.transpose(0, 1), place)), [found.stats]
 
     def penalty(self) -> dict[str, Tensor]:
-        """The loss of one-step forecasts of what is given; see `SeriesFamily.penalty`."""
+        """The loss of one-step forecasts of what is given; see `FamilyModule.penalty`."""
         kept, self._penalty = self._penalty, {}
         return kept

@@ -15,7 +15,9 @@ OURS = [f for f in families() if f.__module__.startswith("integrand.")]
 MODELS = packaged("model")
 CLASSES = {m: yaml.safe_load((PACKAGED / "model" / f"{m}.yaml").read_text())["class_path"] for m in MODELS}
 CLASSIFIERS = [e.short for e in read_suite("digits-all").experiments]
-OF_POINTS = {f.__name__ for f in OURS if VectorSpec in f.takes}
+GROUP_OF = {f.__name__: f.group for f in OURS}
+OF_POINTS = {f.__name__ for f in OURS if VectorSpec in f.takes and f.models == "distribution"}
+UNCERTAIN = [m for m in MODELS if GROUP_OF[CLASSES[m]] == "uncertainty"] + ["resnet_mc_dropout"]
 PLANE = [
     m
     for m in MODELS
@@ -24,7 +26,7 @@ PLANE = [
 # digits and fashion_mini set nothing that fashion_mnist does not, but for the models named here
 MATRIX = [
     *(("fashion_mnist", m) for m in CLASSIFIERS),
-    *(("digits", m) for m in ("taynode", "augmented_neural_ode", "deep_equilibrium")),
+    *(("digits", m) for m in ("taynode", "augmented_neural_ode", "deep_equilibrium", *UNCERTAIN)),
     ("fashion_mini", "resnet"),
     *(("points", m) for m in PLANE),
     *(("hnn_oscillators", m) for m in ("hamiltonian_nn", "neural_ode")),
