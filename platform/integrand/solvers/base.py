@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from .solution import Solution
+from .dense import Piece
+from .errors import SolverOptionError
+from .solution import Solution, SolveStats
 
 
 class ODESolver(ABC):
@@ -42,6 +44,29 @@ class ODESolver(ABC):
         Raises:
             SolverError: The solve failed; the message names t, step size, error ratio, NFE and a remedy.
         """
+
+    def watch(
+        self, field: nn.Module, y0: Tensor, t: tuple[float, float], look: Callable[[Piece], bool]
+    ) -> SolveStats:
+        """Solve without a graph from one time to another and show every step.
+
+        Args:
+            field: The field.
+            y0: State at the first time, shape (batch, ...).
+            t: First and last time.
+            look: Called with each step in turn; the solve ends where it returns true.
+
+        Returns:
+            The account.
+
+        Raises:
+            SolverOptionError: The solver's steps cannot be seen.
+            SolverError: The solve failed.
+        """
+        raise SolverOptionError(
+            f"the steps of {type(self).__name__} are made elsewhere and cannot be watched for events",
+            "use Dopri5 or another method of this package",
+        )
 
     @abstractmethod
     def describe(self) -> str:

@@ -27,6 +27,25 @@ class Piece:
     y: Tensor
     coefficients: list[Tensor]
 
+    def at_rows(self, rows: Tensor, theta: Tensor) -> Tensor:
+        """States of chosen samples, each at its own θ; see `at_rows`."""
+        return at_rows(self.y, self.coefficients, rows, theta)
+
+
+def hermite(t: float, h: float, y: Tensor, end: Tensor, slope: Tensor, last: Tensor) -> Piece:
+    """The cubic through both states with both slopes, of order 3.
+
+    Args:
+        t: Start.
+        h: Step, signed.
+        y: State at the start, shape (batch, ...).
+        end: State at the end.
+        slope: dy/dt at the start.
+        last: dy/dt at the end.
+    """
+    change, begins, ends = end - y, h * slope, h * last
+    return Piece(t, h, y, [begins, 3 * change - 2 * begins - ends, begins + ends - 2 * change])
+
 
 def at_rows(y: Tensor, coefficients: Sequence[Tensor], rows: Tensor, theta: Tensor) -> Tensor:
     """States y + Σ_m θ^m c_m for chosen samples, each with its own θ.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from integrand.errors import SpecError
 
+from .dense import Piece
 from .runge_kutta.between import Between
 
 BISECTIONS = 60
@@ -75,7 +76,7 @@ class Search:
     halted_by: Tensor | None = None
     """Number of the event that halted each sample, -1 where none did."""
 
-    def __call__(self, start: Tensor, step: Between, size: Tensor, taken: Tensor) -> Tensor:
+    def __call__(self, start: Tensor, step: Between | Piece, size: Tensor, taken: Tensor) -> Tensor:
         """Look at one step; returns which samples halt in it."""
         if self.halt is None or self.halted_by is None:
             self.halt = torch.full_like(start, torch.inf)
@@ -103,7 +104,7 @@ class Search:
         if len(sample):
             self.found.append((k, sample, root[sample]))
 
-    def _root(self, k: int, start: Tensor, step: Between, size: Tensor, taken: Tensor) -> Tensor:
+    def _root(self, k: int, start: Tensor, step: Between | Piece, size: Tensor, taken: Tensor) -> Tensor:
         """S of the first root of event k in this step, infinite where there is none."""
         event, rows = self.events[k], torch.arange(len(start), device=start.device)
 

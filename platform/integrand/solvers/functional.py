@@ -161,8 +161,7 @@ def _watched(
     """With an eye on events."""
     if mask is not None:
         raise SolverOptionError("events know common times only", "leave out mask")
-    # solve_with_events checks the solver
-    return solve_with_events(cast(RungeKutta, solver), field, y0, t, events)
+    return solve_with_events(solver, field, y0, t, events)
 
 
 def sdeint(

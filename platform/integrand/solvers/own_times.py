@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeGuard
+from typing import Any, Protocol, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -175,10 +175,14 @@ class Rescaled(nn.Module):
             s: Shape () or (batch, 1, ...).
             y: State, shape (batch, ...).
         """
+        return self.of(self.field, s, y)
+
+    def of(self, function: Callable[[Tensor, Tensor], Tensor], s: Tensor, y: Tensor) -> Tensor:
+        """The derivative by s of what `function`, the field or a part of it, is the derivative of by t."""
         shape = (len(y), *[1] * (y.ndim - 1))
         t = torch.lerp(self._start, self._end, s.flatten().to(self._start)).to(self._clock).view(shape)
         try:
-            value: Tensor = self.field(t, y)
+            value = function(t, y)
         except RuntimeError as error:
             raise needs_float64(t, y, error) from error
         if value.shape != y.shape:
@@ -189,3 +193,19 @@ class Rescaled(nn.Module):
         if self._column is None or self._column.dtype != y.dtype:
             self._column = self._span.to(y.dtype).view(shape)
         return value.to(y.dtype) * self._column
+
+
+class InParts(Protocol):
+    """A field of several functions, which stays one over shares."""
+
+    def over_shares(self, scale: Rescaled) -> nn.Module:
+        """A field of the same kind whose functions are those of `scale`'s field, each through `scale.of`."""
+
+
+def over_shares(field: nn.Module, start: Tensor, end: Tensor, clock: torch.dtype) -> nn.Module:
+    """A field over each sample's own span as a field over s from 0 to 1, of the same kind; see `Rescaled`."""
+    scale = Rescaled(field, start, end, clock)
+    if not hasattr(field, "over_shares"):
+        return scale
+    parts = cast(InParts, field)
+    return parts.over_shares(scale)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .accounts import CountedField, refuse_dropout
 from .base import ODESolver
 from .checkpoint import accumulate, pull_back
+from .dense import Piece
 from .errors import SolverError, SolverOptionError
 from .hidden_inputs import KnownInputs, differentiable_inputs
 from .options import require_choice, require_positive, spell
@@ -23,6 +24,7 @@ from .reversible_schemes import SCHEMES, Scheme, State
 from .solution import Solution, SolveStats
 from .transforms import refuse_transforms
 from .union_times import solve_through_union
+from .watching import watch_nodes
 
 PARTED = 0.1
 """Relative distance of the scheme's two copies of the state from which it is called unstable."""
@@ -106,6 +108,12 @@ class Reversible(ODESolver):
             return problem.still(stats)
         scheme = SCHEMES[self.method](counted, self.coupling)
         return solve_by_scheme(scheme, field, problem, self.step_size, self.num_steps, "reversible")
+
+    def watch(
+        self, field: nn.Module, y0: Tensor, t: tuple[float, float], look: Callable[[Piece], bool]
+    ) -> SolveStats:
+        """See `ODESolver.watch`."""
+        return watch_nodes(self, field, y0, t, self.step_size, self.num_steps, look)
 
 
 def solve_by_scheme(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .accounts import CountedField
 from .base import ODESolver
-from .own_times import OwnTimes, Rescaled, own_times
+from .own_times import OwnTimes, over_shares, own_times
 from .solution import Solution
 from .time_gradients import TimeGradient
 
@@ -35,15 +35,19 @@ def solve_through_union(
     Raises:
         SpecError: The times do not fit.
     """
-    own = own_times(t, y0, mask)
+    return solve_union(solver, field, y0, own_times(t, y0, mask))
+
+
+def solve_union(solver: ODESolver, field: nn.Module, y0: Tensor, own: OwnTimes) -> Solution:
+    """`solve_through_union` at checked times."""
     clock = own.clock(y0)
     clocked = TimeGradient(own.times) if own.times.requires_grad and torch.is_grad_enabled() else None
     start = y0 if clocked is None else clocked.depart(y0)
     union, place = torch.unique(own.shares.cpu(), return_inverse=True)
     # samples that stay where they are leave 0 alone
     common = union.tolist() if own.longest else [0.0]
-    scaled = Rescaled(field, own.start, own.end, clock)
-    solution = _in_shares(solver, own).solve(scaled, start, common)
+    scaled = over_shares(field, own.start, own.end, clock)
+    solution = in_shares(solver, own.longest).solve(scaled, start, common)
     solution.stats.solver = solver.describe()
     samples = torch.arange(len(y0), device=y0.device)
     ys = solution.ys[place.t().to(y0.device), samples]
@@ -55,11 +59,11 @@ def solve_through_union(
     return Solution(own.times.detach(), own.blank(ys), solution.stats, solution.status, solution.failed)
 
 
-def _in_shares(solver: ODESolver, own: OwnTimes) -> ODESolver:
+def in_shares(solver: ODESolver, longest: float) -> ODESolver:
     """The solver with its lengths as shares of the longest span."""
     scaled = copy.copy(solver)
     for name in LENGTHS:
         length = getattr(solver, name, None)
-        if length is not None and own.longest:
-            setattr(scaled, name, length / own.longest)
+        if length is not None and longest:
+            setattr(scaled, name, length / longest)
     return scaled

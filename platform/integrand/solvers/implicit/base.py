@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import ClassVar, Literal
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..accounts import Counted, CountedField, refuse_dropout
 from ..base import ODESolver
 from ..checkpoint import solve_by_checkpoint
+from ..dense import Piece
 from ..errors import SolverOptionError
 from ..hidden_inputs import differentiable_inputs
 from ..options import MAX_NFE, require_choice, require_not_set, require_positive, spell
@@ -130,15 +131,7 @@ class ImplicitSolver(ODESolver):
             return problem.departed(counted).still(stats)
         counted, stepper = self._prepared(field, stats, problem)
         problem = problem.departed(counted)
-        steps = ImplicitSteps(
-            stepper,
-            counted,
-            problem,
-            (self.rtol, self.atol) if self.is_adaptive else None,
-            (self.step_size, self.num_steps),
-            self.first_step,
-            self.max_step,
-        )
+        steps = self._steps(stepper, counted, problem)
         with problem.context():
             ys = self._run(steps, field, problem)
             require_finite(stats.solver, ys[-1], problem.times[-1], stats.nfe_forward)
@@ -147,6 +140,38 @@ class ImplicitSolver(ODESolver):
         stats.accepted, stats.rejected, stats.step_sizes = len(sizes), steps.rejected, sizes
         stats.min_step, stats.max_step = min(sizes), max(sizes)
         return problem.finish(ys, stats)
+
+    def watch(
+        self, field: nn.Module, y0: Tensor, t: tuple[float, float], look: Callable[[Piece], bool]
+    ) -> SolveStats:
+        """See `ODESolver.watch`."""
+        problem = prepare(field, y0, t)
+        stats = SolveStats(solver=self.describe(), accepted=0, rejected=0)
+        counted, stepper = self._prepared(field, stats, problem)
+        steps = self._steps(stepper, counted, problem, look)
+        with torch.no_grad(), problem.context():
+            steps.run(problem.y0, None)
+        stats.rejected = steps.rejected
+        stats.add_steps([abs(h) for h in steps.sizes])
+        return stats
+
+    def _steps(
+        self,
+        stepper: Stepper,
+        counted: Counted,
+        problem: Problem,
+        look: Callable[[Piece], bool] | None = None,
+    ) -> ImplicitSteps:
+        return ImplicitSteps(
+            stepper,
+            counted,
+            problem,
+            (self.rtol, self.atol) if self.is_adaptive else None,
+            (self.step_size, self.num_steps),
+            self.first_step,
+            self.max_step,
+            look,
+        )
 
     @abstractmethod
     def _prepared(self, field: nn.Module, stats: SolveStats, problem: Problem) -> tuple[Counted, Stepper]:

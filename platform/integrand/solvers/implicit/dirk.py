@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..accounts import CountedField
+from ..dense import Piece, hermite
 from .linear import Jacobian, JacobianMaker, System
 from .newton import KAPPA, SLOW, Newton
 from .step import Clock, Step, Stepper
@@ -168,7 +169,35 @@ class DIRKStepper(Stepper):
             # f at the end as the stage has it: an evaluation would take the stiff part of its error times J
             self._last = stages[-1] if tableau.explicit_first else stages[-1].detach()
         carried = None if self._carried is None else self._carried.detach()
-        return Step(end, error, (*self._origin, step, carried))
+        return Step(
+            end,
+            error,
+            (*self._origin, step, carried),
+            polynomial=lambda: self._polynomial(t, h, y, end, carried, stages, others),
+        )
+
+    def _polynomial(
+        self,
+        t: float,
+        h: float,
+        y: Tensor,
+        end: Tensor,
+        carried: Tensor | None,
+        stages: Sequence[Tensor],
+        others: Sequence[Tensor],
+    ) -> Piece:
+        """The cubic with the slopes of the first and the last stage, which sits at the end of the step.
+
+        An evaluation at the end would take the stiff part of its error times J.
+        """
+        if self.tableau.explicit_first:
+            first = stages[0]
+        else:
+            first = self._at_start(self.implicit, t, y) if carried is None else carried
+        last = stages[-1]
+        if others:
+            first, last = first + others[0], last + others[-1]
+        return hermite(t, h, y, end, first, last)
 
     def _at(self, t: float) -> dict[CountedField, Tensor]:
         if self._known[0] != t:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..accounts import CountedField
+from ..dense import Piece
 from ..errors import SolverError
 from .differentiation import Linearised, linearise
 from .linear import Factored
@@ -76,7 +77,11 @@ class RosenbrockStepper(Stepper):
                 inner = torch.add(p1, torch.add(p2, p3, alpha=theta), alpha=theta)
                 return (1 - theta) * y + theta * (end + (1 - theta) * inner)
 
-        return Step(end, error, dense=dense)
+        def polynomial() -> Piece:
+            p1, p2, p3 = (_sum(torch.zeros_like(y), stages, row) for row in tableau.dense)
+            return Piece(t, h, y, [end - y + p1, p2 - p1, p3 - p2, -p3])
+
+        return Step(end, error, dense=dense, polynomial=polynomial)
 
     def _linearised(self, t: float, y: Tensor) -> Linearised:
         if self._known is None or self._known[0] != t:

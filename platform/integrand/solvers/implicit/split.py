@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from torch import Tensor, nn
 
 from ..accounts import CountedField
+from ..own_times import Rescaled
 
 
 class SplitField(nn.Module):
@@ -28,6 +29,22 @@ class SplitField(nn.Module):
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """f(t, y) + g(t, y)."""
         return self.explicit(t, y) + self.implicit(t, y)
+
+    def over_shares(self, scale: Rescaled) -> nn.Module:
+        """See `InParts`."""
+        return _OverShares(self, scale)
+
+
+class _OverShares(SplitField):
+    def __init__(self, field: SplitField, scale: Rescaled) -> None:
+        super().__init__()
+        self.field, self.scale = field, scale
+
+    def explicit(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.scale.of(self.field.explicit, t, y)
+
+    def implicit(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.scale.of(self.field.implicit, t, y)
 
 
 class Part(nn.Module):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..dense import Piece
 from ..step_size import INTEGRAL, Gains
 
 Clock = Callable[[float], Tensor]
@@ -22,12 +23,14 @@ class Step:
         error: Error estimate, shape of end, without a graph.
         data: What repeating it needs besides t, h and the state.
         dense: The state at t + θh for 0 < θ < 1; None where outputs are stepped on.
+        polynomial: What lies between its ends, accurate enough to look for events.
     """
 
     end: Tensor
     error: Tensor
     data: object = None
     dense: Callable[[float], Tensor] | None = None
+    polynomial: Callable[[], Piece] | None = None
 
 
 class Stepper(ABC):

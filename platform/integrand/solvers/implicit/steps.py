@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from ..accounts import Counted
+from ..dense import Piece
 from ..errors import SolverError, StepUnderflowError
 from ..initial_step import initial_step
 from ..problem import Problem, grid, not_finite
@@ -31,6 +33,7 @@ class ImplicitSteps:
         fixed: step_size and num_steps of fixed ones.
         first_step: First adaptive step, chosen from the field where None.
         max_step: Longest adaptive step.
+        look: Shown every accepted step; the solve ends where it returns true.
     """
 
     notes_first = False
@@ -44,6 +47,7 @@ class ImplicitSteps:
         fixed: tuple[float | None, int | None],
         first_step: float | None,
         max_step: float | None,
+        look: Callable[[Piece], bool] | None = None,
     ) -> None:
         self.stepper, self.counted = stepper, counted
         self.output_times = problem.times
@@ -52,6 +56,7 @@ class ImplicitSteps:
         self.slack = stepper.slack
         self.sizes: list[float] = []
         self.rejected = 0
+        self._look, self._ended = look, False
         self._dtype, self._device = problem.y0.dtype, problem.y0.device
         # a step below this resolves no time, at t = 0 too
         self._finest = 1e-30 * abs(problem.times[-1] - problem.times[0])
@@ -81,6 +86,8 @@ class ImplicitSteps:
                     raise self._underflow(t, h, error)
                 continue
             self._keep(t, used, y, stop if lands else t + used, step, outputs, tape)
+            if self._ended:
+                return outputs
             grown = self.stepper.settle(length, length * controller.accepted(error))
             # the step that only met an output says nothing against the longer one before it
             h = min(max(grown, h) if lands and length < h else grown, self.max_step)
@@ -93,6 +100,8 @@ class ImplicitSteps:
         """Note an accepted step, its outputs among those of the solve."""
         times = self.output_times
         self.sizes.append(h)
+        if self._look is not None and step.polynomial is not None:
+            self._ended = self._look(step.polynomial())
         interior: list[tuple[int, float]] = []
         while step.dense and len(outputs) < len(times) - 1 and (times[len(outputs)] - t1) * h < 0:
             theta = (times[len(outputs)] - t) / h
@@ -114,6 +123,8 @@ class ImplicitSteps:
                     raise self._stalled(t, t1 - t)
                 self.stepper.settle(t1 - t, t1 - t)
                 self._keep(t, t1 - t, y, t1, step, outputs, tape)
+                if self._ended:
+                    return outputs
                 y = step.end
         return outputs
 

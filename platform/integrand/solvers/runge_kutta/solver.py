@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from integrand.solvers.accounts import CountedField, refuse_dropout
 from integrand.solvers.base import ODESolver
 from integrand.solvers.checkpoint import solve_by_checkpoint
-from integrand.solvers.dense import DenseOutput
+from integrand.solvers.dense import DenseOutput, Piece
 from integrand.solvers.errors import SolverOptionError
 from integrand.solvers.hidden_inputs import differentiable_inputs
 from integrand.solvers.options import MAX_NFE, require_choice, require_not_set, require_positive, spell
@@ -23,6 +23,7 @@ from integrand.solvers.randomness import Generators
 from integrand.solvers.solution import Resume, Solution, SolveStats, Status
 from integrand.solvers.step_size import INTEGRAL, SAFETY, Gains
 from integrand.solvers.time_gradients import TimeGradient
+from integrand.solvers.watching import watch_nodes
 
 from .adaptive import AdaptiveSteps
 from .combinations import refuse_combinations
@@ -133,9 +134,7 @@ class RungeKutta(ODESolver):
                 per_sample=per_sample,
             )
         self.step_size, self.num_steps = step_size, num_steps
-        self.gradient = gradient
-        self.per_sample = per_sample
-        self.on_failure = on_failure
+        self.gradient, self.per_sample, self.on_failure = gradient, per_sample, on_failure
         self.first_step, self.max_step = first_step, max_step
         self.min_step, self.force_min_step = min_step, force_min_step
         self.safety = SAFETY if safety is None else safety
@@ -144,8 +143,7 @@ class RungeKutta(ODESolver):
         self.save, self.dense = save, dense
         # fixed steps end by themselves
         self.max_nfe = MAX_NFE if max_nfe is None and self.is_adaptive else max_nfe
-        self.compile = compile
-        self.autocast = autocast
+        self.compile, self.autocast = compile, autocast
         refuse_combinations(name, self)
 
     def describe(self) -> str:
@@ -268,6 +266,12 @@ class RungeKutta(ODESolver):
         integrator = self.integrator(counted, problem, control)
         ys, failed = self._outcome(integrator, counted, problem, start)
         return problem.finish(ys, stats, Status.SUCCESS if failed is None else Status.PARTIAL, failed)
+
+    def watch(
+        self, field: nn.Module, y0: Tensor, t: tuple[float, float], look: Callable[[Piece], bool]
+    ) -> SolveStats:
+        """See `ODESolver.watch`; for fixed steps."""
+        return watch_nodes(self, field, y0, t, self.step_size, self.num_steps, look)
 
     def _account_for(self) -> SolveStats:
         return SolveStats(solver=self.describe(), gradient=self.gradient, accepted=0, rejected=0)

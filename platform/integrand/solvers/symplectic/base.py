@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
@@ -12,12 +12,16 @@ from integrand.errors import SpecError
 
 from ..accounts import CountedField
 from ..base import ODESolver
+from ..dense import Piece
 from ..errors import SolverOptionError
 from ..options import require_choice, require_positive, spell
+from ..own_times import own_times_asked_for
 from ..problem import Problem, prepare
 from ..reversible import solve_by_scheme
 from ..reversible_schemes import Scheme
 from ..solution import Solution, SolveStats
+from ..union_times import solve_through_union
+from ..watching import watch_nodes
 from .fields import SecondOrderField, SeparableField
 from .splitting import Force, KicksAndDrifts, Splitting
 
@@ -41,6 +45,7 @@ class SymplecticSolver(ODESolver):
 
     gradients: ClassVar[tuple[str, ...]] = ("backprop", "reversible")
     adaptive: ClassVar[bool | None] = False
+    own_times: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -62,13 +67,24 @@ class SymplecticSolver(ODESolver):
         steps = f"num_steps={self.num_steps}" if self.num_steps else f"step_size={spell(self.step_size or 0)}"
         return f"{type(self).__name__.lower()} {steps}"
 
-    def solve(self, field: nn.Module, y0: Tensor, t: Tensor | Sequence[float]) -> Solution:
+    def solve(
+        self, field: nn.Module, y0: Tensor, t: Tensor | Sequence[float], mask: Tensor | None = None
+    ) -> Solution:
         """Integrate; see `ODESolver.solve`.
+
+        Args:
+            field: The field; with times of each sample's own, t is (batch, 1, ...).
+            y0: State at the first time, shape (batch, ...).
+            t: Output times, shape (n_t,), or times of each sample's own, shape (batch, n_t); see
+                `solve_through_union`. May require a gradient.
+            mask: With times of each sample's own, which of them count, shape (batch, n_t), bool.
 
         Raises:
             SpecError: The field is not of the kind that the method needs.
         """
         self._check(field, y0)
+        if own_times_asked_for(t, mask):
+            return solve_through_union(self, field, y0, t, mask)
         problem = prepare(field, y0, t, times_gradient=True)
         stats = SolveStats(solver=self.describe(), gradient=self.gradient, accepted=0, rejected=0)
         if problem.clocked is not None:
@@ -80,6 +96,12 @@ class SymplecticSolver(ODESolver):
             return problem.still(stats)
         scheme = self._scheme(field, problem, stats)
         return solve_by_scheme(scheme, field, problem, self.step_size, self.num_steps, self.gradient)
+
+    def watch(
+        self, field: nn.Module, y0: Tensor, t: tuple[float, float], look: Callable[[Piece], bool]
+    ) -> SolveStats:
+        """See `ODESolver.watch`."""
+        return watch_nodes(self, field, y0, t, self.step_size, self.num_steps, look)
 
     def _counted(self, field: nn.Module, problem: Problem, stats: SolveStats) -> CountedField:
         return CountedField(field, stats, max_nfe=self.max_nfe, device_type=problem.y0.device.type)
