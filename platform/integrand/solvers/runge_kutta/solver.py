@@ -135,12 +135,11 @@ class RungeKutta(ODESolver):
             )
         self.step_size, self.num_steps = step_size, num_steps
         self.gradient, self.per_sample, self.on_failure = gradient, per_sample, on_failure
-        self.first_step, self.max_step = first_step, max_step
-        self.min_step, self.force_min_step = min_step, force_min_step
+        self.first_step, self.max_step, self.min_step = first_step, max_step, min_step
+        self.force_min_step = force_min_step
         self.safety = SAFETY if safety is None else safety
         self.pid: Gains = INTEGRAL if pid is None else pid
-        self.jump_t = tuple(jump_t or ())
-        self.save, self.dense = save, dense
+        self.jump_t, self.save, self.dense = tuple(jump_t or ()), save, dense
         # fixed steps end by themselves
         self.max_nfe = MAX_NFE if max_nfe is None and self.is_adaptive else max_nfe
         self.compile, self.autocast = compile, autocast
