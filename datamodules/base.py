@@ -12,6 +12,9 @@ from torch import Tensor
 
 from integrand.spec import Spec
 
+DESCRIBED = "described"
+"""Where a checkpoint keeps a description, in the data module's part; and the argument that takes one."""
+
 
 class DataModule(L.LightningDataModule):
     """A data set with a question; the command line gives its `spec` to the model.

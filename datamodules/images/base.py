@@ -21,7 +21,7 @@ from integrand.spec import ImageSpec
 from ..acquire import progress
 from ..acquire.fetch import ensure
 from ..acquire.lookup import Place, load
-from ..base import DataModule
+from ..base import DESCRIBED, DataModule
 from ..card import DataCard
 from ..loader import EpochLoader
 from ..sharding import even_batch_size, sharded
@@ -196,6 +196,21 @@ class ImageDataModule(DataModule):
         plain = type(self)(data_dir=self.data_dir, val_size=0, device="cpu", verify=self.verify)
         plain.setup()
         return plain._splits["train"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps, so that the model can be asked about pictures in files."""
+        described = {
+            "spec": self.spec.to_dict(),
+            "shape": list(self.spec.shape),
+            "normalise": self.normalise,
+            "mean": list(self.card.mean),
+            "std": list(self.card.std),
+            "white": 255,  # of those pictures
+        }
+        return {DESCRIBED: described}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing: the card says it."""
 
     def denormalise(self, x: Tensor) -> Tensor:
         """Pixels in [0, 1] from normalised ones, for pictures; shape (…, C, H, W)."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from integrand.errors import UsageError
 from integrand.spec import Spec
 
+from ..base import DESCRIBED
 from ..card import DataCard
 from ..images.augment import Augmentation
 from ..images.loading import ImageSet
@@ -176,10 +177,6 @@ class OwnDataModule(InMemoryDataModule):
         found = self.collection
         labels = None if found.answers is None else found.answers[torch.from_numpy(rows)]
         return ImageSet(Part(found.inputs, rows), labels, found.scale, found.shift, augment, seed)
-
-
-DESCRIBED = "described"
-"""Where a checkpoint keeps the description, in the data module's part."""
 
 
 @rank_zero_only

@@ -125,7 +125,8 @@ def collect(source: Source, asked: Asked, shares: Shares) -> Collection:
 
 
 def collect_new(source: Source, description: Description) -> Collection:
-    """Samples for a model that is trained: all of them test, and scales and classes are those it knows.
+    """Samples for a model that is trained: all of them validate and test, and scales and
+    classes are those it knows.
 
     Answers that the model does not know are left out.
 
@@ -133,7 +134,7 @@ def collect_new(source: Source, description: Description) -> Collection:
         UsageError: The samples are not what the description says.
     """
     spec = replace(Spec.from_dict(dict(description["spec"])), name=source.name)
-    rows = {part: np.arange(len(source.ids) if part == "test" else 0) for part in PARTS}
+    rows = {part: np.arange(0 if part == "train" else len(source.ids)) for part in PARTS}
     said: list[str] = []
     answers = None
     if source.answers is not None and isinstance(spec.question, Classes | Targets):

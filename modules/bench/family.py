@@ -204,7 +204,7 @@ class BenchFamily(FamilyModule):
 
     def respond(self, batch: Any) -> Outcome:
         """See `FamilyModule.respond`; a batch is inputs alone, or inputs and what is asked about them."""
-        x, asked = (batch[0], batch[1]) if isinstance(batch, list | tuple) else (batch, None)
+        x, asked = (*batch, None)[:2] if isinstance(batch, list | tuple) else (batch, None)
         if isinstance(asked, Query):
             said, solves = self.evaluate(x, asked.times)
             return Outcome({}, len(x), {}, said, asked.truth, solves, x, asked.times)

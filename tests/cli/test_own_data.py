@@ -120,3 +120,27 @@ def test_a_wrong_file_is_one_line_that_shows_nothing_of_it(program, arguments, s
     assert "→" in line
     assert len(result.stderr) < 1000
     assert "secret" not in result.stderr
+
+
+def test_series_of_a_file_are_classified_without_their_classes(program):
+    rng = np.random.default_rng(0)
+    frames = [
+        pd.DataFrame(
+            {"id": f"s{i}", "time": np.arange(6.0), "x": rng.normal(i % 2, 0.1, 6), "label": "ab"[i % 2]}
+        )
+        for i in range(12)
+    ]
+    table = pd.concat(frames)
+    table.to_csv(program.folder / "runs.csv", index=False)
+    quick = ["--model", "GRUGaps", "--trainer.max_epochs", "1"]
+    result = program("fit", *quick, "--data", "runs.csv")
+    assert result.returncode == 0, result.stderr
+    assert "runs.csv is read as CSVTrajectories (its column time holds times)" in result.stderr
+    table[table.id.isin(["s1", "s2"])].drop(columns="label").to_csv(program.folder / "new.csv", index=False)
+    result = program("predict", "--run", "latest", "--data", "new.csv")
+    assert result.returncode == 0, result.stderr
+    rows = predictions(result)
+    assert [(row["id"], row["true"]) for row in rows] == [("s1", ""), ("s2", "")]
+    refused = program("predict", "--run", newest(program).info.run_id, "--data", "missing.csv")
+    assert refused.returncode == 2
+    assert "--data missing.csv: there is no such file or folder" in refused.stderr

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
+from torch import Tensor
 
 from integrand.errors import UsageError
 from integrand.spec import Forecast, SeriesSpec
 
+from ...base import DESCRIBED
+from ...loader import EpochLoader
 from ..base import SeriesDataModule
 from ..forecasts import ForecastDataModule
 from ..padded import SeriesSet
@@ -22,6 +25,7 @@ from .collection import Collection, Options, collect
 from .roles import Roles
 from .table import Table
 from .times import Unit
+from .trained import NEW, collect_new, description
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +58,7 @@ class OwnSeriesDataModule(ForecastDataModule):
         val_fraction: Share of the series that validates, where no column or file says.
         test_fraction: Share of the series that tests, where no column or file says.
         split_seed: Seed of the split; leave it fixed to compare runs of different seeds.
+        described: What an earlier training inferred, as its checkpoint keeps it: all series then test it.
         **kwargs: See `ForecastDataModule`.
 
     Raises:
@@ -82,6 +87,7 @@ class OwnSeriesDataModule(ForecastDataModule):
         val_fraction: float = 0.15,
         test_fraction: float = 0.2,
         split_seed: int = 0,
+        described: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         if horizon is not None and horizon < 1:
@@ -111,7 +117,8 @@ class OwnSeriesDataModule(ForecastDataModule):
             columns, time_unit, time_scale, autonomous, sort, min_length, context, horizon,
             val_fraction, test_fraction, split_seed, self.within,
         )  # fmt: skip
-        self._wanted_stride = stride
+        self._wanted_stride, self.described = stride, described
+        self._ids: list[str] = []
 
     @abstractmethod
     def tables(self) -> Sequence[Table]:
@@ -124,10 +131,36 @@ class OwnSeriesDataModule(ForecastDataModule):
     @cached_property
     def collection(self) -> Collection:
         """What the tables hold; read once, when it is first asked for."""
-        found = collect(self.card.name, self.tables(), self.options)
+        if self.described is None:
+            found = collect(self.card.name, self.tables(), self.options)
+        else:
+            found = collect_new(self.tables(), self.options, self.described)
         for line in found.said:
             _say(line)
         return found
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """What was inferred; a checkpoint keeps it, and predictions start from it."""
+        return description(self.collection, self.options) if self.described is None else self.described
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The series that each prediction belongs to."""
+        self.setup()
+        return self._ids
+
+    @property
+    def wanted_splits(self) -> tuple[str, ...]:
+        """See `SeriesDataModule.wanted_splits`."""
+        return super().wanted_splits if self.described is None else NEW
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {DESCRIBED: dict(self.description)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing: the data decide, and a description for others is an argument."""
 
     @property
     def published(self) -> SeriesSpec:
@@ -152,12 +185,36 @@ class OwnSeriesDataModule(ForecastDataModule):
         """See `SeriesDataModule.make_split`."""
         question = self.spec.question
         if not isinstance(question, Forecast):
+            self._ids = [r.name for r in recordings] if split == "test" else self._ids
             return SeriesDataModule.make_split(self, split, recordings)
         self.context, self.horizon = question.context, question.horizon
         self.stride = self._wanted_stride or self.horizon
         self.eval_horizon = self.eval_horizon or self.horizon
         self.eval_stride = self.eval_stride or self.eval_horizon
+        if split == "test":
+            windows = (self._windows(r, self.eval_horizon, self.eval_stride) for r in recordings)
+            self._ids = [window.name for of_one in windows for window in of_one]
         return super().make_split(split, recordings)
+
+    def _answers(self, recordings: Sequence[Recording]) -> Tensor | None:
+        """None where new series have none."""
+        if self.described is not None and any(r.answer is None for r in recordings):
+            return None
+        return super()._answers(recordings)
+
+    def test_dataloader(self) -> EpochLoader:
+        """The test split in order.
+
+        Raises:
+            UsageError: New series have no answers to compare with.
+        """
+        given: Any = self._set("test")
+        if self.described is not None and given.answers is None and given.query is None:
+            raise UsageError(
+                f"{self.tables()[0].source} holds no answers that the model knows",
+                "integrand predict needs none",
+            )
+        return super().test_dataloader()
 
 
 @rank_zero_only

@@ -10,6 +10,7 @@ import numpy as np
 from integrand.errors import UsageError
 from integrand.spec import Classes, Forecast, Question, SeriesSpec, Targets
 
+from ...own.answers import natural
 from ..cut import cut_in_time
 from ..recording import Recording
 from .described import check_channels, check_windows, described, windows
@@ -56,11 +57,17 @@ class Collection:
         spec: What a model takes from them.
         parts: `train`, `val` and `test`, in raw units, times in units of a batch.
         said: Lines for the user: what was guessed, and what looks odd.
+        roles: The part of each column.
+        unit: The unit of times that were read from dates, else empty.
+        start: The time, as it stands in the table, that is 0 where the law depends on the time.
     """
 
     spec: SeriesSpec
     parts: dict[str, list[Recording]]
     said: list[str]
+    roles: Roles
+    unit: str
+    start: float
 
 
 def collect(name: str, tables: Sequence[Table], options: Options) -> Collection:
@@ -79,8 +86,9 @@ def collect(name: str, tables: Sequence[Table], options: Options) -> Collection:
         choose(table, roles)
     series = [one for table in tables for one in read_series(table, roles, options.sort)]
     refuse_mixed(series)
-    _check_lengths(series, options.min_length)
-    series, unit = _with_units(series, options)
+    check_lengths(series, options.min_length)
+    start = first_time(series)
+    series, unit = with_units(series, options, start)
     said = [guessed + (f"; data.time_unit: {unit}" if unit else "")] if guessed or unit else []
     said += _oddities(tables[0].source, series)
     asked, answered = _answers(roles, series)
@@ -96,10 +104,15 @@ def collect(name: str, tables: Sequence[Table], options: Options) -> Collection:
         asked = windows(judged, options.context, options.horizon)
         check_windows(parts, asked.context)
     spec = described(name, roles, asked, parts, options.autonomous)
-    return Collection(spec, parts, said)
+    return Collection(spec, parts, said, roles, unit, start)
 
 
-def _check_lengths(series: Sequence[OwnSeries], least: int) -> None:
+def check_lengths(series: Sequence[OwnSeries], least: int) -> None:
+    """Refuse a series that is too short.
+
+    Raises:
+        UsageError: There is one; its first row is named.
+    """
     for one in series:
         if (n := len(one.recording)) < least:
             raise UsageError(
@@ -108,7 +121,13 @@ def _check_lengths(series: Sequence[OwnSeries], least: int) -> None:
             )
 
 
-def _with_units(series: Sequence[OwnSeries], options: Options) -> tuple[list[OwnSeries], str]:
+def first_time(series: Sequence[OwnSeries]) -> float:
+    """The time from which dates count; numbers count from 0."""
+    dates = any(one.dates for one in series)
+    return float(min(one.recording.times[0] for one in series)) if dates else 0.0
+
+
+def with_units(series: Sequence[OwnSeries], options: Options, start: float) -> tuple[list[OwnSeries], str]:
     """Times in units of a batch, from 0 where only gaps matter; and the unit chosen for dates."""
     dates = any(one.dates for one in series)
     chosen = ""
@@ -117,7 +136,6 @@ def _with_units(series: Sequence[OwnSeries], options: Options) -> tuple[list[Own
         gap = median_gap([one.recording.times for one in series])
         chosen = unit_of(gap) if options.time_unit == "auto" else options.time_unit
         scale *= SECONDS[chosen]
-    start = min(one.recording.times[0] for one in series) if dates else 0.0
     moved = []
     for one in series:
         begin = one.recording.times[0] if options.autonomous else start
@@ -146,7 +164,7 @@ def _answers(roles: Roles, series: Sequence[OwnSeries]) -> tuple[Question, list[
         return Targets(roles.targets), list(series)
     if not roles.label:
         return Forecast(), list(series)
-    names = sorted({one.label for one in series}, key=_natural)
+    names = sorted({one.label for one in series}, key=natural)
     if len(names) < 2:
         raise UsageError(
             f"{series[0].row}: every series has the {roles.label} {names[0]!r}",
@@ -156,14 +174,6 @@ def _answers(roles: Roles, series: Sequence[OwnSeries]) -> tuple[Question, list[
         replace(one, recording=replace(one.recording, answer=names.index(one.label))) for one in series
     ]
     return Classes(len(names), tuple(names)), numbered
-
-
-def _natural(word: str) -> tuple[int, float, str]:
-    """Numbers in their order, words after them."""
-    try:
-        return 0, float(word), word
-    except ValueError:
-        return 1, 0.0, word
 
 
 def _cut(series: Sequence[OwnSeries], asked: Question, options: Options) -> Parts:

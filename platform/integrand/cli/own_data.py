@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from integrand.datamodules.own.base import DESCRIBED
+from integrand.datamodules.base import DESCRIBED
 from integrand.datamodules.own.guess import TABLES, Guess, guess, means_path
 
 from ..checkpoints import read

@@ -263,3 +263,14 @@ def test_a_wrong_path_is_one_line(tmp_path, monkeypatch, capsys, path):
     assert error.startswith(f"integrand: error: {path} is no")
     assert "set data.path" in error
     assert len(error) < 300
+
+
+def test_a_model_of_a_published_set_is_asked_about_pictures_in_files(tmp_path):
+    published = dm.Digits(device="cpu")
+    described = published.state_dict()["described"]
+    image = published.denormalise(batch(published, "test")[0][0])[0]
+    (tmp_path / "new").mkdir()
+    Image.fromarray((image.numpy() * 255).round().astype(np.uint8)).save(tmp_path / "new" / "a.png")
+    x = batch(read(tmp_path / "new", described=described), "predict")
+    # the same picture in steps of 1/255
+    torch.testing.assert_close(x[0], batch(published, "test")[0][0], atol=0.5 / 255 / 0.37, rtol=0)

@@ -347,3 +347,47 @@ def test_the_command_line_says_it_in_one_line_and_exits_with_2(write, capsys, mo
     assert error.startswith("integrand: error: ")
     assert re.search(message, error)
     assert "→" in error
+
+
+def test_a_description_serves_new_series_with_and_without_classes(read, write, caplog):
+    frame = long(12).assign(label=lambda f: "abc"[0] + (f.id.str[1:].astype(int) % 2).astype(str))
+    trained = read(frame)
+    trained.setup()
+    assert sorted(trained.ids) == sorted(r.name for r in trained.recordings()["test"])
+    described = trained.description
+    new = long(3, seed=1).assign(x=lambda f: f.x * 7)
+    data = dm.CSVTrajectories(write(new, "new.csv"), described=described)
+    (x,) = batch(data, "predict")
+    assert data.ids == ["s0", "s1", "s2"]
+    expected = (new.x[0] - described["spec"]["shifts"][0]) / described["spec"]["scales"][0]
+    assert float(x.values[0, 0, 0]) == pytest.approx(expected, rel=1e-5), "the scales of training"
+    with pytest.raises(UsageError, match=r"new\.csv holds no answers that the model knows"):
+        data.test_dataloader()
+    labelled = new.assign(label=new.id.map({"s0": "a1", "s1": "a0", "s2": "a1"}))
+    _, y = batch(dm.CSVTrajectories(write(labelled, "new.csv"), described=described), "test")
+    assert y.tolist() == [1, 0, 1]
+    other = dm.CSVTrajectories(write(new.assign(label="z"), "new.csv"), described=described)
+    assert len(batch(other, "predict")) == 1
+    assert "z is no class of the model" in caplog.text
+    with pytest.raises(UsageError, match="lacks the columns y, which the model was trained on"):
+        dm.CSVTrajectories(write(new.drop(columns="y"), "new.csv"), described=described).setup()
+
+
+def test_dates_of_new_series_are_read_in_the_unit_of_training(write):
+    def dated(freq, n):
+        stamps = pd.date_range("2020-02-28", periods=12, freq=freq).strftime("%Y-%m-%d %H:%M")
+        return pd.concat(
+            [pd.DataFrame({"id": i, "date": stamps, "x": np.arange(12) * i}) for i in range(1, n)]
+        )
+
+    described = dm.CSVTrajectories(write(dated("h", 5), "hours.csv")).description
+    new = dm.CSVTrajectories(write(dated("D", 2), "days.csv"), described=described)
+    np.testing.assert_allclose(new.recordings()["test"][0].times, 24 * np.arange(12), atol=1e-9)
+
+
+def test_windows_of_a_forecast_are_called_by_their_series(read):
+    data = read(long(8), context=4, horizon=4)
+    data.setup()
+    names = [r.name for r in data.recordings()["test"]]
+    assert data.ids == [name for name in names for _ in range(2)]
+    assert len(data.ids) == data.sizes["n_test"]
