@@ -10,7 +10,7 @@ JOBS ?= 2
 INSTALLED := $(VENV)/installed
 
 .PHONY: demo test test-all test-reliability test-cluster check browser lint ui bench install wheel clean
-.PHONY: docker docker-secrets docker-check
+.PHONY: audit docker docker-secrets docker-lock docker-check
 
 demo: $(INSTALLED)
 	$(BIN)/integrand suite run configs/suite/quickstart.yaml --jobs $(JOBS)
@@ -53,6 +53,11 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tests/audit.py
+
+# with it the last step of lint also asks for known weaknesses, where there is a network
+audit: $(VENV)/installed-audit
+	$(BIN)/python tests/audit.py
 
 ui: $(INSTALLED)
 	$(BIN)/integrand ui
@@ -68,6 +73,10 @@ docker:
 	docker/build.sh $(FLAVOUR)
 	docker/build.sh tracking
 
+# after a change of pyproject.toml's dependencies or of constraints.txt
+docker-lock: $(VENV)/installed-audit
+	$(BIN)/python docker/lock.py
+
 docker-secrets:
 	docker/make-secrets.sh
 
@@ -82,6 +91,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --retries 1 torch==2.13.0 $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 	$(BIN)/pip install -e '.[test]' -c constraints.txt
+	touch $@
+
+$(VENV)/installed-audit: $(INSTALLED)
+	$(BIN)/pip install -e '.[test,audit]' -c constraints.txt
 	touch $@
 
 $(VENV)/installed-cluster: $(INSTALLED)

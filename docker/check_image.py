@@ -2,6 +2,7 @@
 
 import getpass
 import importlib.metadata
+import json
 import os
 import re
 import tempfile
@@ -47,6 +48,11 @@ compiled = torch.compile(lambda x: x.sin() + 1)
 x = torch.linspace(0, 1, 8)
 assert torch.allclose(compiled(x), x.sin() + 1)
 assert any(Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).iterdir())
+
+listed = json.loads(Path("/usr/local/share/integrand/sbom.cdx.json").read_text())["components"]
+missing = {normal(d.metadata["Name"]) for d in importlib.metadata.distributions()}
+missing -= {normal(component["name"]) for component in listed}
+assert not missing, f"not in the list of what is in the image: {missing}"
 
 import torchdiffeq  # noqa: E402, F401
 import torchsde  # noqa: E402, F401

@@ -300,7 +300,7 @@ class FamilyModule(Shardable):
         """Let every row weigh the same in the gradient, also where some processes have more of them."""
         weight = weight_of_step(self.trainer) if self.trainer.world_size > 1 else 1.0
         if weight != 1.0:
-            loss.register_hook(lambda gradient: gradient * weight)
+            loss.register_hook(lambda gradient: gradient * weight)  # type: ignore[no-untyped-call]
 
     def setup(self, stage: str) -> None:
         """Let the task know the data set; Lightning calls it before fit, validate, test and predict."""

@@ -1,9 +1,16 @@
 """What the compose stack promises, read from its YAML; `make docker-check` brings it up."""
 
+import http.server
 import os
 import re
+import shutil
+import socket
+import ssl
 import stat
 import subprocess
+import threading
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -30,11 +37,13 @@ def strings(node):
 
 
 def test_services():
-    assert set(SERVICES) == {"db", "store", "tracking", "trainer"}
-    assert SERVICES["trainer"]["profiles"] == ["train"]  # `up` starts the server only
+    assert set(SERVICES) == {"db", "store", "tracking", "proxy", "trainer"}
+    # `up` starts the server only
+    assert SERVICES["trainer"]["profiles"] == ["train"]
+    assert SERVICES["proxy"]["profiles"] == ["tls"]
 
 
-@pytest.mark.parametrize("name", ["db", "store"])
+@pytest.mark.parametrize("name", ["db", "store", "proxy"])
 def test_foreign_images_are_pinned_by_tag_and_digest(name):
     default = re.fullmatch(r"\$\{\w+_IMAGE:-(.+)\}", SERVICES[name]["image"]).group(1)
     assert re.fullmatch(r"[\w./-]+:\d[\w.-]+@sha256:[0-9a-f]{64}", default), default
@@ -71,10 +80,11 @@ def test_no_secret_is_written_down():
                 assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), f"{name}: {value}"
 
 
-def test_only_the_server_is_published_and_on_loopback_only():
+def test_only_server_and_proxy_are_published_and_on_loopback_unless_told():
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert set(published) == {"tracking"}
+    assert set(published) == {"tracking", "proxy"}
     assert all(port.startswith("127.0.0.1:") for port in published["tracking"])
+    assert all(port.startswith("${TLS_ADDRESS:-127.0.0.1}:") for port in published["proxy"])
     assert not any("network_mode" in service for service in SERVICES.values())
 
 
@@ -83,6 +93,61 @@ def test_database_and_store_are_seen_by_the_server_only():
     inside = {name for name, service in SERVICES.items() if "storage" in service["networks"]}
     assert inside == {"db", "store", "tracking"}
     assert SERVICES["db"]["networks"] == SERVICES["store"]["networks"] == ["storage"]
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@pytest.mark.skipif(shutil.which("caddy") is None, reason="needs caddy")
+def test_the_proxy_speaks_tls_and_passes_the_name_on(tmp_path):
+    """The server tells by the name in the request whether it is meant."""
+    heard = []
+
+    class Upstream(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            heard.append(self.headers["Host"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *said):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Upstream)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = free_port()
+    settings = {
+        "TLS_NAME": f"localhost:{port}",
+        "TLS_UPSTREAM": f"127.0.0.1:{server.server_port}",
+        "XDG_DATA_HOME": str(tmp_path),
+        "HOME": str(tmp_path),
+    }
+    command = ["caddy", "run", "--config", DOCKER / "Caddyfile", "--adapter", "caddyfile"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, env=os.environ | settings, stdout=log, stderr=log)
+    try:
+        trusted = tmp_path / "caddy/pki/authorities/local/root.crt"
+        deadline = time.monotonic() + 60
+        answer = None
+        while answer is None:
+            try:
+                context = ssl.create_default_context(cafile=trusted)
+                answer = urllib.request.urlopen(f"https://localhost:{port}/", context=context, timeout=10)
+            except OSError:  # not up yet
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+                time.sleep(0.2)
+        assert answer.status == 200
+        assert answer.headers["Strict-Transport-Security"]
+        assert heard == [f"localhost:{port}"]
+        with pytest.raises(OSError, match=r"reset|400|Bad Request|closed|HTTP"):
+            urllib.request.urlopen(f"http://localhost:{port}/", timeout=10)
+    finally:
+        process.terminate()
+        process.wait(20)
+        server.shutdown()
 
 
 def test_keys_of_the_store_stay_in_the_server():

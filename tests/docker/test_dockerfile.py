@@ -46,29 +46,81 @@ def test_base_image_is_an_argument_pinned_by_digest():
     assert set(starts.values()) <= set(STAGES) - {""}, "a stage starts from an image that is not pinned"
 
 
-@pytest.mark.parametrize("stage", ["dependencies", "tracking"])
-def test_versions_come_from_constraints_before_any_source(stage):
+LOCKS = ("requirements", "torch-cuda", "tracking", "sbom")
+HASHED = "pip install --no-deps --require-hashes --requirement"
+
+
+@pytest.mark.parametrize("stage", ["dependencies", "tracking", "sbom"])
+def test_files_are_told_by_their_hashes_before_any_source(stage):
+    """All but torch of another index than PyPI, whose version is that of constraints.txt."""
     words = STAGES[stage]
     installs = [i for i, (word, rest) in enumerate(words) if word == "RUN" and "pip install" in rest]
     assert installs
     for i in installs:
-        assert words[i][1].count("pip install") == words[i][1].count("--constraint constraints.txt")
+        found = words[i][1].count("pip install")
+        assert found == words[i][1].count(HASHED) + words[i][1].count("torch --constraint constraints.txt")
         assert not re.search(r"[\w\]]==\d", words[i][1]), "a version is stated twice"
     copied = {name for word, rest in words[: installs[-1]] if word == "COPY" for name in rest.split()[:-1]}
-    allowed = {"constraints.txt", "--from=requirements", "/requirements/requirements.txt"}
+    allowed = {"constraints.txt", *(f"docker/{name}.lock" for name in LOCKS)}
     assert copied <= allowed, "a change of the source installs everything anew"
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "!docker/*.lock" in ignored
+
+
+def locked(name):
+    """Releases of a lock file by name."""
+    text = (ROOT / f"docker/{name}.lock").read_text()
+    blocks = re.findall(r"^([\w.-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", text, re.MULTILINE)
+    assert len(blocks) == text.count("=="), "a release without a hash"
+    assert "//" not in text, "an address: whoever builds has an index of their own"
+    return {name: version for name, version, _ in blocks}
+
+
+def pins():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    stated = [line.split("#")[0].strip().split("==") for line in lines if "==" in line]
+    return {name.lower().replace("_", "-"): version for name, version in stated}
+
+
+@pytest.mark.parametrize("name", ["requirements", "torch-cuda", "tracking"])
+def test_locks_have_the_versions_of_the_constraints(name):
+    """Else `make docker-lock` was forgotten. CUDA's wheels and triton are pinned by torch's own metadata."""
+    found, stated = locked(name), pins()
+    free = {n for n in found if re.match(r"cuda-|nvidia-(?!ml-py)|triton", n)}
+    assert {n: v for n, v in found.items() if n not in free} == {n: stated[n] for n in found if n not in free}
+    assert not free or name == "torch-cuda"
+
+
+def names(requirements):
+    return {re.match(r"[\w.-]+", r).group().lower().replace("_", "-") for r in requirements}
+
+
+def test_the_locks_have_all_that_is_asked_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = list(project["dependencies"])
+    for extra in ("gpu", "sweep", "ot"):
+        wanted += project["optional-dependencies"][extra]
+    assert names(wanted) <= locked("requirements").keys() | locked("torch-cuda").keys()
+    assert {"mlflow", "flask-wtf", "psycopg2-binary", "boto3"} <= locked("tracking").keys()
+    assert "torch" in locked("torch-cuda")
+    assert "torch" not in locked("requirements")
+
+
+def test_the_image_holds_a_list_of_what_is_in_it():
+    (copied,) = of("integrand", "COPY")
+    assert copied == "--from=sbom /sbom.cdx.json /usr/local/share/integrand/"
+    assert any("cyclonedx-py environment" in rest for rest in of("sbom", "RUN"))
 
 
 def test_source_reaches_the_image_only_as_a_wheel_without_dependencies():
-    assert not of("integrand", "COPY")
-    (install,) = [rest for rest in of("integrand", "RUN") if "pip install" in rest]
+    (install,) = [rest for rest in of("installed", "RUN") if "pip install" in rest]
     assert "--no-deps" in install
     assert "from=wheel" in install
 
 
 def test_flavour_stands_in_the_line_that_installs_torch():
     """The content of a secret pip.conf is not part of the cache key: without it cuda gets the cpu layer."""
-    (torch,) = [rest for rest in of("dependencies", "RUN") if "pip install torch" in rest]
+    (torch,) = [rest for rest in of("dependencies", "RUN") if "pip install torch --constraint" in rest]
     assert "${FLAVOUR}" in torch
     assert "${TORCH_INDEX}" in torch
     assert "https://download.pytorch.org/whl/cpu" in torch
@@ -88,30 +140,6 @@ def test_a_build_of_the_other_flavour_is_refused(tmp_path, flavour, cuda, accept
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode == 0) == accepted, done.stderr
     assert accepted or f"not a {flavour} build" in done.stderr
-
-
-def image_requirements():
-    """What the recipe's own program makes of pyproject.toml."""
-    (program,) = [p for _, rest in STAGES["requirements"] for p in re.findall(r'python -c "([^"]+)"', rest)]
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout.split("\n")[:-1]
-
-
-def test_image_has_the_requirements_of_users():
-    found = image_requirements()
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    assert found == [*project["dependencies"], *extras["gpu"], *extras["sweep"], *extras["ot"]]
-
-
-def test_every_requirement_is_pinned():
-    """An unpinned one would make two builds of one commit differ."""
-    wanted = [*image_requirements(), "mlflow", "Flask-WTF", "psycopg2-binary", "boto3"]
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
-    names = {re.match(r"[\w.-]+", r).group().lower().replace("_", "-") for r in wanted}
-    assert names <= pinned, names - pinned
 
 
 @pytest.mark.parametrize("stage", ["integrand", "tracking"])
@@ -175,9 +203,9 @@ def test_context_is_a_list_of_what_may_enter():
     assert allowed == {
         *("constraints.txt", "pyproject.toml", "README.md", "LICENSE"),
         *("platform", "modules", "datamodules", "configs"),
-        "docker/tracking_server.py",
+        *("docker/tracking_server.py", "docker/*.lock"),
     }
-    assert all((ROOT / name).exists() for name in allowed)
+    assert all(list(ROOT.glob(name)) for name in allowed)
     denied = lines[max(i for i, line in enumerate(lines) if line[0] == "!") + 1 :]
     assert {"**/mlflow.db*", "**/integrand-runs", "**/mlartifacts", "**/__pycache__"} <= set(denied)
 
