@@ -51,6 +51,8 @@ class ImageDataModule(DataModule):
         train_limit: Use this many training images only, the same share of each class; for quick runs.
         drop_last: Leave out the last training batch if it is smaller than the others.
         verify: Check the content against its published digest.
+        label_noise: Share of training and validation labels that are replaced by another class, each as
+            likely; drawn by `split_seed`. Test labels stay as they are.
 
     Attributes:
         card: What is known about the data set.
@@ -76,8 +78,11 @@ class ImageDataModule(DataModule):
         train_limit: int | None = None,
         drop_last: bool = False,
         verify: bool = True,
+        label_noise: float = 0.0,
     ) -> None:
         super().__init__()
+        if not 0 <= label_noise <= 1:
+            raise UsageError(f"label_noise={label_noise} is no share", "give a number from 0 to 1")
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if value < 1:
                 raise UsageError(f"{name}={value} makes no batch", "give at least 1")
@@ -96,6 +101,7 @@ class ImageDataModule(DataModule):
         self.train_limit = train_limit
         self.drop_last = drop_last
         self.verify = verify
+        self.label_noise = label_noise
         self.n_val = self._held_out(val_size)
         self.digest = ""
         self.place: Place | None = None
@@ -137,16 +143,20 @@ class ImageDataModule(DataModule):
             loaded = load(self.card, ensure(self.card, self.data_dir), self.verify)
             self._check_spec(loaded.arrays)
             labels = loaded.arrays["train_labels"]
+            arrays = {**loaded.arrays, "train_labels": self._flipped(labels)}
             train, val = stratified(labels, self.n_val, self.split_seed)
             if self.train_limit is not None and self.train_limit < len(train):
                 _, chosen = stratified(labels[train], self.train_limit, self.split_seed)
                 train = train[chosen]
             self._splits = {
-                "train": _tensors(loaded.arrays, "train", train),
-                "val": _tensors(loaded.arrays, "train", val),
-                "test": _tensors(loaded.arrays, "test", None),
+                "train": _tensors(arrays, "train", train),
+                "val": _tensors(arrays, "train", val),
+                "test": _tensors(arrays, "test", None),
             }
-            self.digest = _digest(self.card.name, loaded.digests, train, val)
+            digests = dict(loaded.digests)
+            if self.label_noise:
+                digests["label_noise"] = f"{self.label_noise} {self.split_seed}"
+            self.digest = _digest(self.card.name, digests, train, val)
             self.place = loaded.place
         device = self._device()
         self._splits = {name: (x.to(device), y.to(device)) for name, (x, y) in self._splits.items()}
@@ -268,6 +278,15 @@ class ImageDataModule(DataModule):
                 f"give a fraction below 1, or a number below {total}",
             )
         return count
+
+    def _flipped(self, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Labels of which exactly the share `label_noise`, of all classes together, are wrong."""
+        keys, shifts = np.random.PCG64([self.split_seed, 1]).random_raw((2, len(labels)))
+        wrong = np.argsort(keys, kind="stable")[: round(self.label_noise * len(labels))]
+        changed = labels.copy()
+        classes = self.spec.num_classes
+        changed[wrong] = (labels[wrong] + 1 + shifts[wrong] % (classes - 1)) % classes
+        return changed
 
     def _check_spec(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         for split, count in self.card.counts.items():

@@ -93,8 +93,11 @@ DECLARED: tuple[Quantity, ...] = (
         ("clean_error", "error rate of images as they are"),
         ("corruption_error*", "error rate of corrupted images"),
         ("relative_corruption_error", "mean over kinds of the error over that of a reference"),
+        ("flat_gradients", "share of images without a gradient"),
         percent=True,
     ),
+    *_all("smaller", ("masking_signs", "checks of an attack that do not hold")),
+    *_all("neither", ("perturbation", "largest norm of a perturbation")),
     # probabilities
     *_all(
         "smaller",

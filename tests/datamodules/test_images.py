@@ -278,3 +278,25 @@ def test_pixels_are_those_of_the_file(made_fashion, fashion):
     dm.setup()
     x = epoch_images(dm.predict_dataloader())
     assert np.array_equal((x * 255).round().byte().numpy(), fashion[1]["test_images"])
+
+
+def test_label_noise_flips_the_share_that_is_said_and_no_test_label(cache):
+    clean, noisy = (Digits(val_size=0.25, label_noise=share) for share in (0.0, 0.4))
+    clean.setup()
+    noisy.setup()
+    same = {split: clean._splits[split][1] == noisy._splits[split][1] for split in ("train", "val", "test")}
+    assert int((~same["train"]).sum() + (~same["val"]).sum()) == round(0.4 * 1437)
+    assert not same["val"].all()
+    assert same["test"].all()
+    assert torch.equal(clean._splits["train"][0], noisy._splits["train"][0])
+    # every other class alike: some 430 flips over nine shifts, 48 each, of deviation 6.5
+    shift = (noisy._splits["train"][1] - clean._splits["train"][1]) % 10
+    assert (torch.bincount(shift, minlength=10)[1:] > 15).all()
+    digests = {clean.digest, noisy.digest}
+    for split_seed in (0, 1):
+        other = Digits(val_size=0.25, label_noise=0.4, split_seed=split_seed)
+        other.setup()
+        digests.add(other.digest)
+    assert len(digests) == 3  # the second of split seed 0 is the first again
+    with pytest.raises(UsageError, match="is no share"):
+        Digits(label_noise=40)

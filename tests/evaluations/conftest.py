@@ -19,7 +19,7 @@ def table():
     return Diabetes()
 
 
-def trained(model, data, steps=60, rate=1e-2):
+def trained(model, data, steps=150, rate=1e-2):
     """The model after a few steps of Adam; a batch is drawn by row."""
     x, y = data.some("train", 10_000)
     torch.manual_seed(0)
@@ -35,7 +35,7 @@ def trained(model, data, steps=60, rate=1e-2):
 
 @pytest.fixture(scope="session")
 def digits_net():
-    """A ResNet that has learned digits about to 0.9, and its data."""
+    """A ResNet that has learned digits to nine in ten, and its data."""
     torch.manual_seed(0)
     data = Digits()
     return trained(ResNet(data.spec, channels=8, blocks=2), data), data

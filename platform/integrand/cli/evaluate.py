@@ -1,4 +1,4 @@
-"""`integrand evaluate`: measure a trained model, and record what was found."""
+"""`integrand evaluate`: measure trained models, and record what was found."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
+from ..errors import IntegrandError, UsageError
 from ..suggest import did_you_mean
 from .parser import Parser
 from .trained import Trained, add_source, load
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run every evaluation that `--with` names on one model.
+    """Run every evaluation that `--with` names on one model, or on all of an experiment.
 
     Args:
         argv: The arguments after `evaluate`.
@@ -30,7 +30,10 @@ def run(argv: Sequence[str]) -> int:
         TrackingError: There is no such run, or the findings cannot be recorded.
     """
     parser = Parser(prog="integrand evaluate", description=__doc__)
-    add_source(parser)
+    which = add_source(parser)
+    which.add_argument(
+        "--experiment", metavar="NAME", help="every finished run, with the evaluations that it lacks"
+    )
     parser.add_argument(
         "--with", dest="names", required=True, metavar="NAME[,NAME]", help="evaluations; --list lists them"
     )
@@ -43,6 +46,8 @@ def run(argv: Sequence[str]) -> int:
         return 0
     own, options = _split(argv)
     args = parser.parse_args(own)
+    if args.experiment:
+        return _experiment(args, options)
     wanted = _made(args.names.split(","), options)
     trained = load(args)
     for name, evaluation in wanted.items():
@@ -50,6 +55,42 @@ def run(argv: Sequence[str]) -> int:
             model = type(trained.model).__name__
             raise UsageError(f"{name} does not fit {model}: {reason}", "integrand evaluate --list")
     return max([_evaluate(evaluation, trained, args) for evaluation in wanted.values()])
+
+
+def _experiment(args: Any, options: list[str]) -> int:
+    """Every finished run of an experiment with the evaluations that it lacks; what does not fit is said."""
+    from ..tracking.store.runs import unevaluated
+
+    asked = args.names.split(",")
+    _made(asked, options)  # a wrong name or option is found before anything is measured
+    worst = 0
+    for run_id, lacking in unevaluated(args.experiment, asked, args.tracking_uri).items():
+        if not lacking:
+            continue
+        # an evaluation keeps what it found, so every model gets one of its own
+        wanted = _made(asked, options)
+        args.run = run_id
+        try:
+            trained = load(args)
+        except IntegrandError as error:
+            print(f"{run_id[:8]}: {error}", file=sys.stderr)
+            worst = 1
+            continue
+        print(f"{run_id[:8]} {type(trained.model).__name__}")
+        worst = max(worst, *(_if_it_fits(wanted[name], trained, args) for name in lacking))
+    return worst
+
+
+def _if_it_fits(evaluation: Evaluation, trained: Trained, args: Any) -> int:
+    """Measure where that is possible; else say why not."""
+    try:
+        reason = evaluation.fits(trained.model, trained.data)
+        if not reason:
+            return _evaluate(evaluation, trained, args)
+    except UsageError as error:
+        reason = str(error)
+    print(f"  {evaluation.name} left out: {reason}", file=sys.stderr)
+    return 0
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -123,7 +164,9 @@ def _evaluate(evaluation: Evaluation, trained: Trained, args: Any) -> int:
 
 def _shown(evaluation: Evaluation, finding: Finding) -> str:
     value = finding.quantities.get(evaluation.headline)
-    score = f"{evaluation.headline} {value:.4g}  " if value is not None else ""
+    # a setting of its own kind has no headline
+    shown = {evaluation.headline: value} if value is not None else finding.quantities
+    score = "".join(f"{name} {number:.4g}  " for name, number in shown.items())
     cost = "  ".join(f"{name} {value:.4g}" for name, value in finding.cost.items())
     return f"{score}{cost}  {finding.error}".rstrip()
 

@@ -30,8 +30,8 @@ class Trained:
     run_id: str
 
 
-def add_source(parser: argparse.ArgumentParser) -> None:
-    """The options that say which model, and where it works."""
+def add_source(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """The options that say which model, and where it works; gives the group of those that name it."""
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--ckpt", metavar="FILE", help="a .ckpt file that a fit has left")
     which.add_argument("--run", metavar="ID", help="a run id or its first letters, a run name, or latest")
@@ -42,6 +42,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="default: MLFLOW_TRACKING_URI or sqlite:///mlflow.db"
     )
+    return which
 
 
 def load(args: argparse.Namespace) -> Trained:

@@ -105,7 +105,7 @@ def drawn(
 
 
 def number_of_draws(model: FamilyModule, wanted: int | None, least: int = 1) -> int:
-    """How many draws to take: the network's own number where that is fixed, else those wanted.
+    """How many draws there will be: as many as the network has where that is fixed, else those wanted.
 
     Args:
         model: A trained family.
@@ -113,18 +113,13 @@ def number_of_draws(model: FamilyModule, wanted: int | None, least: int = 1) -> 
         least: What an estimate needs where draws differ.
 
     Raises:
-        UsageError: Fewer are wanted than the estimate needs, or another number than there are.
+        UsageError: Fewer are wanted than the estimate needs.
     """
-    own = model.components
-    if own is None:
-        if wanted is not None and wanted < least:
-            raise UsageError(f"{wanted} passes are too few: the estimate needs {least}", "ask for more")
-        return USUAL_PASSES if wanted is None else wanted
-    if wanted is not None and wanted != own:
-        name = type(model).__name__
-        reason = f"every pass of {name} says the same" if own == 1 else f"{name} has {own} members"
-        raise UsageError(f"{wanted} passes were asked for, but {reason}", "leave the number of passes out")
-    return own
+    if model.components is not None:
+        return model.components
+    if wanted is not None and wanted < least:
+        raise UsageError(f"{wanted} passes are too few: the estimate needs {least}", "ask for more")
+    return USUAL_PASSES if wanted is None else wanted
 
 
 @contextmanager

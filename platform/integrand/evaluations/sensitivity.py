@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, ClassVar
-
-from torch import nn
 
 from integrand.modules.family import FamilyModule
 from integrand.solvers import ODESolver
 from integrand.solvers.errors import SolverError
-from integrand.solvers.verification import refined
 
 from .base import Evaluation, Finding
 from .named import Named
 from .passes import tested
+from .solved_by import held, solved_by
 
 
 class Sensitivity(Evaluation):
@@ -60,7 +57,7 @@ class Sensitivity(Evaluation):
             return "it is no family, so its solver is not known"
         if model.models != "outputs":
             return "it is a model of a distribution: the samplers of `samples` are its solvers"
-        return "" if _held(model) else "no configurable ODE solver integrates it"
+        return "" if held(model) else "no configurable ODE solver integrates it"
 
     @property
     def headline(self) -> str:
@@ -73,7 +70,7 @@ class Sensitivity(Evaluation):
         wanted: list[ODESolver | None] = [*self.solvers] or [None]
         for given in wanted:
             for k in self.refine:
-                with _solved_by(model, given, k) as solver:
+                with solved_by(model, given, k) as solver:
                     yield self._finding(model, data, solver)
 
     def _finding(self, model: FamilyModule, data: Any, solver: str) -> Finding:
@@ -86,22 +83,3 @@ class Sensitivity(Evaluation):
             found.error = error.message
         found.cost = {"evaluation_seconds": time.perf_counter() - began}
         return found
-
-
-def _held(model: nn.Module) -> list[tuple[nn.Module, str, ODESolver]]:
-    """Where the network keeps its solvers."""
-    return [(m, n, v) for m in model.modules() for n, v in vars(m).items() if isinstance(v, ODESolver)]
-
-
-@contextmanager
-def _solved_by(model: nn.Module, given: ODESolver | None, k: int) -> Iterator[str]:
-    """Other solvers in the place of the network's own for a while; gives the first in words."""
-    held = _held(model)
-    others = [refined(given or own, k) for _, _, own in held]
-    try:
-        for (module, name, _), other in zip(held, others, strict=True):
-            setattr(module, name, other)
-        yield others[0].describe()
-    finally:
-        for module, name, own in held:
-            setattr(module, name, own)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lightning.pytorch.callbacks import Callback
 
+from .adversarial_training import AdversarialTraining
 from .agreement import Agreement
 from .best_final import BestFinal
 from .budget import Budget
@@ -22,6 +23,7 @@ from .step_recorder import StepRecorder
 from .whole_weights import WholeWeights
 
 __all__ = [
+    "AdversarialTraining",
     "Agreement",
     "BestCheckpoint",
     "BestFinal",

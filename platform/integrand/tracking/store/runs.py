@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ __all__ = [
     "find_run",
     "find_trained",
     "read_record",
+    "unevaluated",
 ]
 
 
@@ -117,6 +118,39 @@ def find_trained(which: str, tracking_uri: str | None = None) -> RunHandle:
     if (parent := run.tags.get(names.PARENT_RUN)) and names.RUN_KEY not in run.tags:
         run = find_run(parent, tracking_uri)
     return run
+
+
+def unevaluated(
+    experiment: str, evaluations: Sequence[str], tracking_uri: str | None = None
+) -> dict[str, list[str]]:
+    """The finished runs of an experiment, oldest first, with the evaluations of which they have no finding.
+
+    Args:
+        experiment: Its name.
+        evaluations: Names of evaluations.
+        tracking_uri: Store; None for the default.
+
+    Returns:
+        Names of the evaluations by run id; a run that has them all has an empty list.
+
+    Raises:
+        TrackingError: There is no such experiment, or no run in it has finished.
+    """
+    uri = resolve_uri(tracking_uri)
+    client = open_store(uri)
+    ids = [e.experiment_id for e in _experiments(client, uri, experiment)]
+    finished = _search(client, ids, "attributes.status = 'FINISHED'", None, "attributes.start_time ASC")
+    found = {
+        (r.data.tags.get(names.PARENT_RUN), r.data.tags[names.EVALUATION])
+        for r in finished
+        if names.EVALUATION in r.data.tags
+    }
+    trained = [r.info.run_id for r in finished if is_experiment(r.data.tags)]
+    if not trained:
+        raise TrackingError(
+            f"no run of {experiment!r} has finished", f"integrand runs --experiment {experiment}"
+        )
+    return {run: [name for name in evaluations if (run, name) not in found] for run in trained}
 
 
 def is_experiment(tags: Mapping[str, str]) -> bool:
