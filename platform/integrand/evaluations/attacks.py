@@ -130,7 +130,8 @@ def pgd(
 
 def lengths(x: Tensor) -> Tensor:
     """Euclidean norm of every input, shape (n, 1, …)."""
-    return x.flatten(1).norm(dim=1).view(-1, *[1] * (x.ndim - 1))
+    norms: Tensor = x.flatten(1).norm(dim=1).view(-1, *[1] * (x.ndim - 1))
+    return norms
 
 
 def _gradient(loss: Loss, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
