@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from integrand.errors import UsageError
-from integrand.metrics import exact_w2, mmd2, sliced_w2
+from integrand.metrics import exact_w2, mmd2, sliced_w2_with_error
 
 
 class Evaluation(ABC):
@@ -64,7 +64,8 @@ class PointEvaluation(Evaluation):
 
     def compare(self, samples: Tensor, data: Tensor, thorough: bool) -> dict[str, float]:
         """See `Evaluation.compare`."""
-        scores = {"sliced_w2": sliced_w2(samples, data), "mmd2": mmd2(samples, data)}
+        sliced = sliced_w2_with_error(samples, data)
+        scores = {"sliced_w2": sliced.value, "sliced_w2_error": sliced.error, "mmd2": mmd2(samples, data)}
         if thorough and find_spec("ot") is not None:
             scores["w2"] = exact_w2(samples, data)
         elif thorough:

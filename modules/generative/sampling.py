@@ -19,6 +19,7 @@ from integrand.diffusion import (
     UniformGrid,
 )
 from integrand.errors import UsageError
+from integrand.solvers.options import is_whole
 
 
 class Sampling:
@@ -44,8 +45,10 @@ class Sampling:
         guidance: float | None = None,
         constraint: DataConstraint | None = None,
     ) -> None:
-        if nfe is not None and nfe < 1:
-            raise UsageError(f"nfe must be at least 1, got {nfe}", "ask for 1 evaluation or more")
+        if nfe is not None and not (is_whole(nfe) and nfe >= 1):
+            raise UsageError(
+                f"nfe is a whole number of at least 1, not {nfe}", "ask for 1 evaluation or more"
+            )
         self.sampler: Sampler = sampler or DPMSolverPPMultistep(2)
         self.grid, self.nfe, self.guidance, self.constraint = grid, nfe, guidance, constraint
 

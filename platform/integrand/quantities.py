@@ -156,6 +156,7 @@ DECLARED: tuple[Quantity, ...] = (
         "smaller",
         ("w2", "Wasserstein distance"),
         ("sliced_w2", "sliced Wasserstein distance"),
+        ("sliced_w2_error", "standard error of the sliced distance over its directions"),
         ("mmd", "maximum mean discrepancy"),
         ("mmd2", "maximum mean discrepancy squared"),
         ("fid", "Fréchet Inception distance"),

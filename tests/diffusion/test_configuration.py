@@ -23,6 +23,7 @@ CASES = [
     ("DDIM", {"eta": 0.5}, "ddim eta=0.5"),
     ("UniPC", {"p": 3, "variant": "bh1"}, "unipc-3 bh1"),
     ("DPMSolverPPMultistep", {"order": 3}, "dpm-solver++ 3M"),
+    ("DPMSolverPPMultistep", {"order": 3, "curvature": "exact"}, "dpm-solver++ 3M exact"),
     ("PredictorCorrector", {"predictor": {"class_path": "integrand.diffusion.Ancestral"}}, "pc ddpm posterior snr=0.16 corrections=1"),
     ("ProbabilityFlow", {"solver": {"class_path": "integrand.solvers.Midpoint", "init_args": {"num_steps": 1}}}, "flow midpoint num_steps=1"),
 ]  # fmt: skip

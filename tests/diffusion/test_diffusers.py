@@ -220,7 +220,7 @@ FLOAT32 = 2e-5
 @pytest.mark.parametrize("steps", [8, 16])
 @pytest.mark.parametrize("form", ["dpmsolver", "dpmsolver++"])
 def test_dpm_solver_multistep(form, steps, order, second, ddpm):
-    """Fewer than 15 steps end at lower order in both; their order 3 takes half the second derivative."""
+    """Fewer than 15 steps end at lower order in both; order 3 takes half the second derivative."""
     theirs = scheduler(
         "DPMSolverMultistepScheduler",
         algorithm_type=form,
@@ -229,7 +229,7 @@ def test_dpm_solver_multistep(form, steps, order, second, ddpm):
         final_sigmas_type="sigma_min",
     )
     cls = DPMSolverMultistep if form == "dpmsolver" else DPMSolverPPMultistep
-    compare_on_sigmas(cls(order, second, curvature="published"), theirs, ddpm, LogSNRGrid(), steps, FLOAT32)
+    compare_on_sigmas(cls(order, second), theirs, ddpm, LogSNRGrid(), steps, FLOAT32)
 
 
 def test_dpm_solver_multistep_to_the_data(ddpm):
@@ -253,9 +253,10 @@ def test_dpm_solver_sde(order, second, ddpm, feed):
 
 @pytest.mark.parametrize("stages", ["midpoint", "heun"])
 @pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("grid", [LogSNRGrid(), KarrasGrid()], ids=["even", "uneven"])
 @pytest.mark.parametrize("form", ["dpmsolver", "dpmsolver++"])
-def test_dpm_solver_singlestep(form, order, stages, ddpm):
-    """Their stages are the grid's times: on a grid even in λ they lie at ½, and at ⅓ and ⅔, as ours do."""
+def test_dpm_solver_singlestep(form, grid, order, stages, ddpm):
+    """Their stages are the grid's times, wherever these lie between a step's ends."""
     theirs = scheduler(
         "DPMSolverSinglestepScheduler",
         algorithm_type=form,
@@ -266,7 +267,24 @@ def test_dpm_solver_singlestep(form, order, stages, ddpm):
     )
     cls = DPMSolverSinglestep if form == "dpmsolver" else DPMSolverPPSinglestep
     sampler = cls(order, stages, lower_order_final=False)
-    compare_on_sigmas(sampler, theirs, ddpm, LogSNRGrid(), 12, every=order)
+    compare_on_sigmas(sampler, theirs, ddpm, grid, 12, every=order)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [(9, [3, 3, 2, 1]), (10, [3, 3, 3, 1]), (11, [3, 3, 3, 2]), (3, [2, 1]), (1, [1])],
+)
+def test_singlestep_orders_are_the_authors(steps, expected, ddpm):
+    """`get_orders_and_timesteps_for_singlestep_solver`; even in λ, K steps are equally long whatever their order."""
+    model, x = zero_mean_mixture(ddpm), normal(BATCH, 2)
+    for grid in (LogSNRGrid(), KarrasGrid()):
+        ours = DPMSolverPPSinglestep(3).sample(model, ddpm, grid, x, steps=steps)
+        assert ours.nfe == steps
+        if isinstance(grid, LogSNRGrid):
+            times = grid.times(ddpm, len(expected))
+        else:
+            times = grid.times(ddpm, steps)[torch.tensor([0, *expected]).cumsum(0)]
+        torch.testing.assert_close(ours.times, times, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("lowered", [False, True])
@@ -288,12 +306,13 @@ def test_unipc(p, variant, corrector, lowered, ddpm):
     compare_on_sigmas(sampler, theirs, ddpm, LogSNRGrid(), 12, 1e-9)
 
 
+@pytest.mark.parametrize("steps", [10, 16])
 @pytest.mark.parametrize("degree", [0, 1, 2])
-def test_deis(degree, ddpm):
-    """Theirs is the polynomial in log ρ, integrated in closed form; 16 steps, so that no order is lowered."""
+def test_deis(degree, steps, ddpm):
+    """Theirs is the polynomial in log ρ, integrated in closed form; fewer than 15 steps end at lower order."""
     theirs = scheduler("DEISMultistepScheduler", solver_order=degree + 1)
     # their table has no option to end before the data; the times are replaced anyway
-    compare_on_sigmas(DEISAB(degree, "log_rho"), theirs, ddpm, LogSNRGrid(), 16, 1e-9)
+    compare_on_sigmas(DEISAB(degree, "log_rho"), theirs, ddpm, LogSNRGrid(), steps, 1e-9)
 
 
 # --- EDM -------------------------------------------------------------------------------------------------
@@ -406,7 +425,7 @@ def test_score_sde_ve(feed):
             y = theirs.step_correct(score(y), y).prev_sample
         y = theirs.step_pred(score(y), (19.5 - n) / 19, y).prev_sample
         states.append(y)
-    sampler = PredictorCorrector(snr=0.16, corrections=2)
+    sampler = PredictorCorrector(snr=0.16, corrections=2, norms="sample")
     # the last step of theirs goes to level 0 with noise; ours goes there by the predicted x_0
     grid = ExplicitGrid(times.tolist()[:19])
     ours = sampler.sample(model, process, grid, x, drawn, trajectory=True)

@@ -228,7 +228,9 @@ def test_langevin_keeps_the_distribution_to_its_step(norms):
     process, d = VP(), 64
     model = ExactMixture(process, torch.zeros(1, d, dtype=F64), torch.ones(1, dtype=F64))
     sampler = PredictorCorrector(snr=0.4, norms=norms)
-    run = Run(process, process.nodes(torch.tensor([0.5, 0.49], dtype=F64)), Evaluator(model), None)
+    run = Run(
+        process, process.nodes(torch.tensor([0.5, 0.49], dtype=F64)), Evaluator(model), None, UniformGrid()
+    )
     out = sampler.correct(run, 0, normal(6000, d), normal(6000, d, seed=1))
     a, b = run.nodes
     step = 2 * (0.4 * a.alpha / b.alpha) ** 2
@@ -353,7 +355,8 @@ def test_deis_integrates_its_polynomials(variable):
             return (1 - 2 * u + 0.3 * u**2 - 0.1 * u**3).unsqueeze(1).expand_as(x)
 
     grid = UniformGrid(t_start=0.6, t_end=0.2)
-    result = DEISAB(3, variable).sample(Cubic(), process, grid, normal(1, 1), steps=8, trajectory=True)
+    sampler = DEISAB(3, variable, lower_order_final=False)
+    result = sampler.sample(Cubic(), process, grid, normal(1, 1), steps=8, trajectory=True)
     nodes = process.nodes(result.times)
     for n in range(3, 8):
         a, b = nodes[n], nodes[n + 1]

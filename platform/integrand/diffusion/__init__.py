@@ -17,6 +17,7 @@ from .grids import (
     TimeGrid,
     UniformGrid,
 )
+from .guidance import Guidance
 from .likelihood import Likelihood, LikelihoodResult
 from .parametrisations import (
     DataPrediction,
@@ -88,6 +89,7 @@ __all__ = [
     "ExactTrace",
     "ExplicitGrid",
     "GridError",
+    "Guidance",
     "GuidanceError",
     "Heun",
     "HutchinsonTrace",

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
+from integrand.errors import UsageError
 from integrand.solvers.options import require_positive
 
 
@@ -44,6 +45,11 @@ class DynamicThreshold(DataConstraint):
 
     def __init__(self, quantile: float = 0.995, limit: float = 1.0, maximum: float | None = None) -> None:
         require_positive(quantile=quantile, limit=limit, maximum=maximum)
+        if quantile > 1 or (maximum is not None and maximum < limit):
+            raise UsageError(
+                f"quantile={quantile:g}, limit={limit:g}, maximum={maximum}",
+                "the quantile is at most 1, the maximum at least the limit",
+            )
         self.quantile, self.limit, self.maximum = quantile, limit, maximum
 
     def __call__(self, x0: Tensor) -> Tensor:

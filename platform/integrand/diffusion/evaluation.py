@@ -8,6 +8,7 @@ from torch import Tensor
 from .constraints import DataConstraint
 from .denoiser import Denoising, expand_time
 from .errors import GuidanceError
+from .guidance import Guidance, as_guidance
 from .parametrisations import DataPrediction
 from .prediction import Prediction
 from .processes import Node
@@ -22,10 +23,9 @@ class Evaluator:
 
     Args:
         denoiser: The model.
-        condition: Condition of each sample, shape (batch,); None for an unconditional model, or to sample a
-            conditional one with its null condition.
-        guidance: Weight w of classifier-free guidance, out = null + w (conditional − null); None or 1 is the
-            plain conditional model (Ho & Salimans 2022, with w there being w − 1 here).
+        condition: Condition of each sample, shape (batch, ...): class numbers, vectors or embeddings; None
+            for an unconditional model, or to sample a conditional one with its null condition.
+        guidance: Classifier-free guidance, or its weight w; None or 1 is the plain conditional model.
         constraint: What to do to the predicted x_0.
 
     Raises:
@@ -36,74 +36,92 @@ class Evaluator:
         self,
         denoiser: Denoising,
         condition: Tensor | None = None,
-        guidance: float | None = None,
+        guidance: float | Guidance | None = None,
         constraint: DataConstraint | None = None,
     ) -> None:
         self.denoiser, self.condition, self.constraint = denoiser, condition, constraint
-        self.guidance = None if guidance is None or guidance == 1 else float(guidance)
-        self.calls = 0
+        self.guidance = as_guidance(guidance)
+        self.calls, self.nfe = 0, 0
+        """Calls so far, and network evaluations per sample."""
         _check_guidance(denoiser, condition, guidance)
         self._both: Tensor | None = None
         if condition is None and denoiser.conditional:
-            self._null: int | None = _null(denoiser)
-        else:
-            self._null = None
+            _null(denoiser)
         if self.guidance is not None and condition is not None:
-            self._both = torch.cat((condition, torch.full_like(condition, _null(denoiser))))
+            null = _null(denoiser)
+            if isinstance(null, Tensor):
+                nulls = null.to(condition).expand_as(condition)
+            else:
+                nulls = torch.full_like(condition, null)
+            self._both = torch.cat((condition, nulls))
 
     @property
     def per_call(self) -> int:
-        """Network evaluations per sample of one call."""
+        """Network evaluations per sample of one call, at most."""
         return 1 if self.guidance is None else 2
-
-    @property
-    def nfe(self) -> int:
-        """Network evaluations per sample so far."""
-        return self.calls * self.per_call
 
     def __call__(self, x: Tensor, node: Node) -> Prediction:
         """Evaluate at x, shape (batch, ...), and one time."""
         return self.at(x, expand_time(node.t, x), node)
 
     def at(self, x: Tensor, t: Tensor, node: Node) -> Prediction:
-        """Evaluate at times t, shape (batch,), all equal to node.t."""
+        """Evaluate at times t, shape (batch,), all equal to node.t.
+
+        Raises:
+            GuidanceError: There is not one condition for each sample.
+        """
+        if self.condition is not None and len(self.condition) != len(x):
+            raise GuidanceError(
+                f"{len(self.condition)} conditions for {len(x)} samples", "pass one condition for each sample"
+            )
         self.calls += 1
-        parametrisation = self.denoiser.parametrisation
-        prediction = Prediction(self._output(x, t).to(x.dtype), x, parametrisation, node)
+        prediction = Prediction(self._output(x, t, node), x, self.denoiser.parametrisation, node)
         if self.constraint is None:
             return prediction
         return Prediction(self.constraint(prediction.data()), x, _DATA, node)
 
-    def _output(self, x: Tensor, t: Tensor) -> Tensor:
-        if self._both is not None:
-            twice = self.denoiser(torch.cat((x, x)), torch.cat((t, t)), self._both)
-            conditional, null = twice.chunk(2)
-            assert self.guidance is not None
-            return torch.lerp(null, conditional, self.guidance)
-        if self.condition is not None:
-            return self.denoiser(x, t, self.condition)
-        if self._null is not None:
-            condition = torch.full((len(x),), self._null, dtype=torch.long, device=x.device)
-            return self.denoiser(x, t, condition)
-        return self.denoiser(x, t)
+    def _output(self, x: Tensor, t: Tensor, node: Node) -> Tensor:
+        """The output in the dtype of x."""
+        guidance = self.guidance
+        if guidance is not None and self._both is not None and guidance.acts(node):
+            self.nfe += 2
+            twice = self.denoiser(torch.cat((x, x)), torch.cat((t, t)), self._both).to(x.dtype)
+            return guidance.combined(*twice.chunk(2))
+        self.nfe += 1
+        if not self.denoiser.conditional:
+            return self.denoiser(x, t).to(x.dtype)
+        condition = _nulls(self.denoiser, x) if self.condition is None else self.condition
+        return self.denoiser(x, t, condition).to(x.dtype)
 
 
-def _null(denoiser: Denoising) -> int:
-    null = getattr(denoiser, "null", None)
+def _null(denoiser: Denoising) -> int | Tensor:
+    null: int | Tensor | None = getattr(denoiser, "null", None)
     if null is None:
         raise GuidanceError(
             "the model was trained without a null condition",
             "pass a condition and no guidance, or train it with dropped conditions and set null",
         )
-    return int(null)
+    return null
 
 
-def _check_guidance(denoiser: Denoising, condition: Tensor | None, guidance: float | None) -> None:
+def _nulls(denoiser: Denoising, x: Tensor) -> Tensor:
+    """The null condition for each sample of a state."""
+    null = _null(denoiser)
+    if isinstance(null, Tensor):
+        return null.to(x.device).expand(len(x), *null.shape)
+    return torch.full((len(x),), null, dtype=torch.long, device=x.device)
+
+
+def _check_guidance(denoiser: Denoising, condition: Tensor | None, guidance: float | Guidance | None) -> None:
+    asked = "a condition"
+    if guidance is not None:
+        asked = (
+            f"guidance {guidance.describe()}" if isinstance(guidance, Guidance) else f"guidance={guidance:g}"
+        )
     if not denoiser.conditional and (condition is not None or guidance is not None):
-        what = "a condition" if guidance is None else f"guidance={guidance:g}"
         raise GuidanceError(
-            f"{what} was asked for, but the model is unconditional",
+            f"{asked} was asked for, but the model is unconditional",
             "remove it, or use a model trained with conditions",
         )
     if guidance is not None and condition is None:
-        raise GuidanceError(f"guidance={guidance:g} without a condition", "pass the condition of each sample")
+        raise GuidanceError(f"{asked} without a condition", "pass the condition of each sample")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .parametrisations import NoisePrediction, Parametrisation, ScorePrediction, convert
+from .parametrisations import DataPrediction, NoisePrediction, Parametrisation, ScorePrediction, convert
 from .processes import Process
 
 
@@ -49,6 +49,12 @@ class ExactMixture(nn.Module):
         )
         gap, log_weights, variance = self._components(x, alpha, sigma)
         responsibility = log_weights.softmax(1)
+        if not self.parametrisation.needs_signal and bool((alpha == 0).any()):
+            # the score says nothing of the data there
+            shrunk = alpha * self.stds.to(x).square() / variance
+            means = self.means.to(x) + shrunk.unsqueeze(-1) * gap
+            data = responsibility.unsqueeze(-1).mul(means).sum(1)
+            return convert(data, x, DataPrediction(), self.parametrisation, alpha, sigma)
         score = -(responsibility / variance).unsqueeze(-1).mul(gap).sum(1)
         return convert(score, x, ScorePrediction(), self.parametrisation, alpha, sigma)
 

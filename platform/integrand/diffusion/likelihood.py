@@ -15,8 +15,9 @@ from integrand.solvers.options import require_choice, require_positive
 from .change_of_variables import transport
 from .denoiser import Denoising
 from .divergence import ExactTrace, HutchinsonTrace, Trace
-from .errors import IncompatibleError
+from .errors import GridError, IncompatibleError
 from .evaluation import Evaluator
+from .guidance import Guidance
 from .processes import Process
 from .random_numbers import Noise
 from .samplers.probability_flow import FlowField
@@ -84,7 +85,7 @@ class Likelihood:
         x: Tensor,
         noise: Noise | None = None,
         condition: Tensor | None = None,
-        guidance: float | None = None,
+        guidance: float | Guidance | None = None,
     ) -> LikelihoodResult:
         """Log-likelihood of each sample, without gradients; the network is differentiated by forward mode.
 
@@ -97,8 +98,16 @@ class Likelihood:
             guidance: Weight of classifier-free guidance.
 
         Raises:
-            IncompatibleError: Hutchinson's estimate without a source of probes.
+            IncompatibleError: Hutchinson's estimate without a source of probes, or data that are not real.
+            GridError: Nothing is left of the data at the process's end, so that no flow reaches it.
         """
+        if not x.is_floating_point():
+            raise IncompatibleError(f"a likelihood of data of {x.dtype}", "convert them with .float()")
+        if process.node(process.t_max).alpha == 0:
+            raise GridError(
+                f"α = 0 at t_max of {process.describe()}: the flow's rate is infinite there",
+                "take a process that ends before, such as CosineVP(t_max=0.9946)",
+            )
         if noise is None and isinstance(self.trace, HutchinsonTrace):
             raise IncompatibleError(
                 "Hutchinson's trace needs probes", "pass noise=SampleNoise(seed, …), or set trace: exact"

@@ -25,6 +25,8 @@ class Parametrisation(ABC):
     name: ClassVar[str]
     scales_input: ClassVar[bool] = False
     """Whether the network sees x multiplied by `input_scale`; else it sees x."""
+    needs_signal: ClassVar[bool] = False
+    """Whether the output says nothing of x_0 where α = 0."""
 
     @abstractmethod
     def coefficients(self, alpha: Number, sigma: Number) -> tuple[Number, Number]:
@@ -48,6 +50,7 @@ class NoisePrediction(Parametrisation):
     """ε: x_0 = (x − σ ε)/α (Ho et al. 2020). Says nothing of x_0 where α = 0."""
 
     name = "noise"
+    needs_signal = True
 
     def coefficients(self, alpha: Number, sigma: Number) -> tuple[Number, Number]:
         """See `Parametrisation`."""
@@ -91,6 +94,7 @@ class ScorePrediction(Parametrisation):
     """∇ log p_t(x) = −ε/σ, so x_0 = (x + σ² s)/α (Song et al. 2021)."""
 
     name = "score"
+    needs_signal = True
 
     def coefficients(self, alpha: Number, sigma: Number) -> tuple[Number, Number]:
         """See `Parametrisation`."""

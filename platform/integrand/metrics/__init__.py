@@ -6,7 +6,7 @@ from .inception import InceptionFeatures, inception_distance
 from .kernel_distance import kernel_distance
 from .mmd import mmd2
 from .neighbours import density_coverage, precision_recall
-from .wasserstein import exact_w2, sliced_w2
+from .wasserstein import exact_w2, sliced_w2, sliced_w2_with_error
 
 __all__ = [
     "Extractor",
@@ -22,4 +22,5 @@ __all__ = [
     "mmd2",
     "precision_recall",
     "sliced_w2",
+    "sliced_w2_with_error",
 ]

@@ -16,7 +16,8 @@ def mmd2(a: Tensor, b: Tensor, widths: Sequence[float] = WIDTHS) -> float:
     """Unbiased estimate of MMD² (Gretton et al. 2012, eq. 3): about 0, of either sign, for equal laws.
 
     The kernel is the mean over the widths w of exp(−|x − y|²/2(ws)²), with s the root mean square distance of
-    the points of `b` from their mean, so that widths mean the same on every data set.
+    the points of `b` from their mean, so that widths mean the same on every data set. Where all of `b` are
+    one point, s is that of the points of `a` from it; where all points are the same, the result is 0.
 
     Args:
         a: Samples, shape (n, …).
@@ -34,7 +35,13 @@ def mmd2(a: Tensor, b: Tensor, widths: Sequence[float] = WIDTHS) -> float:
     a, b = a.detach().double().flatten(1), b.detach().double().flatten(1)
     if not (bool(torch.isfinite(a).all()) and bool(torch.isfinite(b).all())):
         raise SpecError("a point to compare is not finite", "look at the sampler's solve")
-    scale = float((b - b.mean(dim=0)).square().sum(dim=1).mean())
+    mean = b.mean(dim=0)
+    # rounding of the mean is no spread
+    rounding = b.shape[1] * (1e-14 * float(b.abs().max())) ** 2
+    spreads = (float((x - mean).square().sum(dim=1).mean()) for x in (b, a))
+    scale = next((s for s in spreads if s > rounding), 0.0)
+    if not scale:
+        return 0.0
 
     def mean_kernel(x: Tensor, y: Tensor, same: bool) -> float:
         squares = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()

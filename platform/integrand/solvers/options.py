@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import pairwise
+from numbers import Integral
 
 from .errors import SolverOptionError
 
@@ -38,6 +40,28 @@ def require_positive(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not value > 0:
             raise SolverOptionError(f"{name} must be positive, not {value!r}", f"set {name} above 0")
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is an integer of Python or NumPy."""
+    return isinstance(value, Integral)
+
+
+def require_ascending(strict: bool = True, **values: float) -> None:
+    """Refuse numbers that do not ascend in the order given.
+
+    Args:
+        strict: Whether neighbours must differ.
+        **values: Names and numbers, smallest first.
+
+    Raises:
+        SolverOptionError: Names the two options that are out of order.
+    """
+    for (low, a), (high, b) in pairwise(values.items()):
+        if not (a < b if strict else a <= b):
+            raise SolverOptionError(
+                f"{low}={a:g} is {'not below' if strict else 'above'} {high}={b:g}", f"set {low} below {high}"
+            )
 
 
 def require_not_set(method: str, reason: str, remedy: str, **values: object) -> None:

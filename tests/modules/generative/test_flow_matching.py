@@ -203,19 +203,9 @@ def test_optimal_pairs_on_a_line_do_not_cross():
     assert (x1[order, 0].diff() >= 0).all()
 
 
-def test_the_entropic_plan_is_the_same_in_and_out_of_the_log_domain(monkeypatch):
-    from integrand.modules.generative.paths import schroedinger_bridge
-
-    x0, x1 = draws(30, 2), 4 * draws(30, 2, seed=1)
-    plain = entropic_plan(x0, x1, 1.0)
-    monkeypatch.setattr(schroedinger_bridge, "LARGEST_EXPONENT", 0.0)
-    # both make the same iterations on numbers of order one; what differs is rounding
-    torch.testing.assert_close(plain, entropic_plan(x0, x1, 1.0), rtol=1e-9, atol=1e-14)
-
-
 def test_the_entropic_plan_has_its_marginals_and_its_limits():
     x0, x1 = draws(20, 2), draws(20, 2, seed=1)
-    plan = entropic_plan(x0, x1, 1.0)
+    plan = entropic_plan(x0, x1, 1.0, tolerance=1e-9)
     ones = torch.full((20,), 1 / 20, dtype=torch.float64)
     # the iteration stops at 1e-9 on one marginal; the other is exact
     torch.testing.assert_close(plan.sum(dim=0), ones, atol=1e-7, rtol=0)

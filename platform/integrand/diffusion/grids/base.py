@@ -66,6 +66,19 @@ class TimeGrid(ABC):
     def spaced(self, process: Process, start: float, end: float, steps: int) -> Tensor:
         """Steps + 1 times from start to end, float64."""
 
+    def require_signal(self, process: Process, start: float) -> None:
+        """Refuse a first time at which α = 0, for grids even in a function of λ.
+
+        Raises:
+            GridError: It is one.
+        """
+        if process.node(start).alpha == 0:
+            where = f"t={start:g} of {process.describe()}"
+            raise GridError(
+                f"λ = −∞ at the first time {where}: no start for {self.describe()}",
+                "take UniformGrid or DiscreteGrid, or start a little later",
+            )
+
     def describe(self) -> str:
         """The grid in a few words."""
         return type(self).__name__.lower() + (" to zero" if self.to_zero else "")

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from integrand.solvers.options import require_positive
+from integrand.solvers.options import require_ascending, require_positive
 
 from ..processes import Process
 from .base import TimeGrid
@@ -31,6 +31,8 @@ class KarrasGrid(TimeGrid):
         to_zero: bool = False,
     ) -> None:
         require_positive(rho=rho, sigma_min=sigma_min, sigma_max=sigma_max)
+        if sigma_min is not None and sigma_max is not None:
+            require_ascending(sigma_min=sigma_min, sigma_max=sigma_max)
         super().__init__(to_zero=to_zero)
         self.rho, self.sigma_min, self.sigma_max = rho, sigma_min, sigma_max
 
@@ -44,7 +46,12 @@ class KarrasGrid(TimeGrid):
         return start, end
 
     def spaced(self, process: Process, start: float, end: float, steps: int) -> Tensor:
-        """See `TimeGrid`."""
+        """See `TimeGrid`.
+
+        Raises:
+            GridError: There is no signal at the first time.
+        """
+        self.require_signal(process, start)
         first, last = (process.node(t).rho ** (1 / self.rho) for t in (start, end))
         levels = torch.linspace(first, last, steps + 1, dtype=torch.float64) ** self.rho
         return process.time(-levels.log())

@@ -13,7 +13,12 @@ class LogSNRGrid(TimeGrid):
     """Equal steps in λ = log(α/σ) (Lu et al. 2022, DPM-Solver, Sec. 3.4)."""
 
     def spaced(self, process: Process, start: float, end: float, steps: int) -> Tensor:
-        """See `TimeGrid`."""
+        """See `TimeGrid`.
+
+        Raises:
+            GridError: There is no signal at the first time.
+        """
+        self.require_signal(process, start)
         return process.time(
             torch.linspace(
                 process.node(start).log_snr, process.node(end).log_snr, steps + 1, dtype=torch.float64

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from ..errors import GridError
 
+NO_SIGNAL = 1e-15
+"""α/σ below which α counts as 0."""
+
 
 class Node(NamedTuple):
     """One time with everything a sampler needs to know there, as Python floats.
@@ -19,7 +22,7 @@ class Node(NamedTuple):
         t: Time.
         alpha: Signal coefficient α(t).
         sigma: Noise coefficient σ(t).
-        log_snr: λ = log(α/σ), half the log of the signal-to-noise ratio; infinite where σ = 0.
+        log_snr: λ = log(α/σ), half the log of the signal-to-noise ratio; ∞ where σ = 0, −∞ where α = 0.
     """
 
     t: float
@@ -29,8 +32,8 @@ class Node(NamedTuple):
 
     @property
     def rho(self) -> float:
-        """ρ = σ/α, the noise level of x/α."""
-        return self.sigma / self.alpha
+        """ρ = σ/α, the noise level of x/α; infinite where α = 0."""
+        return self.sigma / self.alpha if self.alpha else math.inf
 
 
 class Process(ABC):
@@ -116,7 +119,11 @@ class Process(ABC):
         t = t.clamp(0.0, self.last_time)
         log_alpha, sigma = self.log_alpha(t), self.sigma(t)
         log_snr = torch.where(sigma > 0, log_alpha - sigma.log(), torch.inf)
-        columns = (t, log_alpha.exp(), sigma, log_snr)
+        alpha = log_alpha.exp()
+        # cos(½π) is 6e-17: what is left of the signal there is rounding
+        silent = alpha < NO_SIGNAL * sigma
+        alpha, log_snr = alpha.masked_fill(silent, 0.0), log_snr.masked_fill(silent, -torch.inf)
+        columns = (t, alpha, sigma, log_snr)
         return [Node(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
 
     @property

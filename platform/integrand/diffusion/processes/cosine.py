@@ -7,6 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from integrand.errors import UsageError
+from integrand.solvers.options import require_ascending, require_positive
+
 from .base import VariancePreserving
 
 
@@ -15,11 +18,19 @@ class CosineVP(VariancePreserving):
 
     Args:
         s: Offset that keeps β away from zero near the data.
-        t_max: Time of the prior; below 1, where α vanishes and λ is −∞ (0.9946: Lu et al. 2022).
+        t_max: Time of the prior, at most 1, where α vanishes and λ is −∞: sampling then needs a model that
+            says something of the data there, such as one of v (0.9946: Lu et al. 2022).
         t_min: Time nearest to the data.
     """
 
     def __init__(self, s: float = 0.008, t_max: float = 0.9946, t_min: float = 1e-3) -> None:
+        require_positive(t_min=t_min)
+        require_ascending(t_min=t_min, t_max=t_max)
+        if not (s >= 0 and t_max <= 1):
+            raise UsageError(
+                f"the cosine with s={s:g} up to t_max={t_max:g} leaves its first quarter turn",
+                "s is at least 0, t_max at most 1",
+            )
         self.s, self.t_max, self.t_min = s, t_max, t_min
         self._log_alpha0 = math.log(math.cos(self._rate * s))
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from integrand.solvers.options import require_choice, require_positive
+from integrand.errors import UsageError
+from integrand.solvers.options import require_ascending, require_choice, require_positive
 
 from .base import VariancePreserving
 
@@ -22,27 +25,44 @@ class DiscreteVP(VariancePreserving):
 
     Args:
         betas: `linear` in β, `scaled-linear` in √β (latent diffusion), or `cosine` in ᾱ (Nichol & Dhariwal
-            2021, β at most 0.999; beta_min and beta_max then do not count).
-        num_steps: N.
+            2021, β at most 0.999; beta_min and beta_max then do not count). A sequence is the β_k themselves.
+        num_steps: N; of a sequence its length.
         beta_min: β_0.
         beta_max: β_{N−1}.
+        zero_terminal_snr: Shift and scale √ᾱ so that its first value stays and its last is 0 (Lin et al.
+            2024, Alg. 1). The noise then says nothing of the data at the last step: the model must predict v
+            or data.
+
+    Raises:
+        UsageError: A β does not lie in (0, 1), or they are fewer than two.
     """
 
     t_max = 1.0
 
     def __init__(
         self,
-        betas: Betas = "linear",
+        betas: Betas | Sequence[float] = "linear",
         num_steps: int = 1000,
         beta_min: float = 1e-4,
         beta_max: float = 0.02,
+        zero_terminal_snr: bool = False,
     ) -> None:
-        require_choice("betas", betas, ("linear", "scaled-linear", "cosine"))
-        require_positive(num_steps=num_steps, beta_min=beta_min, beta_max=beta_max)
-        self._range = "" if betas == "cosine" else f" {beta_min:g}-{beta_max:g}"
-        self.num_steps, self.kind, self.t_min = num_steps, betas, 1.0 / num_steps
-        steps = -0.5 * torch.log1p(-_betas(betas, num_steps, beta_min, beta_max))
-        self._minus_log_alpha = torch.cat((torch.zeros(1, dtype=torch.float64), steps.cumsum(0)))
+        if isinstance(betas, str):
+            require_choice("betas", betas, ("linear", "scaled-linear", "cosine"))
+            require_positive(num_steps=num_steps, beta_min=beta_min, beta_max=beta_max)
+            require_ascending(strict=False, beta_min=beta_min, beta_max=beta_max)
+            if not isinstance(num_steps, int):
+                raise UsageError(f"num_steps={num_steps!r}", "it is a whole number, such as 1000")
+            table, self.kind = _betas(betas, num_steps, beta_min, beta_max), str(betas)
+            self._range = "" if betas == "cosine" else f" {beta_min:g}-{beta_max:g}"
+        else:
+            table, self.kind = torch.tensor(list(betas), dtype=torch.float64), "table"
+            self._range = " " + hashlib.sha256(table.numpy().tobytes()).hexdigest()[:8]
+        log_alpha = _log_alpha(table)
+        if zero_terminal_snr:
+            log_alpha, self._range = _without_last_signal(log_alpha), f"{self._range} zero-snr"
+        self.num_steps, self.t_min = len(table), 1.0 / len(table)
+        self._minus_log_alpha = torch.cat((torch.zeros(1, dtype=torch.float64), -log_alpha))
 
     def index(self, t: Tensor) -> Tensor:
         """The step k at t, fractional between steps, −1 at the data."""
@@ -57,22 +77,27 @@ class DiscreteVP(VariancePreserving):
         return self.index(t)
 
     def log_alpha(self, t: Tensor) -> Tensor:
-        """Log α(t), interpolated linearly."""
+        """Log α(t), interpolated linearly; where the last α is 0, α itself in the last interval."""
         table, left, u = self._locate(t)
         low, high = table[left], table[left + 1]
-        return -(low + (u - left) * (high - low))
+        share = u - left
+        linear = torch.log1p(-share.clamp(max=1.0))
+        return -low + torch.where(high.isinf(), linear, -share * (high - low).nan_to_num(posinf=0.0))
 
     def drift(self, t: Tensor) -> Tensor:
         """D log α/dt, constant between steps; at a step that of the interval towards the data."""
-        table, left, _ = self._locate(t)
-        return -self.num_steps * (table[left + 1] - table[left])
+        table, left, u = self._locate(t)
+        slope = table[left + 1] - table[left]
+        return -self.num_steps * torch.where(slope.isinf(), 1 / (1 - (u - left)).clamp_min(0.0), slope)
 
     def time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
         """The inverse of `log_alpha`."""
         value = (-log_alpha).contiguous()
         table = self._minus_log_alpha.to(value)
         left = (torch.searchsorted(table, value) - 1).clamp(0, self.num_steps - 1)
-        return (left + (value - table[left]) / (table[left + 1] - table[left])) / self.num_steps
+        gap, width = value - table[left], table[left + 1] - table[left]
+        share = torch.where(width.isinf(), -torch.expm1(-gap), gap / width)
+        return (left + share) / self.num_steps
 
     def _locate(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         u = t * self.num_steps
@@ -83,6 +108,24 @@ class DiscreteVP(VariancePreserving):
     def describe(self) -> str:
         """Such as `ddpm linear 1000 0.0001-0.02`."""
         return f"ddpm {self.kind} {self.num_steps}{self._range}"
+
+
+def _log_alpha(betas: Tensor) -> Tensor:
+    """Log α_k = ½ Σ log(1 − β_i); −∞ at the last step where its β is 1."""
+    if len(betas) < 2 or not bool(((betas > 0) & (betas <= 1)).all() and (betas[:-1] < 1).all()):
+        listed = ", ".join(f"{b:g}" for b in betas[[0, -1]].tolist()) if len(betas) else "none"
+        raise UsageError(
+            f"{len(betas)} values of β ({listed}) make no process",
+            "give two or more, above 0 and below 1; the last may be 1",
+        )
+    return 0.5 * torch.log1p(-betas).cumsum(0)
+
+
+def _without_last_signal(log_alpha: Tensor) -> Tensor:
+    """Log of √ᾱ, shifted and scaled (Lin et al. 2024, Alg. 1)."""
+    alpha = log_alpha.exp()
+    first, last = alpha[0], alpha[-1]
+    return ((alpha - last) * (first / (first - last))).log()
 
 
 def _betas(kind: Betas, n: int, low: float, high: float) -> Tensor:

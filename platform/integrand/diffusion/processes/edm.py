@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from integrand.solvers.options import require_positive
+from integrand.solvers.options import require_ascending, require_positive
 
 from .base import Process
 
@@ -24,6 +24,7 @@ class EDM(Process):
 
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0) -> None:
         require_positive(sigma_min=sigma_min, sigma_max=sigma_max)
+        require_ascending(sigma_min=sigma_min, sigma_max=sigma_max)
         self.t_min, self.t_max = sigma_min, sigma_max
 
     @property

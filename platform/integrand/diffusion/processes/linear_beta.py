@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from integrand.solvers.options import require_positive
+from integrand.solvers.options import require_ascending, require_positive
 
 
 class LinearBeta:
@@ -17,6 +17,7 @@ class LinearBeta:
 
     def __init__(self, beta_min: float, beta_max: float) -> None:
         require_positive(beta_min=beta_min, beta_max=beta_max)
+        require_ascending(strict=False, beta_min=beta_min, beta_max=beta_max)
         self.beta_min, self.beta_max = beta_min, beta_max
 
     def beta(self, t: Tensor) -> Tensor:

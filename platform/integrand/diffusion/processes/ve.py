@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from integrand.solvers.options import require_positive
+from integrand.solvers.options import require_ascending, require_positive
 
 from .base import Process
 
@@ -27,7 +27,9 @@ class VE(Process):
     t_max = 1.0
 
     def __init__(self, sigma_min: float = 0.01, sigma_max: float = 50.0, t_min: float = 1e-5) -> None:
-        require_positive(sigma_min=sigma_min, sigma_max=sigma_max)
+        require_positive(sigma_min=sigma_min, sigma_max=sigma_max, t_min=t_min)
+        require_ascending(sigma_min=sigma_min, sigma_max=sigma_max)
+        require_ascending(t_min=t_min, t_max=self.t_max)
         self.sigma_min, self.sigma_max, self.t_min = sigma_min, sigma_max, t_min
         self._log_ratio = math.log(sigma_max / sigma_min)
 

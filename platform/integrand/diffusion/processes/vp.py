@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from integrand.solvers.options import require_ascending, require_positive
+
 from .base import VariancePreserving
 from .linear_beta import LinearBeta
 
@@ -20,6 +22,8 @@ class VP(VariancePreserving):
     t_max = 1.0
 
     def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0, t_min: float = 1e-3) -> None:
+        require_positive(t_min=t_min)
+        require_ascending(t_min=t_min, t_max=self.t_max)
         self.schedule = LinearBeta(beta_min, beta_max)
         self.t_min = t_min
 

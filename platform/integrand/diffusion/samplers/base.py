@@ -9,17 +9,20 @@ import torch
 from torch import Tensor
 
 from integrand.solvers import Status
+from integrand.solvers.options import is_whole
 
 from ..constraints import DataConstraint
 from ..denoiser import Denoising
 from ..errors import BudgetError, GridError, IncompatibleError
 from ..evaluation import Evaluator
 from ..grids import ExplicitGrid, TimeGrid
+from ..guidance import Guidance
 from ..parametrisations import Parametrisation
 from ..prediction import Prediction
 from ..processes import Node, Process
 from ..random_numbers import Noise, Stream
 from ..result import SampleResult, mark_failures
+from .transfer import combine
 
 
 class Run:
@@ -30,10 +33,14 @@ class Run:
         nodes: Times of the steps.
         evaluate: The model, counted.
         noise: Random numbers; None for deterministic samplers.
+        grid: The grid that the times are of.
     """
 
-    def __init__(self, process: Process, nodes: list[Node], evaluate: Evaluator, noise: Noise | None) -> None:
+    def __init__(
+        self, process: Process, nodes: list[Node], evaluate: Evaluator, noise: Noise | None, grid: TimeGrid
+    ) -> None:
         self.process, self.nodes, self.evaluate, self._noise = process, nodes, evaluate, noise
+        self.grid = grid
         self.memory: dict[str, Any] = {}
         """What a multistep sampler keeps between steps."""
         self.failed: Tensor | None = None
@@ -68,6 +75,8 @@ class Sampler(ABC):
     """Evaluations of one step; None where the count is not proportional to the steps (see `evaluations`)."""
     minimum_steps: int = 1
     """Fewest steps that make sense, one to the data included."""
+    spans_intervals: ClassVar[bool] = False
+    """Whether a step may span several of the grid's intervals, with stages at the times between them."""
     off_grid: bool = False
     """Whether the model is evaluated between the grid's times."""
     processes: ClassVar[tuple[type[Process], ...]] = (Process,)
@@ -165,7 +174,7 @@ class Sampler(ABC):
         nfe: int | None = None,
         steps: int | None = None,
         condition: Tensor | None = None,
-        guidance: float | None = None,
+        guidance: float | Guidance | None = None,
         constraint: DataConstraint | None = None,
         trajectory: bool = False,
     ) -> SampleResult:
@@ -179,8 +188,8 @@ class Sampler(ABC):
             noise: Random numbers of stochastic samplers, such as `SampleNoise`.
             nfe: Network evaluations per sample that may be made, guidance's included.
             steps: Number of steps, instead of nfe; neither is needed for an `ExplicitGrid`.
-            condition: Condition of each sample, shape (batch,).
-            guidance: Weight of classifier-free guidance; 1 is the plain conditional model.
+            condition: Condition of each sample, shape (batch, ...): class numbers, vectors or embeddings.
+            guidance: Classifier-free guidance, or its weight alone; 1 is the plain conditional model.
             constraint: What to do to the predicted x_0; nothing where not given.
             trajectory: Whether to keep the state at every time.
 
@@ -189,27 +198,35 @@ class Sampler(ABC):
 
         Raises:
             BudgetError: nfe or steps do not fit the sampler.
-            IncompatibleError: The method does not apply to process or parametrisation.
-            GuidanceError: The model does not know conditions.
+            IncompatibleError: The method does not apply to process or parametrisation, or the state is not
+                real.
+            GuidanceError: The model does not know conditions, or they are not one for each sample.
+            GridError: The first time has no signal and the model or the method needs some.
         """
         self.check(denoiser, process)
+        if not x_T.is_floating_point():
+            raise IncompatibleError(
+                f"{self.describe()} got a state of {str(x_T.dtype).removeprefix('torch.')}",
+                "states are real: float32, float64, float16 or bfloat16",
+            )
         if self.stochastic and noise is None:
             raise IncompatibleError(
                 f"{self.describe()} draws noise and got none", "pass noise=SampleNoise(seed, …)"
             )
         evaluate = Evaluator(denoiser, condition, guidance, constraint)
         nodes = process.nodes(grid.times(process, self._steps(grid, nfe, steps, evaluate.per_call)))
-        if not nodes[0].alpha > 0:
-            raise GridError(
-                f"α = 0 at the first time t={nodes[0].t:g} of {process.describe()}",
-                "start the grid a little later",
-            )
-        run = Run(process, nodes, evaluate, noise if self.stochastic else None)
+        x = x_T.float() if x_T.dtype in (torch.float16, torch.bfloat16) else x_T
         states = [x_T] if trajectory else None
+        first = nodes[:1] if self._blind(nodes, denoiser.parametrisation, process, x.dtype) else []
+        run = Run(process, nodes[len(first) :], evaluate, noise if self.stochastic else None, grid)
         with torch.no_grad():
-            x = x_T.float() if x_T.dtype in (torch.float16, torch.bfloat16) else x_T
-            self.prepare(run)
-            x = self.run(run, x, states)
+            for node in first:
+                x = leave_noise(evaluate, x, node, run.nodes[0])
+                if states is not None:
+                    states.append(x)
+            if len(run.nodes) > 1:
+                self.prepare(run)
+                x = self.run(run, x, states)
         status, failed = mark_failures(x)
         if run.failed is not None and bool(run.failed.any()):
             failed = run.failed if failed is None else failed | run.failed
@@ -217,7 +234,7 @@ class Sampler(ABC):
         return SampleResult(
             x.to(x_T.dtype),
             evaluate.nfe,
-            torch.tensor([node.t for node in run.nodes], dtype=torch.float64),
+            torch.tensor([node.t for node in (*first, *run.nodes)], dtype=torch.float64),
             self.describe(),
             status,
             failed,
@@ -244,9 +261,37 @@ class Sampler(ABC):
         """The evaluation at the last node with σ > 0."""
         return run.evaluate(x, run.nodes[run.last])
 
+    def _blind(
+        self, nodes: list[Node], parametrisation: Parametrisation, process: Process, dtype: torch.dtype
+    ) -> bool:
+        """Whether nothing but noise is left at the first time, so that a step by the predicted x_0 leaves it.
+
+        Raises:
+            GridError: The model says nothing of x_0 there, or the method has no steps of its own to follow.
+        """
+        first = nodes[0]
+        if first.alpha > 8 * torch.finfo(dtype).eps * first.sigma:
+            return False
+        where = f"α = {first.alpha:g} at the first time t={first.t:g} of {process.describe()}"
+        if parametrisation.needs_signal:
+            raise GridError(
+                f"{where}, where {parametrisation.name} says nothing of the data",
+                "start the grid a little later, or take a model that predicts v or data",
+            )
+        left = len(nodes) - 2
+        if self.evaluations(self.minimum_steps) is None or 0 < left < self.minimum_steps:
+            raise GridError(
+                f"{where}: a step of its own leaves it, beside those of {self.describe()}",
+                "start the grid a little later, or take a method of fixed steps and more of them",
+            )
+        return True
+
     def _steps(self, grid: TimeGrid, nfe: int | None, steps: int | None, per_call: int) -> int:
         if isinstance(grid, ExplicitGrid) and steps is None and nfe is None:
             steps = grid.steps
+        for name, value in (("nfe", nfe), ("steps", steps)):
+            if value is not None and not is_whole(value):
+                raise BudgetError(f"{self.describe()} got {name}={value!r}", f"{name} is a whole number")
         if (nfe is None) == (steps is None):
             if nfe is None and self.evaluations(self.minimum_steps) is None:
                 return 1 + grid.to_zero
@@ -268,6 +313,11 @@ class Sampler(ABC):
                 f"set steps to {self.minimum_steps} or more",
             )
         return steps
+
+
+def leave_noise(evaluate: Evaluator, x: Tensor, a: Node, b: Node) -> Tensor:
+    """From pure noise at a to b by the predicted x_0: x_b = (σ_b/σ_a) x + α_b x̂_0, DDIM's step at α_a = 0."""
+    return combine(b.sigma / a.sigma, x, (b.alpha, evaluate(x, a).data()))
 
 
 def draw_prior(process: Process, grid: TimeGrid, noise: Noise) -> Tensor:

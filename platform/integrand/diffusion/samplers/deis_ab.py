@@ -12,6 +12,7 @@ from integrand.solvers.options import require_choice
 
 from ..processes import Node, Process
 from .base import Run, Sampler
+from .lower_orders import usable
 from .transfer import combine
 
 Variable = Literal["t", "rho", "log_rho"]
@@ -23,21 +24,24 @@ class DEISAB(Sampler):
     Args:
         degree: Degree of the polynomial, 0 to 3; 0 is DDIM. The order is one higher.
         variable: In what the polynomial is one: t (tAB-DEIS), ρ = σ/α (ρAB-DEIS) or log ρ = −λ.
+        lower_order_final: Whether fewer than 15 steps end with degrees 1 and 0, which is more stable: as
+            multistep DPM-Solvers and diffusers' DEIS do.
     """
 
     stochastic = False
     multistep = True
 
-    def __init__(self, degree: int = 3, variable: Variable = "t") -> None:
+    def __init__(self, degree: int = 3, variable: Variable = "t", lower_order_final: bool = True) -> None:
         require_choice("degree", str(degree), ("0", "1", "2", "3"))
         require_choice("variable", variable, ("t", "rho", "log_rho"))
         self.degree, self.variable, self.order = degree, variable, degree + 1
+        self.lower_order_final = lower_order_final
 
     @classmethod
     def examples(cls) -> tuple[DEISAB, ...]:
         """Every degree in every variable."""
         variables: tuple[Variable, ...] = ("t", "rho", "log_rho")
-        return tuple(cls(k, v) for v in variables for k in range(4))
+        return tuple(cls(k, v, lower_order_final=False) for v in variables for k in range(4))
 
     def step(self, run: Run, i: int, x: Tensor) -> Tensor:
         """See `Sampler.step`."""
@@ -45,9 +49,10 @@ class DEISAB(Sampler):
         past = run.memory.setdefault("past", [])
         past.append(run.evaluate(x, a).noise())
         del past[: -self.degree - 1]
-        nodes = run.nodes[i - len(past) + 1 : i + 1]
+        used = past[-usable(self.degree + 1, run, i, self.lower_order_final) :]
+        nodes = run.nodes[i - len(used) + 1 : i + 1]
         weights = self._weights(run.process, nodes, b)
-        return combine(b.alpha / a.alpha, x, *((b.alpha * w, e) for w, e in zip(weights, past, strict=True)))
+        return combine(b.alpha / a.alpha, x, *((b.alpha * w, e) for w, e in zip(weights, used, strict=True)))
 
     def _weights(self, process: Process, nodes: list[Node], b: Node) -> list[float]:
         """∫ L_j dρ from nodes[-1] to b, by Gauss–Legendre in λ, where all integrands are smooth."""

@@ -11,9 +11,7 @@ from integrand.solvers.options import require_choice
 from ..prediction import Prediction
 from .base import Run, Sampler
 from .exponential import Form, Second, advance, differences
-
-SHORT = 15
-"""Below this number of steps the last ones are taken at lower order, as published."""
+from .lower_orders import usable
 
 
 class _Multistep(Sampler):
@@ -24,8 +22,9 @@ class _Multistep(Sampler):
         second: Weight of the first derivative at order 2: `midpoint`, or exact (`heun`).
         lower_order_final: Whether fewer than 15 steps end with order 2 and 1, which is more stable
             (Lu et al. 2022, DPM-Solver++, Sec. 5).
-        curvature: At order 3, the second derivative (`exact`), or the half of it that published code takes
-            (`published`), which makes the method one of order 2.
+        curvature: At order 3, the half of the second derivative that the authors' code takes (`published`),
+            which makes the method one of order 2, or all of it (`exact`), which has order 3 and is less
+            stable on long steps.
     """
 
     multistep = True
@@ -37,9 +36,9 @@ class _Multistep(Sampler):
         order: int = 2,
         second: Second = "midpoint",
         lower_order_final: bool = True,
-        curvature: Literal["exact", "published"] = "exact",
+        curvature: Literal["published", "exact"] = "published",
     ) -> None:
-        require_choice("curvature", curvature, ("exact", "published"))
+        require_choice("curvature", curvature, ("published", "exact"))
         require_choice("order", str(order), [str(k) for k in range(1, self.highest + 1)])
         require_choice("second", second, ("midpoint", "heun"))
         self.steps_used, self.curvature = order, curvature
@@ -53,7 +52,7 @@ class _Multistep(Sampler):
         return (
             *orders,
             cls(2, "heun", lower_order_final=False),
-            cls(3, lower_order_final=False, curvature="published"),
+            cls(3, lower_order_final=False, curvature="exact"),
         )
 
     def value(self, prediction: Prediction) -> Tensor:
@@ -66,20 +65,16 @@ class _Multistep(Sampler):
         past.append((run.nodes[i], self.value(run.evaluate(x, run.nodes[i]))))
         del past[: -self.steps_used]
         a, b = run.nodes[i], run.nodes[i + 1]
-        used = past[-self._usable(run, i) :]
+        used = past[-usable(self.steps_used, run, i, self.lower_order_final) :]
         noise = run.normals(i) if self.form == "data-sde" else None
         d1, d2 = differences(used, b, halved=self.curvature == "published")
         return advance(x, a, b, self.form, used[-1][1], d1, d2, self.second, noise)
 
     def _name(self) -> str:
-        options = [self.second] * (self.second != "midpoint") + [self.curvature] * (self.curvature != "exact")
-        return " ".join([f"{self.steps_used}M", *options])
-
-    def _usable(self, run: Run, i: int) -> int:
-        steps = len(run.nodes) - 1
-        return (
-            min(self.steps_used, steps - i) if self.lower_order_final and steps < SHORT else self.steps_used
+        options = [self.second] * (self.second != "midpoint") + [self.curvature] * (
+            self.curvature != "published"
         )
+        return " ".join([f"{self.steps_used}M", *options])
 
 
 class DPMSolverMultistep(_Multistep):
@@ -91,7 +86,8 @@ class DPMSolverMultistep(_Multistep):
         order: 1, 2 or 3.
         second: Weight of the first derivative at order 2.
         lower_order_final: Whether fewer than 15 steps end with order 2 and 1.
-        curvature: At order 3, the second derivative (`exact`) or half of it (`published`).
+        curvature: At order 3, half the second derivative, as the authors' code (`published`), or all
+            (`exact`).
     """
 
     form = "noise"
@@ -109,7 +105,8 @@ class DPMSolverPPMultistep(_Multistep):
         order: 1, 2 or 3.
         second: Weight of the first derivative at order 2.
         lower_order_final: Whether fewer than 15 steps end with order 2 and 1.
-        curvature: At order 3, the second derivative (`exact`) or half of it (`published`).
+        curvature: At order 3, half the second derivative, as the authors' code (`published`), or all
+            (`exact`).
     """
 
     form = "data"

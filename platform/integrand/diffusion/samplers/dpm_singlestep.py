@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor
 
 from integrand.solvers.options import require_choice
 
-from ..processes import Node
+from ..grids import LogSNRGrid
+from ..processes import Node, Process
 from .base import Run, Sampler
 from .exponential import Form, Second, advance
 
@@ -29,11 +31,24 @@ def orders(intervals: int, order: int, lower_order_final: bool) -> list[int]:
     return [order] * full + [rest] * (rest > 0)
 
 
+def _even_groups(process: Process, nodes: list[Node], chosen: list[int]) -> list[list[Node]]:
+    """Steps of equal length in λ between the ends of `nodes`, each cut into as many parts as its order."""
+    first, last = nodes[0].log_snr, nodes[-1].log_snr
+    h = (last - first) / len(chosen)
+    cuts = [[first + h * (k + j / order) for j in range(order)] for k, order in enumerate(chosen)]
+    groups = [[process.node_at(value) for value in part] for part in cuts]
+    groups[0][0] = nodes[0]
+    ends = [*(group[0] for group in groups[1:]), nodes[-1]]
+    return [[*group, end] for group, end in zip(groups, ends, strict=True)]
+
+
 class _Singlestep(Sampler):
-    """Base: exponential Runge–Kutta in λ with stages at ½ of a step, or at ⅓ and ⅔.
+    """Base: exponential Runge–Kutta in λ.
 
     A step of order k spans k intervals of the grid and costs k evaluations, so that steps are as long as they
-    are costly and NFE can be any number.
+    are costly and NFE can be any number. Its stages lie at the grid's own times between its ends; on
+    `LogSNRGrid` all steps are equally long in λ whatever their order, with stages at ½, or at ⅓ and ⅔. So
+    does the authors' code.
 
     Args:
         order: 1, 2 or 3.
@@ -43,13 +58,13 @@ class _Singlestep(Sampler):
 
     form: Form
     stochastic = False
+    spans_intervals = True
 
     def __init__(self, order: int = 3, stages: Stages = "paper", lower_order_final: bool = True) -> None:
         require_choice("order", str(order), ("1", "2", "3"))
         require_choice("stages", stages, ("paper", "midpoint", "heun"))
         self.order = self.longest = order
         self.stages, self.lower_order_final = stages, lower_order_final
-        self.off_grid = order > 1
 
     @classmethod
     def examples(cls) -> tuple[_Singlestep, ...]:
@@ -59,33 +74,41 @@ class _Singlestep(Sampler):
         return (*lowered, *(cls(3, stages, lower_order_final=False) for stages in variants))
 
     def prepare(self, run: Run) -> None:
-        """Keep the nodes between the groups."""
+        """Choose the nodes between the groups, and keep the others as stages."""
         chosen = orders(run.last, self.longest, self.lower_order_final)
         ends = [sum(chosen[:k]) for k in range(len(chosen) + 1)]
-        run.memory["orders"] = chosen
-        run.nodes = [run.nodes[k] for k in ends] + run.nodes[run.last + 1 :]
+        nodes, rest = run.nodes[: run.last + 1], run.nodes[run.last + 1 :]
+        if isinstance(run.grid, LogSNRGrid) and chosen:
+            groups = _even_groups(run.process, nodes, chosen)
+        else:
+            groups = [nodes[a : b + 1] for a, b in pairwise(ends)]
+        run.memory["groups"] = groups
+        run.nodes = [*(group[0] for group in groups), nodes[-1], *rest]
 
     def step(self, run: Run, i: int, x: Tensor) -> Tensor:
         """See `Sampler.step`."""
-        a, b, order = run.nodes[i], run.nodes[i + 1], run.memory["orders"][i]
+        a, *stages, b = run.memory["groups"][i]
         m0 = self._value(run, x, a)
-        if order == 1:
+        if not stages:
             return advance(x, a, b, self.form, m0)
-        first, h = 1 / order, b.log_snr - a.log_snr
-        s1 = run.process.node_at(a.log_snr + first * h)
+        h = b.log_snr - a.log_snr
+        s1 = stages[0]
+        r1 = (s1.log_snr - a.log_snr) / h
         m1 = self._value(run, advance(x, a, s1, self.form, m0), s1)
-        if order == 2:
+        if len(stages) == 1:
             second: Second = "heun" if self.stages == "heun" else "midpoint"
-            return advance(x, a, b, self.form, m0, (m1 - m0) / first, second=second)
-        s2 = run.process.node_at(a.log_snr + 2 / 3 * h)
+            return advance(x, a, b, self.form, m0, (m1 - m0) / r1, second=second)
+        s2 = stages[1]
+        r2 = (s2.log_snr - a.log_snr) / h
         inner: Second = "midpoint" if self.stages == "midpoint" else "heun"
-        # the derivative is scaled to the stage's own step, of which s1 is one half
-        u2 = advance(x, a, s2, self.form, m0, (m1 - m0) * 2, second=inner)
-        near, far = (m1 - m0) * 3, (self._value(run, u2, s2) - m0) * 1.5
+        # the derivative is scaled to the stage's own step
+        u2 = advance(x, a, s2, self.form, m0, (m1 - m0) * (r2 / r1), second=inner)
+        near, far = (m1 - m0) / r1, (self._value(run, u2, s2) - m0) / r2
         if self.stages != "heun":
             return advance(x, a, b, self.form, m0, far, second="heun")
         # slope and curvature of the parabola through the three values
-        return advance(x, a, b, self.form, m0, 2 * near - far, 6 * (far - near))
+        slope = (r2 * near - r1 * far) / (r2 - r1)
+        return advance(x, a, b, self.form, m0, slope, 2 * (far - near) / (r2 - r1))
 
     def _value(self, run: Run, x: Tensor, node: Node) -> Tensor:
         prediction = run.evaluate(x, node)

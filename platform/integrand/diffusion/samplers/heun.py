@@ -37,10 +37,10 @@ class Heun(Sampler):
         churn_max: float = math.inf,
         churn_noise: float = 1.0,
     ) -> None:
-        if churn < 0 or churn_noise <= 0:
+        if churn < 0 or churn_noise <= 0 or churn_min > churn_max:
             raise UsageError(
-                f"churn={churn:g} with churn_noise={churn_noise:g}",
-                "churn is at least 0, churn_noise above 0",
+                f"churn={churn:g} from {churn_min:g} to {churn_max:g} with churn_noise={churn_noise:g}",
+                "churn is at least 0, churn_noise above 0, churn_min at most churn_max",
             )
         self.churn, self.churn_min, self.churn_max, self.churn_noise = (
             churn,

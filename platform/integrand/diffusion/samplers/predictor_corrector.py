@@ -17,6 +17,9 @@ from .ddim import DDIM
 from .reverse_diffusion import ReverseDiffusion
 from .transfer import combine
 
+EXPECTED_BELOW = 50
+"""Dimensions below which a sample's own norms inflate the variance by more than 8 %."""
+
 
 class PredictorCorrector(Sampler):
     """Langevin steps at each time, then a step of the predictor (Song et al. 2021, Alg. 2–5).
@@ -25,13 +28,14 @@ class PredictorCorrector(Sampler):
     corrected distribution keeps a bias of order ε, so no order is declared. Published code takes the batch's
     mean norms, which makes a sample depend on its batch mates; here the norms are the sample's own. They
     correlate ε with z and x and inflate the variance by (d + 2)/(d − 2) for d dimensions: nothing for images,
-    too much below fifty; there take the expected norms √d and √d/σ.
+    too much below fifty, without bound below three; there the expected norms √d and √d/σ are taken.
 
     Args:
         predictor: Sampler of one evaluation per step without memory; `ReverseDiffusion` where not given.
         snr: r, the signal-to-noise ratio of a correction.
         corrections: Corrections per step.
-        norms: `sample`, or `expected`: ε = 2 α (r σ)² without regard to the sample.
+        norms: `sample`, or `expected`: ε = 2 α (r σ)² without regard to the sample; `auto` is `expected`
+            below 50 dimensions and `sample` from there on.
 
     Raises:
         UsageError: The predictor is a multistep or multi-stage method.
@@ -45,13 +49,14 @@ class PredictorCorrector(Sampler):
         predictor: Sampler | None = None,
         snr: float = 0.16,
         corrections: int = 1,
-        norms: Literal["sample", "expected"] = "sample",
+        norms: Literal["auto", "sample", "expected"] = "auto",
     ) -> None:
-        require_choice("norms", norms, ("sample", "expected"))
+        require_choice("norms", norms, ("auto", "sample", "expected"))
         require_positive(snr=snr, corrections=corrections)
         self.predictor = predictor or ReverseDiffusion()
-        multistage = self.predictor.off_grid or self.predictor.evaluations_per_step != 1
-        if self.predictor.multistep or multistage:
+        one = self.predictor
+        multistage = one.off_grid or one.spans_intervals or one.evaluations_per_step != 1
+        if one.multistep or multistage:
             raise UsageError(
                 f"{self.predictor.describe()} cannot be a predictor: it has memory or stages",
                 "use ReverseDiffusion, EulerMaruyama, Ancestral or DDIM",
@@ -62,7 +67,7 @@ class PredictorCorrector(Sampler):
     @classmethod
     def examples(cls) -> tuple[PredictorCorrector, ...]:
         """Both norms, and another predictor."""
-        return cls(), cls(DDIM(1.0), corrections=2, norms="expected")
+        return cls(), cls(norms="sample"), cls(DDIM(1.0), corrections=2, norms="expected")
 
     def prepare(self, run: Run) -> None:
         """The predictor's."""
@@ -79,7 +84,8 @@ class PredictorCorrector(Sampler):
         a, b = run.nodes[i], run.nodes[i + 1]
         score = run.evaluate(x, a).score()
         size = 2 * (self.snr * a.alpha / b.alpha) ** 2
-        if self.norms == "expected":
+        few = x[0].numel() < EXPECTED_BELOW
+        if self.norms == "expected" or (self.norms == "auto" and few):
             size *= a.sigma**2
             return combine(1.0, x, (size, score), (math.sqrt(2 * size), noise))
         sizes = size * (_norm(noise) / _norm(score)).square()
@@ -88,7 +94,7 @@ class PredictorCorrector(Sampler):
     def describe(self) -> str:
         """Such as `pc reverse-diffusion snr=0.16 corrections=1`."""
         words = f"pc {self.predictor.describe()} snr={self.snr:g} corrections={self.corrections}"
-        return words + (" expected norms" if self.norms == "expected" else "")
+        return words + (f" {self.norms} norms" if self.norms != "auto" else "")
 
 
 def _norm(x: Tensor) -> Tensor:
