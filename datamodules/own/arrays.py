@@ -20,7 +20,7 @@ from .answers import Answers, Rows, words
 from .array_files import Array, check_numbers, choose, read_arrays
 from .base import OwnDataModule
 from .cards import ARRAYS
-from .image_folder import image_spec, pixel_scaling
+from .picture_source import image_spec, pixel_scaling
 from .source import Description, Source
 from .stores import ArrayRows, Stacked, moments
 

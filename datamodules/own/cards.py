@@ -51,4 +51,13 @@ CSV_TABLE = _card(
     "one sample in a row; the question follows from the target column",
 )
 
-CARDS = (IMAGE_FOLDER, ARRAYS, CSV_TABLE)
+HUGGING_FACE = _card(
+    "hugging-face",
+    "HuggingFace",
+    "a data set of the Hugging Face hub, or one that `datasets` saved",
+    "images",
+    ImageSpec("hugging-face", Classes(2), (3, 64, 64)),
+    "pip install 'integrand[hf]'; images, or the columns of a table",
+)
+
+CARDS = (IMAGE_FOLDER, ARRAYS, CSV_TABLE, HUGGING_FACE)

@@ -20,7 +20,7 @@ SERIES = {"japanese-vowels", "basic-motions", "hare-lynx", "santa-fe-laser", "be
 SERIES |= {"pbc", "planets", "physionet2012", "mocap"}
 GENERATED = {"two-moons", "eight-gaussians", "pinwheel", "checkerboard", "swiss-roll", "circles"}
 GENERATED |= {card.name for card in trajectories.CARDS}
-GENERATED |= {"csv-trajectories", "hopper", "image-folder", "arrays", "csv-table"}
+GENERATED |= {"csv-trajectories", "hopper", "image-folder", "arrays", "csv-table", "hugging-face"}
 GENERATED |= {"concentric-annuli", "two-spirals", "crossing-map", "wine", "breast-cancer", "diabetes"}
 
 
