@@ -12,6 +12,7 @@ from integrand.record import RunRecord
 
 from .filters import as_group, nothing_evaluated, only, slim
 from .groups import Expected
+from .relative import EVALUATION, add_relative_errors
 from .store import BESIDE, RECORD, load_mlflow
 from .traces import Traces
 
@@ -75,6 +76,8 @@ def load(selection: Selection) -> Loaded:
         if s.experiment:
             records = [r for r in records if r.experiment == s.experiment]
         records = _evaluated(records, s.evaluation)
+    if s.evaluation == EVALUATION:
+        add_relative_errors(records)
     expected: list[Expected] = []
     if s.experiment and not (s.runs or s.filter or s.records or s.evaluation):
         expected = load_expected(Path("integrand-runs") / "suites" / s.experiment / "plan.json")
