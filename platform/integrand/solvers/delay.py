@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .accounts import CountedField
 from .errors import SolverOptionError
-from .options import require_positive, spell
+from .options import require_positive, require_steps, spell, spell_steps
 from .problem import grid, prepare, require_finite
 from .solution import Solution, SolveStats
 
@@ -55,9 +55,7 @@ class MethodOfSteps:
                 f"delay must be 0 or more, got {delay}", "set delay to the length of the memory τ"
             )
         require_positive(step_size=step_size, num_steps=num_steps)
-        if (step_size is None) == (num_steps is None):
-            both = "both step_size and num_steps" if step_size else "neither step_size nor num_steps"
-            raise SolverOptionError(f"the method of steps got {both}", "set one of the two")
+        require_steps("the method of steps", step_size, num_steps)
         self.delay = delay
         self.step_size = step_size
         self.num_steps = num_steps
@@ -65,10 +63,7 @@ class MethodOfSteps:
 
     def describe(self) -> str:
         """Such as `rk4 delay=0.5 num_steps=8`."""
-        step = (
-            f"num_steps={self.num_steps}" if self.step_size is None else f"step_size={spell(self.step_size)}"
-        )
-        return f"rk4 delay={spell(self.delay)} {step}"
+        return f"rk4 delay={spell(self.delay)} {spell_steps(self.step_size, self.num_steps)}"
 
     def nodes(self, times: Sequence[float]) -> list[float]:
         """Nodes of the solve: output times, multiples of the delay, and equal steps between them.

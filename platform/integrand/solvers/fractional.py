@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .accounts import CountedField
 from .errors import SolverOptionError
-from .options import require_positive, spell
+from .options import require_positive, require_steps, spell, spell_steps
 from .problem import grid, prepare, require_finite
 from .solution import Solution, SolveStats
 
@@ -50,9 +50,7 @@ class CaputoPECE:
                 "set alpha, the order of the derivative; 1 is the ODE",
             )
         require_positive(step_size=step_size, num_steps=num_steps)
-        if (step_size is None) == (num_steps is None):
-            both = "both step_size and num_steps" if step_size else "neither step_size nor num_steps"
-            raise SolverOptionError(f"the Caputo solver got {both}", "set one of the two")
+        require_steps("the Caputo solver", step_size, num_steps)
         self.alpha = alpha
         self.step_size = step_size
         self.num_steps = num_steps
@@ -65,10 +63,7 @@ class CaputoPECE:
 
     def describe(self) -> str:
         """Such as `caputo-pece alpha=0.8 num_steps=8`."""
-        step = (
-            f"num_steps={self.num_steps}" if self.step_size is None else f"step_size={spell(self.step_size)}"
-        )
-        return f"caputo-pece alpha={spell(self.alpha)} {step}"
+        return f"caputo-pece alpha={spell(self.alpha)} {spell_steps(self.step_size, self.num_steps)}"
 
     def weights(self, nodes: Sequence[float], time: float) -> tuple[list[float], list[float]]:
         """Weights of the kernel (time − s)^{α−1}/Γ(α) on the nodes up to `time`.

@@ -75,6 +75,42 @@ def require_not_set(method: str, reason: str, remedy: str, **values: object) -> 
             raise SolverOptionError(f"{method} does not take {name}={value!r}: {reason}", remedy)
 
 
+def require_steps(name: str, step_size: float | None, num_steps: int | None) -> None:
+    """Refuse all but exactly one of the two ways to say what equal steps are.
+
+    Raises:
+        SolverOptionError: Both or neither is given.
+    """
+    if (step_size is None) == (num_steps is None):
+        both = "both step_size and num_steps" if step_size else "neither step_size nor num_steps"
+        raise SolverOptionError(f"{name} got {both}", "set one of the two")
+
+
+def chooses_steps(name: str, step_size: float | None, num_steps: int | None, **by_error: object) -> bool:
+    """Whether a solver chooses its steps, no equal ones being asked for.
+
+    Args:
+        name: The solver.
+        step_size: Longest of equal steps.
+        num_steps: Number of equal steps.
+        **by_error: Options that mean nothing with equal steps.
+
+    Raises:
+        SolverOptionError: Both kinds of equal steps, or one of `by_error` with them.
+    """
+    if step_size is None and num_steps is None:
+        return True
+    require_steps(name, step_size, num_steps)
+    remedy = "remove it, or remove step_size and num_steps"
+    require_not_set(f"{name} with fixed steps", "nothing controls the error", remedy, **by_error)
+    return False
+
+
+def spell_steps(step_size: float | None, num_steps: int | None) -> str:
+    """Equal steps as they are written in names: `num_steps=100` or `step_size=1e-3`."""
+    return f"num_steps={num_steps}" if step_size is None else f"step_size={spell(step_size)}"
+
+
 def spell(value: float) -> str:
     """A number as people write it in names: 0.001 as 1e-3, 0.25 as 0.25."""
     if value and (abs(value) < 0.01 or abs(value) >= 1e5):

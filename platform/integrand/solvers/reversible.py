@@ -16,7 +16,7 @@ from .checkpoint import accumulate, pull_back
 from .dense import Piece
 from .errors import SolverError, SolverOptionError
 from .hidden_inputs import KnownInputs, differentiable_inputs
-from .options import require_choice, require_positive, spell
+from .options import require_choice, require_positive, require_steps, spell_steps
 from .own_times import own_times_asked_for
 from .problem import Problem, grid, prepare, require_finite
 from .randomness import Generators
@@ -67,9 +67,7 @@ class Reversible(ODESolver):
     ) -> None:
         require_choice("method", method, SCHEMES)
         require_positive(step_size=step_size, num_steps=num_steps, max_nfe=max_nfe, coupling=coupling)
-        if (step_size is None) == (num_steps is None):
-            both = "both step_size and num_steps" if step_size else "neither step_size nor num_steps"
-            raise SolverOptionError(f"{method} got {both}", "set one of the two")
+        require_steps(method, step_size, num_steps)
         if coupling > 1:
             raise SolverOptionError(f"coupling={coupling} drives the copies apart", "set it to 0.99")
         self.method, self.coupling = method, coupling
@@ -79,8 +77,7 @@ class Reversible(ODESolver):
 
     def describe(self) -> str:
         """Method and steps, such as `mccallum-foster num_steps=100`."""
-        steps = f"num_steps={self.num_steps}" if self.num_steps else f"step_size={spell(self.step_size or 0)}"
-        return f"{self.method} {steps}"
+        return f"{self.method} {spell_steps(self.step_size, self.num_steps)}"
 
     def solve(
         self, field: nn.Module, y0: Tensor, t: Tensor | Sequence[float], mask: Tensor | None = None

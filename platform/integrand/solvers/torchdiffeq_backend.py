@@ -15,7 +15,15 @@ from .base import ODESolver
 from .errors import SolverOptionError
 from .hidden_inputs import differentiable_inputs
 from .initial_step import initial_step
-from .options import MAX_NFE, require_choice, require_not_set, require_positive, spell
+from .options import (
+    MAX_NFE,
+    require_choice,
+    require_not_set,
+    require_positive,
+    require_steps,
+    spell,
+    spell_steps,
+)
 from .problem import Problem, prepare, require_finite
 from .randomness import Generators
 from .solution import Solution, SolveStats
@@ -32,9 +40,8 @@ def _check_steps(method: MethodName, step_size: float | None, num_steps: int | N
     if METHODS[method].adaptive:
         remedy = "remove it, or use rk4; options: {max_step: …} bounds the steps"
         require_not_set(method, "it chooses its steps", remedy, step_size=step_size, num_steps=num_steps)
-    elif (step_size is None) == (num_steps is None):
-        both = "both step_size and num_steps" if step_size else "neither step_size nor num_steps"
-        raise SolverOptionError(f"{method} got {both}", "set one of the two")
+    else:
+        require_steps(method, step_size, num_steps)
 
 
 def _check_gradient(method: MethodName, gradient: str, seminorm: bool) -> None:
@@ -117,10 +124,8 @@ class TorchDiffEq(ODESolver):
         words = ["torchdiffeq", self.method]
         if self._info.tolerances:
             words += [f"rtol={spell(self.rtol)}", f"atol={spell(self.atol)}"]
-        if self.step_size is not None:
-            words.append(f"step_size={spell(self.step_size)}")
-        if self.num_steps is not None:
-            words.append(f"num_steps={self.num_steps}")
+        if not self._info.adaptive:
+            words.append(spell_steps(self.step_size, self.num_steps))
         words += [f"{k}={v}" for k, v in self.options.items()]
         return " ".join(words + ["seminorm"] * self.seminorm)
 

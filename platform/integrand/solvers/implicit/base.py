@@ -14,9 +14,8 @@ from ..accounts import Counted, CountedField, refuse_dropout
 from ..base import ODESolver
 from ..checkpoint import solve_by_checkpoint
 from ..dense import Piece
-from ..errors import SolverOptionError
 from ..hidden_inputs import differentiable_inputs
-from ..options import MAX_NFE, require_choice, require_not_set, require_positive, spell
+from ..options import MAX_NFE, chooses_steps, require_choice, require_positive, spell, spell_steps
 from ..own_times import own_times_asked_for
 from ..problem import Problem, grid, prepare, require_finite
 from ..randomness import Generators
@@ -66,30 +65,10 @@ class ImplicitSolver(ODESolver):
         max_step: float | None = None,
         max_nfe: int | None = None,
     ) -> None:
-        name = type(self).__name__
         require_choice("gradient", gradient, self.gradients)
-        require_positive(
-            rtol=rtol,
-            atol=atol,
-            step_size=step_size,
-            num_steps=num_steps,
-            first_step=first_step,
-            max_step=max_step,
-            max_nfe=max_nfe,
-        )
-        self.is_adaptive = step_size is None and num_steps is None
-        if step_size is not None and num_steps is not None:
-            raise SolverOptionError(f"{name} got both step_size and num_steps", "set one of the two")
-        if not self.is_adaptive:
-            require_not_set(
-                f"{name} with fixed steps",
-                "nothing controls the error",
-                "remove it, or remove step_size and num_steps",
-                rtol=rtol,
-                atol=atol,
-                first_step=first_step,
-                max_step=max_step,
-            )
+        by_error = {"rtol": rtol, "atol": atol, "first_step": first_step, "max_step": max_step}
+        require_positive(step_size=step_size, num_steps=num_steps, max_nfe=max_nfe, **by_error)
+        self.is_adaptive = chooses_steps(type(self).__name__, step_size, num_steps, **by_error)
         self.rtol = rtol or (RTOL if self.is_adaptive else FIXED)
         self.atol = atol or (ATOL if self.is_adaptive else FIXED)
         self.step_size, self.num_steps = step_size, num_steps
@@ -102,8 +81,7 @@ class ImplicitSolver(ODESolver):
         name = type(self).__name__.lower()
         if self.is_adaptive:
             return f"{name} rtol={spell(self.rtol)} atol={spell(self.atol)}"
-        steps = f"num_steps={self.num_steps}" if self.num_steps else f"step_size={spell(self.step_size or 0)}"
-        return f"{name} {steps}"
+        return f"{name} {spell_steps(self.step_size, self.num_steps)}"
 
     def solve(
         self, field: nn.Module, y0: Tensor, t: Tensor | Sequence[float], mask: Tensor | None = None

@@ -16,7 +16,14 @@ from integrand.solvers.checkpoint import solve_by_checkpoint
 from integrand.solvers.dense import DenseOutput, Piece
 from integrand.solvers.errors import SolverOptionError
 from integrand.solvers.hidden_inputs import differentiable_inputs
-from integrand.solvers.options import MAX_NFE, require_choice, require_not_set, require_positive, spell
+from integrand.solvers.options import (
+    MAX_NFE,
+    chooses_steps,
+    require_choice,
+    require_positive,
+    spell,
+    spell_steps,
+)
 from integrand.solvers.own_times import OwnTimes, Rescaled, own_times, own_times_asked_for
 from integrand.solvers.problem import Problem, prepare, require_finite
 from integrand.solvers.randomness import Generators
@@ -103,35 +110,13 @@ class RungeKutta(ODESolver):
             raise SolverOptionError(f"{name} is the base of the methods", "choose one, such as Dopri5")
         require_choice("gradient", gradient, self.gradients)
         self.rtol, self.atol = tolerance("rtol", rtol, RTOL), tolerance("atol", atol, ATOL)
-        require_positive(
-            min_step=min_step,
-            step_size=step_size,
-            num_steps=num_steps,
-            first_step=first_step,
-            max_step=max_step,
-            max_nfe=max_nfe,
-            safety=safety,
-        )
-        self.is_adaptive = step_size is None and num_steps is None
+        lengths = {"first_step": first_step, "max_step": max_step, "min_step": min_step}
+        require_positive(**lengths, step_size=step_size, num_steps=num_steps, max_nfe=max_nfe, safety=safety)
+        by_error = {"rtol": rtol, "atol": atol, "pid": pid, "safety": safety, "per_sample": per_sample}
+        self.is_adaptive = chooses_steps(name, step_size, num_steps, **lengths, **by_error)
         if self.is_adaptive and self.tableau.b_low is None:
             raise SolverOptionError(
                 f"{name} has no error estimate", "set step_size or num_steps, or use Dopri5"
-            )
-        if step_size is not None and num_steps is not None:
-            raise SolverOptionError(f"{name} got both step_size and num_steps", "set one of the two")
-        if not self.is_adaptive:
-            require_not_set(
-                f"{name} with fixed steps",
-                "nothing controls the error",
-                "remove it, or remove step_size and num_steps",
-                rtol=rtol,
-                atol=atol,
-                first_step=first_step,
-                max_step=max_step,
-                min_step=min_step,
-                pid=pid,
-                safety=safety,
-                per_sample=per_sample,
             )
         self.step_size, self.num_steps = step_size, num_steps
         self.gradient, self.per_sample, self.on_failure = gradient, per_sample, on_failure
@@ -150,10 +135,8 @@ class RungeKutta(ODESolver):
         words = [type(self).__name__.lower()]
         if self.is_adaptive:
             words += [f"rtol={told(self.rtol)}", f"atol={told(self.atol)}"]
-        if self.step_size is not None:
-            words.append(f"step_size={spell(self.step_size)}")
-        if self.num_steps is not None:
-            words.append(f"num_steps={self.num_steps}")
+        else:
+            words.append(spell_steps(self.step_size, self.num_steps))
         if self.max_step is not None:
             words.append(f"max_step={spell(self.max_step)}")
         return " ".join(words + ["per_sample"] * self.per_sample)

@@ -14,7 +14,7 @@ from integrand.errors import SpecError
 from ..accounts import refuse_dropout
 from ..checkpoint import solve_by_checkpoint
 from ..errors import SolverOptionError
-from ..options import MAX_NFE, require_choice, require_positive, spell
+from ..options import MAX_NFE, require_choice, require_positive, spell, spell_steps
 from ..problem import Problem, prepare, require_finite
 from ..solution import Solution, SolveStats
 from .adaptive import AdaptiveSteps
@@ -92,11 +92,9 @@ class OneStepSDE(SDESolver):
 
     def describe(self) -> str:
         """Method and steps, such as `eulermaruyama num_steps=100` or `milstein rtol=1e-2 atol=1e-2`."""
+        steps = spell_steps(self.step_size, self.num_steps)
         if self.is_adaptive:
             steps = f"rtol={spell(self.rtol)} atol={spell(self.atol)}"
-        else:
-            number, size = self.num_steps, self.step_size or 0
-            steps = f"num_steps={number}" if number else f"step_size={spell(size)}"
         return f"{type(self).__name__.lower()} {steps}"
 
     def solve(

@@ -14,7 +14,7 @@ from ..accounts import CountedField
 from ..base import ODESolver
 from ..dense import Piece
 from ..errors import SolverOptionError
-from ..options import require_choice, require_positive, spell
+from ..options import require_choice, require_positive, require_steps, spell_steps
 from ..own_times import own_times_asked_for
 from ..problem import Problem, prepare
 from ..reversible import solve_by_scheme
@@ -56,16 +56,13 @@ class SymplecticSolver(ODESolver):
     ) -> None:
         require_choice("gradient", gradient, self.gradients)
         require_positive(step_size=step_size, num_steps=num_steps, max_nfe=max_nfe)
-        if (step_size is None) == (num_steps is None):
-            both = "both step_size and num_steps" if step_size else "neither step_size nor num_steps"
-            raise SolverOptionError(f"{type(self).__name__} got {both}", "set one of the two")
+        require_steps(type(self).__name__, step_size, num_steps)
         self.step_size, self.num_steps = step_size, num_steps
         self.gradient, self.max_nfe = gradient, max_nfe
 
     def describe(self) -> str:
         """Method and steps, such as `leapfrog num_steps=100`."""
-        steps = f"num_steps={self.num_steps}" if self.num_steps else f"step_size={spell(self.step_size or 0)}"
-        return f"{type(self).__name__.lower()} {steps}"
+        return f"{type(self).__name__.lower()} {spell_steps(self.step_size, self.num_steps)}"
 
     def solve(
         self, field: nn.Module, y0: Tensor, t: Tensor | Sequence[float], mask: Tensor | None = None
