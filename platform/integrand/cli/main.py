@@ -11,8 +11,10 @@ from importlib import import_module
 from ..errors import IntegrandError, UsageError
 from ..suggest import did_you_mean
 from ..version import __version__
+from . import preflight
 from .allocator import keep_freed_memory
 from .compile_caches import keep_apart
+from .short_help import short_help
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def usage() -> str:
             "commands:",
             *lines,
             "",
-            "integrand COMMAND --help explains a command; integrand --version prints the version.",
+            "integrand COMMAND --help explains a command, integrand fit --help-all every option of it;",
+            "integrand --version prints the version.",
             "First run: integrand fit          then: integrand runs, integrand ui",
         ]
     )
@@ -111,8 +114,14 @@ def dispatch(arguments: list[str]) -> int:
             f"unknown command {name!r}{did_you_mean(name, COMMANDS)}", "integrand --help lists the commands"
         )
     command = COMMANDS[name]
+    if command.needs_name and {"-h", "--help"} & set(rest):
+        print(short_help(name))
+        return 0
+    preflight.begin(name if command.needs_name else "", rest)
     run: Callable[..., int] = import_module(f".{command.module}", __package__).run
-    return run(name, rest) if command.needs_name else run(rest)
+    if not command.needs_name:
+        return run(rest)
+    return run(name, ["--help" if word == "--help-all" else word for word in rest])
 
 
 def report(error: IntegrandError) -> int:

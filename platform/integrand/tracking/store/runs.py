@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from ...record import RunRecord
 from ..spool import folders
 from ..spool.reader import spooled_content
 from . import names
+from .glance import no_such_run
 from .opening import check_store, open_store
 from .refusals import checked_run
 from .uris import local_path, redact, resolve_uri
@@ -78,11 +79,9 @@ def find_run(
     if not runs:
         where = f"experiment {experiment!r} of {redact(uri)}" if experiment else redact(uri)
         newest = _search(client, list(experiments), "", 3)
-        raise TrackingError(
-            f"no run {which!r} in {where}", f"newest runs: {_listed(newest, 8) or 'none yet'}"
-        )
+        raise no_such_run(which, where, [(r.info.run_id, r.info.run_name) for r in newest])
     if len(runs) > 1:
-        listed = _listed(runs[:4], 12)
+        listed = ", ".join(f"{r.info.run_id[:12]} ({r.info.run_name})" for r in runs[:4])
         raise TrackingError(f"{len(runs)} runs match {which!r}: {listed}", "give more letters of the run id")
     info = runs[0].info
     checked_run(uri, info)
@@ -95,11 +94,6 @@ def find_run(
         uri,
         dict(runs[0].data.tags),
     )
-
-
-def _listed(runs: Iterable[Any], letters: int) -> str:
-    """Runs by the first letters of their ids and by their names."""
-    return ", ".join(f"{r.info.run_id[:letters]} ({r.info.run_name})" for r in runs)
 
 
 def find_trained(which: str, tracking_uri: str | None = None) -> RunHandle:
