@@ -11,6 +11,7 @@ import importlib.util
 import pkgutil
 import warnings
 from difflib import get_close_matches
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -24,6 +25,11 @@ _PACKAGE = __package__ or "integrand.datamodules"
 
 def builtin_cards() -> dict[str, DataCard]:
     """The cards of this package by name, without importing torch."""
+    return dict(_builtin_cards())
+
+
+@cache  # every class name that a parser looks up asks for them
+def _builtin_cards() -> dict[str, DataCard]:
     found: dict[str, DataCard] = {}
     for family in pkgutil.iter_modules(importlib.import_module(_PACKAGE).__path__):
         module = f"{_PACKAGE}.{family.name}.cards"

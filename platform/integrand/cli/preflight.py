@@ -58,7 +58,8 @@ def check(command: str, argv: Sequence[str]) -> str:
         TrackingError: There is no such run.
     """
     line = Line(argv)
-    run = next((w for w in line.words if w.option in ("--run", "--resume")), None)
+    option = "--resume" if command == "fit" else "--run"
+    run = next((word for word in line.words if word.option == option), None)
     if run is not None and run.value:
         check_run(run.value)
     if run is None:

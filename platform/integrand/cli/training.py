@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import pickle
 import sys
@@ -9,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, ClassVar, NoReturn, cast
 
 import torch
 from jsonargparse import set_parsing_settings
@@ -36,7 +38,7 @@ from ..tracking.store.uris import redact
 from . import strategies
 from .arguments import expand_checkpoint, expand_run
 from .explain import explain, misconfigured, out_of_memory
-from .line import Line
+from .line import DEFAULT_CLASSES, Line
 from .own_data import expand_path
 from .predictions import to_csv
 from .progress import progress_callbacks
@@ -46,7 +48,6 @@ from .summary import Ending, print_summary
 log = logging.getLogger(__name__)
 
 _PREDICTIONS = "predictions.csv"
-_COMMANDS = ("fit", "validate", "test", "predict")
 _EPILOG = "Beside these: --recipe NAME, data, optimiser and budget from configs/recipe, with --model NAME."
 
 
@@ -80,6 +81,14 @@ def _all_actions(parser: Any) -> list[Any]:
 
 class IntegrandCLI(LightningCLI):
     """One experiment: data set, family, trainer and tracking, from YAML and options."""
+
+    command: ClassVar[str]
+    """The one command that there is a parser for: Lightning would build those of all four."""
+
+    @classmethod
+    def subcommands(cls) -> dict[str, set[str]]:
+        """The command with those parameters of its `Trainer` method that are no options."""
+        return {cls.command: LightningCLI.subcommands()[cls.command]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link what the data knows to the model, and add the options that Trainer methods lack."""
@@ -265,12 +274,20 @@ def run(command: str, argv: list[str]) -> int:
             raise line.blamed(error) from error.__cause__
 
 
+def rehearse() -> None:
+    """Parse a command line, so that this process and its forks know the signatures of what it can name."""
+    _keep_spec_whole()
+    words = [word for name, default in DEFAULT_CLASSES.items() for word in (f"--{name}", default)]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        _run("fit", [*words, "--print_config"])
+
+
 def _run(command: str, argv: list[str]) -> int:
     """Run a command whose files are all found; see `run`."""
     parser_kwargs: dict[str, Any] = {"allow_abbrev": False, "prog": "integrand"}
-    parser_kwargs |= {c: {"default_config_files": [str(BASE)], "epilog": _EPILOG} for c in _COMMANDS}
+    parser_kwargs[command] = {"default_config_files": [str(BASE)], "epilog": _EPILOG}
     try:
-        IntegrandCLI(
+        type("CLI", (IntegrandCLI,), {"command": command})(
             LightningModule,
             LightningDataModule,
             subclass_mode_model=True,

@@ -12,6 +12,7 @@ import array
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import runpy
@@ -51,13 +52,24 @@ def preload() -> None:
     import integrand.datamodules
     import integrand.modules
 
-    from . import training  # noqa: F401
+    from . import training
 
     integrand.modules.load_all()
     integrand.datamodules.load_all()
     for name in _LATER:
         with contextlib.suppress(ImportError):  # another version's name: the run imports it by itself
             importlib.import_module(name)
+    training.rehearse()
+    _draw()
+
+
+def _draw() -> None:
+    """Draw a figure, so that the fonts are found."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained")
+    figure.add_subplot(xlabel="$x$", ylabel="y").plot([0, 1])
+    figure.savefig(io.BytesIO(), format="png")
 
 
 class Server:
