@@ -248,6 +248,28 @@ def test_no_page_scrolls_sideways(visit, width):
     assert max(boxes) <= width
 
 
+def test_names_in_tables_on_a_phone_break_where_a_reader_would(visit):
+    page = visit(390, 800)
+    rows = page.evaluate("""[...document.querySelectorAll('tbody th:has(.swatch)')].filter((t) => t.checkVisibility())
+      .map((t) => [t.textContent.trim(), t.clientHeight / parseFloat(getComputedStyle(t).lineHeight)])""")
+    assert len(rows) >= 8  # two tables of four families
+    # heavy-ball-neural-ode needs two lines; a column as narrow as its letters allow would make six of it
+    assert all(lines < 3 for _, lines in rows), rows
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_plots_are_dark_on_a_dark_page(visit, scheme):
+    other = "light" if scheme == "dark" else "dark"
+    page = visit(scheme=scheme)
+    look = (
+        "[...document.querySelectorAll('img.plotted')].map((i) => getComputedStyle(i).filter.split('(')[0])"
+    )
+    expected = {"light": {"none"}, "dark": {"invert"}}
+    assert set(page.evaluate(look)) == expected[scheme]
+    page.get_by_role("button", name="Switch between light and dark").click()
+    assert set(page.evaluate(look)) == expected[other]
+
+
 def test_phone_text_is_large_enough(visit):
     """SVG text shrinks with its drawing: the narrow one must keep it at 11 pixels."""
     page = visit(360, 740)

@@ -69,7 +69,7 @@ def check(command: str, argv: Sequence[str]) -> str:
         check_class(kind, name)
     if run is not None:
         return f"integrand {command}: run {run.value or 'latest'}"
-    model, data = (name.rpartition(".")[2] or DEFAULT_CLASSES[kind] for kind, name in named.items())
+    model, data = (_shown(name) or DEFAULT_CLASSES[kind] for kind, name in named.items())
     return f"integrand {command}: {model} on {data}"
 
 
@@ -121,6 +121,11 @@ def announce(text: str, argv: Sequence[str]) -> None:
 def _scan(package: str, pattern: re.Pattern[str]) -> set[str]:
     files = (_HERE / package).rglob("*.py")
     return {name for file in files for name in pattern.findall(file.read_text(encoding="utf-8"))}
+
+
+def _shown(name: str) -> str:
+    """A class without its modules; a path as it is."""
+    return name if Path(name).exists() else name.rpartition(".")[2]
 
 
 def _named(line: Line, kind: str) -> str:

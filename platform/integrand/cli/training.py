@@ -48,7 +48,10 @@ from .summary import Ending, print_summary
 log = logging.getLogger(__name__)
 
 _PREDICTIONS = "predictions.csv"
-_EPILOG = "Beside these: --recipe NAME, data, optimiser and budget from configs/recipe, with --model NAME."
+_EPILOG = (
+    "Beside these: --recipe NAME, data, optimiser and budget from configs/recipe, with --model NAME; --run ID, "
+    "or --resume [ID] of fit, a recorded run; --trust, it may name classes that are not installed."
+)
 
 
 class Parser(LightningArgumentParser):

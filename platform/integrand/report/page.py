@@ -132,6 +132,11 @@ class Picture:
     height: int
     alt: str
 
+    @property
+    def is_plot(self) -> bool:
+        """Whether it is lines on white, which a dark page shows light on dark; samples are pictures."""
+        return not self.name.startswith("samples")
+
 
 @dataclass(frozen=True)
 class FamilyPart:
