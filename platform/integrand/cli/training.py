@@ -49,8 +49,8 @@ log = logging.getLogger(__name__)
 
 _PREDICTIONS = "predictions.csv"
 _EPILOG = (
-    "Beside these: --recipe NAME, data, optimiser and budget from configs/recipe, with --model NAME; --run ID, "
-    "or --resume [ID] of fit, a recorded run; --trust, it may name classes that are not installed."
+    "Beside these: --recipe NAME, data, optimiser and budget from configs/recipe, with --model NAME; --run "
+    "ID, or --resume [ID] of fit, a recorded run; --trust, it may name classes that are not installed."
 )
 
 
