@@ -5,6 +5,7 @@ import json
 import pytest
 
 from integrand.benchmarks import solvers
+from integrand.benchmarks.solvers_parts import LEAST, SUMS
 from integrand.benchmarks.solvers_timing import measure, paired_row
 from integrand.cli.bench import names, run
 from integrand.errors import UsageError
@@ -21,6 +22,16 @@ def test_rows_of_the_smallest_field(tmp_path, monkeypatch, capsys):
         assert row["ratio"] > 0
         assert row["met"] == (None if row["target"] is None else row["ratio"] <= row["target"])
     assert "forward dopri5" in capsys.readouterr().out
+
+
+def test_parts_of_a_solve(tmp_path):
+    """Six stage sums of 20 stages in all; the parts and the evaluations are the whole solve."""
+    assert (len(SUMS), LEAST) == (6, 20 + 2 * 6)
+    file = tmp_path / "rows.json"
+    assert run(["solvers", "--quick", "--parts", "--fields", "tiny", "--json", str(file)]) == 0
+    ratios = {r["case"].removeprefix("dopri5 "): r["ratio"] for r in json.loads(file.read_text())}
+    assert ratios.keys() == {"solve", "stage sums", "error estimate", "copies of as many states", "rest"}
+    assert all(ratio > 0 for name, ratio in ratios.items() if name != "rest")
 
 
 def test_ratios_are_medians_of_paired_repetitions():

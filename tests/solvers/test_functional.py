@@ -17,6 +17,7 @@ from integrand.solvers import (
     EulerMaruyama,
     Event,
     SolverOptionError,
+    TorchDiffEq,
     odeint,
     sdeint,
 )
@@ -360,7 +361,7 @@ def test_events():
     torch.testing.assert_close(found.end, torch.tensor([0.75, 0.5], dtype=F64), rtol=0, atol=1e-9)
     torch.testing.assert_close(ys[-1], torch.full((2, 1), 0.75, dtype=F64), rtol=0, atol=1e-9)
     for bad, error in (
-        ({"solver": Dopri5(num_steps=3)}, SolverOptionError),
+        ({"solver": TorchDiffEq()}, SolverOptionError),
         ({"mask": y0 > 0}, SolverOptionError),
     ):
         with pytest.raises(error):

@@ -346,3 +346,8 @@ def test_describe_and_pickle():
     assert solver.describe() == "torchdiffeq dopri5 rtol=1e-3 atol=1e-3"
     assert TorchDiffEq("rk4", step_size=0.25).describe() == "torchdiffeq rk4 step_size=0.25"
     assert pickle.loads(pickle.dumps(solver)).describe() == solver.describe()
+
+
+def test_times_of_each_samples_own_are_another_solvers(linear):
+    with pytest.raises(SpecError, match="use Dopri5"):
+        TorchDiffEq().solve(linear, torch.ones(2, 1, dtype=torch.float64), torch.rand(2, 3))

@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compile", action="store_true", help="time compiled steps too (minutes of compilation)"
     )
     parser.add_argument("--diffrax", action="store_true", help="compare with diffrax, where it is installed")
+    parser.add_argument("--parts", action="store_true", help="only what dopri5 does besides evaluations")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, states and order (default 0)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
 
@@ -66,8 +67,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _rows(args: argparse.Namespace, console: Console) -> list[Row]:
     from .solvers_diffrax import diffrax_rows
+    from .solvers_parts import parts_rows
     from .solvers_sde import sde_rows
 
+    if args.parts:
+        return parts_rows(args)
     jobs: list[Callable[[], list[Row]]] = []
     for problem in ode_problems(args.seed):
         if args.fields and problem.name not in args.fields:

@@ -213,7 +213,8 @@ def _numbers(t: Tensor | Sequence[Any]) -> list[float]:
         return [v.item() if isinstance(v, Tensor) else float(v) for v in t]
     if t.ndim != 1:
         raise SpecError(
-            f"the times must be one-dimensional, not of shape {tuple(t.shape)}", "pass t.flatten()"
+            f"the times must be one-dimensional for this solver, not of shape {tuple(t.shape)}",
+            "pass t.flatten(); for times of each sample's own use Dopri5",
         )
     return [float(v) for v in t.tolist()]
 
