@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -23,10 +26,13 @@ from integrand.errors import UsageError
 from integrand.outcome import Outcome
 from integrand.quantities import Direction, mode_of
 from integrand.solvers import SolveStats
+from integrand.solvers.options import given
 from integrand.spec import Density, Question, Spec, plural
 from integrand.tasks import answered, find_task
 from integrand.tasks.base import Models, Task, VectorField
 
+from .defaults import Maker
+from .from_checkpoint import network
 from .means import weigh_exactly
 from .sharded import Shardable
 
@@ -101,9 +107,49 @@ class FamilyModule(Shardable):
         self.task: Task = self.find_task(spec)(spec)
         self.task.add_metrics(metrics or (), metric_directions or {})
         # kept as attributes: under LightningCLI `self.hparams` would hold their configuration instead
-        self._make_optimizer = optimizer
-        self._make_lr_scheduler = lr_scheduler
+        self._make_optimizer = Maker(optimizer, type(self), "optimizer")
+        self._make_lr_scheduler = lr_scheduler and Maker(lr_scheduler, type(self), "lr_scheduler")
         self._interval = lr_scheduler_interval
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Remember what the constructor is told, for `repr`; a copy or a pickle is told nothing."""
+        made = super().__new__(cls)
+        told = given(cls, args, kwargs)
+        spec = told.pop("spec", None)
+        words = [f"{name}={_short(value)}" for name, value in told.items() if value is not None]
+        made.__dict__["_told"] = ", ".join([f"data={spec.name}", *words] if isinstance(spec, Spec) else words)
+        return made
+
+    def extra_repr(self) -> str:
+        """What the constructor was told, before the parts."""
+        return str(self.__dict__.get("_told", ""))
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # Lightning's takes a file of hyperparameters
+        cls,
+        checkpoint_path: str | Path,
+        map_location: Any = None,
+        strict: bool = True,
+        *,
+        trust: bool = False,
+        **options: Any,
+    ) -> Any:
+        """The network of a checkpoint, with its weights; what it says of its data is enough to build it.
+
+        Args:
+            checkpoint_path: A .ckpt file that a fit has left.
+            map_location: Device; by default the CPU.
+            strict: Whether the weights have to be exactly those of the network.
+            trust: Whether its configuration may name classes that are not installed, such as those of
+                files in the working directory: importing them runs them.
+            options: Arguments of the constructor in place of the recorded ones, such as another `solver`.
+
+        Raises:
+            UsageError: It is no checkpoint of this family, or the weights do not fit.
+        """
+        model, contents = network(cls, checkpoint_path, options, trust=trust, strict=strict)
+        model.on_load_checkpoint(contents)
+        return model if map_location is None else model.to(map_location)
 
     # ------------------------------------------------------------------ what a family supplies
 
@@ -360,6 +406,17 @@ class FamilyModule(Shardable):
     @classmethod
     def _modelled(cls) -> str:
         return {"outputs": "outputs given an input", "distribution": "a distribution"}[cls.models]
+
+
+def _short(value: Any) -> str:
+    """A setting in a few words: parts and functions by their name."""
+    if isinstance(value, torch.nn.Module):
+        return type(value).__name__
+    if isinstance(value, partial):
+        # the command line hands over the class as an argument of what instantiates it
+        made = next((a for a in value.args if inspect.isclass(a)), value.func)
+        return f"{made.__name__}({', '.join(f'{k}={v!r}' for k, v in value.keywords.items())})"
+    return str(getattr(value, "__qualname__", None) or " ".join(repr(value).split()))
 
 
 def _asked(spec: Spec) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from jsonargparse import lazy_instance  # type: ignore[attr-defined]  # its __all__ is built at run time
 from torch import Tensor, nn
 
 from integrand.errors import UsageError
@@ -13,8 +12,9 @@ from integrand.solvers import Dopri5, ODESolver, Solution, SolveStats
 
 from ..bench import Dynamics
 from ..bench.dynamics import Reach
+from ..defaults import default
 
-DEFAULT_SOLVER: ODESolver = lazy_instance(Dopri5, gradient="backprop")
+DEFAULT_SOLVER: ODESolver = default(Dopri5, gradient="backprop")
 """The papers' method at the engine's own tolerance: their 1e-3 does not resolve trained image fields.
 Backprop, because its gradient is that of the discrete solve: the adjoint's can be wrong by orders of
 magnitude on contracting fields."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jsonargparse import lazy_instance  # type: ignore[attr-defined]  # its __all__ is built at run time
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,6 +17,7 @@ from integrand.solvers import Dopri5, ODESolver, RungeKutta, SolveStats
 from integrand.spec import SeriesSpec, Spec
 
 from ..bench.vector import VectorField
+from ..defaults import default
 from .base import Said
 from .observations import reverse, rows, told, told_size, truth
 from .observing import ObservingFamily
@@ -26,7 +26,7 @@ from .recurrence import GAPS_PER_UNIT, LOCKSTEP, ODERecurrence
 from .units import time_unit
 
 Encoding = Literal["ode_rnn", "gru"]
-DECODER: ODESolver = lazy_instance(Dopri5, rtol=1e-3, atol=1e-4, per_sample=True)
+DECODER: ODESolver = default(Dopri5, rtol=1e-3, atol=1e-4, per_sample=True)
 """The paper's tolerances; every series has steps of its own, so that none depends on its batch mates."""
 LEAST_NOISE = 1e-2
 """In units of a batch: without a bound the density of data without noise has none either."""

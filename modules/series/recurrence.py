@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from jsonargparse import lazy_instance  # type: ignore[attr-defined]  # its __all__ is built at run time
 from torch import Tensor, nn
 
 from integrand.series import Series
@@ -11,9 +10,10 @@ from integrand.solvers import RK4, RungeKutta, Updated, solve_with_updates
 from integrand.spec import SeriesSpec
 
 from ..bench.vector import VectorField
+from ..defaults import default
 from .observations import seen, told, told_size
 
-LOCKSTEP: RungeKutta = lazy_instance(RK4, num_steps=1)
+LOCKSTEP: RungeKutta = default(RK4, num_steps=1)
 """One step for each gap: as accurate as most data are, and no series sees the times of another."""
 GAPS_PER_UNIT = 5.0
 """Median gaps in one unit of time: a field of order 1 then moves little in a gap, and steps are stable."""

@@ -14,6 +14,7 @@ from integrand.spec import SeriesSpec, Spec
 from integrand.tasks.path_generation import PathGeneration
 
 from ..bench.net import check_series
+from ..defaults import Maker
 from ..family import FamilyModule
 from ..generative.averaging import averaged
 from .path_generator import Critic, Generator
@@ -86,7 +87,7 @@ class SDEGAN(FamilyModule):
         self.critic = Critic(values, times, channels, hidden, depth)
         self.critic.clip()
         self.average = averaged(self.generator, ema)
-        self._make_critic_optimizer = critic_optimizer
+        self._make_critic_optimizer = Maker(critic_optimizer, type(self), "critic_optimizer")
 
     # ------------------------------------------------------------------ paths
 

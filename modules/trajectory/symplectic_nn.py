@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from jsonargparse import lazy_instance  # type: ignore[attr-defined]  # its __all__ is built at run time
 from torch import Tensor, nn
 
 from integrand.solvers import ODESolver
@@ -15,9 +14,10 @@ from integrand.spec import Spec
 from ..bench import Stage
 from ..bench.dynamics import Reach
 from ..continuous.ode import ODEDynamics
+from ..defaults import default
 from .mechanics import Energy, EnergyFamily, degrees_of_freedom, gradient
 
-LEAPFROG: ODESolver = lazy_instance(Leapfrog, step_size=0.1)
+LEAPFROG: ODESolver = default(Leapfrog, step_size=0.1)
 """The paper's method and step."""
 
 

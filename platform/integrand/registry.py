@@ -44,7 +44,7 @@ def subclasses(base: type[T]) -> list[type[T]]:
     """Every class derived from `base`, at any depth, each once, in order of definition."""
     found: dict[type[T], None] = {}
     for child in base.__subclasses__():
-        if child.__name__.startswith("LazyInstance_"):
+        if child.__qualname__.startswith("LazyInstance_"):
             continue  # jsonargparse derives one for every default that is made when it is needed
         found[child] = None
         found.update(dict.fromkeys(subclasses(child)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
@@ -14,6 +14,9 @@ from ..config_files import CONFIG, sections
 from ..errors import UsageError
 from ..trust import check_trusted
 from .line import Line, Word
+
+_OF_A_FIT = ("profiler", "precision", "detect_anomaly", "overfit_batches", "limit_train_batches")
+"""What a trainer was told for training alone; a test that wants it says so itself."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,15 @@ def expand_run(
     content = sections(run.config)
     if not trust:
         check_trusted(content, f"run {run.run_id[:8]}")
+    if command != "fit":
+        _forget_fit(content)
+    recorded = _tracker(content)
+    if recorded is None:
+        line.words.append(Word(f"--trainer.logger.{logger}", run.run_id))
+        line.words.append(Word("--trainer.logger.experiment", run.experiment))
+    else:
+        recorded |= {logger: run.run_id, "experiment": run.experiment}
     line.put_first(content, run.config.name)
-    line.words.append(Word(f"--trainer.logger.{logger}", run.run_id))
-    line.words.append(Word("--trainer.logger.experiment", run.experiment))
     if run.checkpoint is not None:
         line.words.append(Word("--ckpt_path", str(run.checkpoint)))
 
@@ -102,4 +111,22 @@ def expand_checkpoint(command: str, line: Line, trust: bool = False) -> None:
     content = yaml.safe_load(config_of(read(path), path))
     if not trust:
         check_trusted(content, path)
+    _forget_fit(content)
     line.put_first(content, "from-checkpoint.yaml")
+
+
+def _tracker(content: dict[str, Any]) -> dict[str, Any] | None:
+    """The arguments of the tracker where it is one of several loggers, which options cannot tell apart."""
+    loggers = (content.get("trainer") or {}).get("logger")
+    for logger in loggers if isinstance(loggers, list) else []:
+        if str(logger.get("class_path")).endswith(".MLflowTracker"):
+            arguments: dict[str, Any] = logger.setdefault("init_args", {})
+            return arguments
+    return None
+
+
+def _forget_fit(content: dict[str, Any]) -> None:
+    """Take out of a recorded configuration what was meant for its fit."""
+    trainer = content.get("trainer") or {}
+    for key in _OF_A_FIT:
+        trainer.pop(key, None)

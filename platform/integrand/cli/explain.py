@@ -80,6 +80,21 @@ def misconfigured(error: Exception, command: str) -> UsageError:
     return UsageError(text, f"integrand {command} --help lists the options")
 
 
+def missing_package(error: ModuleNotFoundError) -> UsageError:
+    """An optional package that a class wants and that is not installed."""
+    text = str(error)
+    named = re.search(r"pip install (?:-U )?'?([\w.<>=!~\[\]-]+)", text) or re.search(
+        r"[`']([\w.-]+)[`']", text
+    )
+    if "tensorboard" in text:
+        package = "tensorboard"
+    else:
+        package = named[1].rstrip(".") if named and named[1] != "install" else (error.name or "the package")
+    return UsageError(
+        f"{package} is not installed: {text.splitlines()[0]}", f"pip install '{package}', or leave it out"
+    )
+
+
 def out_of_memory() -> IntegrandError:
     """What to say where device or host have no memory left."""
     return IntegrandError(
@@ -220,7 +235,7 @@ def _known_classes(text: str, owner: str, parameter: str) -> list[str]:
 
 def _offered(candidate: type) -> bool:
     """Whether a class is meant to be named: not an abstract base, not one that a library made for itself."""
-    private = candidate.__name__.startswith(("_", "LazyInstance_"))
+    private = candidate.__qualname__.startswith(("_", "LazyInstance_"))
     return not (private or inspect.isabstract(candidate) or getattr(candidate, "family", None) == "")
 
 

@@ -65,6 +65,16 @@ class Line:
         """Whether one of the options is given."""
         return any(word.option in options for word in self.words)
 
+    def sets(self, section: str, key: str) -> bool:
+        """Whether an option or a configuration sets `section.key` or something inside it."""
+        option = f"--{section}.{key}"
+        return any(
+            word.option.rstrip("+") == option
+            or word.option.startswith((f"{option}.", f"{option}+", f"{option}="))
+            or (word.is_config and key in ((word.content or {}).get(section) or {}))
+            for word in self.words
+        )
+
     def take(self, option: str) -> str | None:
         """The value of an option, which is then gone; None where it has none."""
         found = next(word for word in self.words if word.option == option)

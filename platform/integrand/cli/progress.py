@@ -9,7 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
-from ..tracking import MLflowTracker
+from ..tracking.callbacks.base import tracker_of
 
 _SHOWN = ("train/loss", "val/loss", "val/acc", "solver/nfe_forward", "solver/nfe_backward")
 
@@ -29,8 +29,8 @@ class EpochLines(Callback):
         if not trainer.is_global_zero:
             return
         values = {k: float(v) for k, v in trainer.callback_metrics.items()}
-        if isinstance(trainer.logger, MLflowTracker):
-            values |= {k: v for k, v in trainer.logger.history.last.items() if k.startswith("solver/")}
+        if (tracker := tracker_of(trainer)) is not None:
+            values |= {k: v for k, v in tracker.history.last.items() if k.startswith("solver/")}
         shown = "  ".join(f"{k} {values[k]:.4g}" for k in _SHOWN if k in values)
         seconds = time.monotonic() - self._began
         total = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"

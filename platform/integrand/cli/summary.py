@@ -9,21 +9,28 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from ..record import RunRecord
-from ..tracking import MLflowTracker
+from ..tracking.callbacks.base import tracker_of
 from ..tracking.store.uris import redact
 from .runs import LETTERS, spelled
 
 
 class Ending(Callback):
-    """Says how to go on where a fit is interrupted."""
+    """Says how to go on where a fit is interrupted, and knows whether it had anything to do."""
+
+    def __init__(self) -> None:
+        self.trained = False
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """There is something to train."""
+        self.trained = True
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """One line, where there is a run to go on with."""
-        logger = trainer.logger
+        logger = tracker_of(trainer)
         interrupted = isinstance(exception, KeyboardInterrupt | SystemExit)
-        if interrupted and trainer.training and trainer.is_global_zero and isinstance(logger, MLflowTracker):
+        if interrupted and trainer.training and trainer.is_global_zero and logger is not None:
             print(f"\ninterrupted: integrand fit --resume {str(logger.run_id)[:LETTERS]} goes on", flush=True)
 
 
@@ -83,6 +90,12 @@ def _cost(record: RunRecord) -> Iterator[str]:
 
 def print_summary(trainer: Any) -> None:
     """Print the block of the fit that a trainer has ended, where it was recorded."""
-    logger = trainer.logger
-    if trainer.is_global_zero and isinstance(logger, MLflowTracker) and logger.record.run_id:
+    logger = tracker_of(trainer)
+    if trainer.is_global_zero and logger is not None and logger.record.run_id:
+        if any(isinstance(c, Ending) and not c.trained for c in trainer.callbacks):
+            short = str(logger.run_id)[:LETTERS]
+            print(
+                f"nothing was left to train: {trainer.current_epoch} epochs are done; "
+                f"integrand fit --resume {short} --trainer.max_epochs {trainer.current_epoch + 10} goes on"
+            )
         print(f"\n{summary(logger.record, logger.save_dir, logger.tracking_uri)}", flush=True)

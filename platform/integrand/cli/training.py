@@ -30,15 +30,18 @@ from ..config_files import BASE
 from ..errors import FullDiskError, IntegrandError, UsageError
 from ..outcome import Outcome
 from ..spec import Spec
-from ..tracking import ConfigRecorder, MLflowTracker, default_callbacks, exit_code
+from ..tracking import ConfigRecorder, default_callbacks, exit_code
+from ..tracking.callbacks import BestCheckpoint
+from ..tracking.callbacks.base import tracker_of
 from ..tracking.processes import slurm
 from ..tracking.processes.exits import FULL, SAVED_CODE, SIGINT_CODE
 from ..tracking.processes.lost import is_lost, what_was_lost
 from ..tracking.store.uris import redact
 from . import strategies
 from .arguments import expand_checkpoint, expand_run
-from .explain import explain, misconfigured, out_of_memory
+from .explain import explain, misconfigured, missing_package, out_of_memory
 from .line import DEFAULT_CLASSES, Line
+from .mlflow_environment import take_up
 from .own_data import expand_path
 from .predictions import to_csv
 from .progress import progress_callbacks
@@ -144,6 +147,8 @@ class IntegrandCLI(LightningCLI):
             while not isinstance(cause, IntegrandError) and cause.__cause__ is not None:
                 cause = cause.__cause__
             raise cause from None
+        except ModuleNotFoundError as error:
+            raise missing_package(error) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """The trainer with progress and tracking callbacks, and with gradients at evaluation where needed."""
@@ -187,8 +192,8 @@ class IntegrandCLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return
         text = to_csv(self.model.task, cast(list[Outcome], batches), self._ids())
-        logger = self.trainer.logger
-        if isinstance(logger, MLflowTracker):
+        logger = tracker_of(self.trainer)
+        if logger is not None:
             logger.log_text(text, _PREDICTIONS)
             logger.flush()
             folder = logger.save_dir
@@ -208,7 +213,9 @@ class IntegrandCLI(LightningCLI):
         """Test the best checkpoint in the same run where `--test_after_fit` asks for it; sum up."""
         if self._get(self.config, "test_after_fit") and not self.trainer.interrupted:
             # a fit that was never validated has no best checkpoint: its last weights are tested
-            best = "best" if getattr(self.trainer.checkpoint_callback, "best_model_path", "") else None
+            # and one's own ModelCheckpoint may stand before the run's
+            kept = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)]
+            best = (kept[0].best_model_path if kept else "") or None
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
         print_summary(self.trainer)
 
@@ -263,6 +270,7 @@ def run(command: str, argv: list[str]) -> int:
     integrand.datamodules.load_all()
     trust = "--trust" in argv
     line = Line([word for word in argv if word != "--trust"])
+    take_up(line)
     expand_run(command, line, recorded_run, trust)
     expand_checkpoint(command, line, trust)
     expand_path(command, line)

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from .dense import Piece
 from .errors import SolverOptionError
+from .options import Shown
 from .solution import Solution, SolveStats
 
 
-class ODESolver(ABC):
+class ODESolver(Shown, ABC):
     """Integrates ẏ = f(t, y) for a field f given as an `nn.Module` called as `field(t, y)`.
 
     Subclasses declare what they are as class attributes; one shared conformance test checks the declarations.

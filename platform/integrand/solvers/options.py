@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import pairwise
 from numbers import Integral
+from typing import Any, Self
 
 from .errors import SolverOptionError
 
@@ -109,6 +111,28 @@ def chooses_steps(name: str, step_size: float | None, num_steps: int | None, **b
 def spell_steps(step_size: float | None, num_steps: int | None) -> str:
     """Equal steps as they are written in names: `num_steps=100` or `step_size=1e-3`."""
     return f"num_steps={num_steps}" if step_size is None else f"step_size={spell(step_size)}"
+
+
+class Shown:
+    """Remembers what its constructor was given, for `repr`."""
+
+    _given: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Remember; a copy or a pickle is given nothing and takes over what the original remembers."""
+        made = super().__new__(cls)
+        made._given = given(cls, args, kwargs)
+        return made
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self._given.items())
+        return f"{type(self).__name__}({settings})"
+
+
+def given(made: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a constructor by name."""
+    names = list(inspect.signature(made.__init__).parameters)[1:]  # type: ignore[misc]  # of a class
+    return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
 def spell(value: float) -> str:

@@ -16,7 +16,7 @@ from integrand.errors import SpecError
 
 from ..accounts import CountedField
 from ..errors import SolverOptionError
-from ..options import require_not_set
+from ..options import Shown, require_not_set
 from ..problem import Problem, prepare, require_finite
 from ..runge_kutta import RK4, RungeKutta
 from ..solution import Solution, SolveStats
@@ -29,7 +29,7 @@ TABULATED = 2
 place costs as much memory as the path."""
 
 
-class CDESolver:
+class CDESolver(Shown):
     """dz = f(t, z) dX along a control path X, from knot to knot.
 
     Each interval between knots is integrated over s ∈ [0, 1] with its own polynomial, so that no step meets a

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor
 
+from ..options import Shown
 from ..solution import Solution
 from .brownian import Brownian
 
@@ -33,7 +34,7 @@ class SDE(Protocol):
         """Diffusion."""
 
 
-class SDESolver(ABC):
+class SDESolver(Shown, ABC):
     """Integrates a stochastic differential equation along one Brownian path per sample."""
 
     strong_order: ClassVar[float | None] = None

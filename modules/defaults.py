@@ -1,0 +1,80 @@
+"""Objects as default values of constructors, and functions as arguments that a pickled model keeps."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from jsonargparse import lazy_instance  # type: ignore[attr-defined]  # its __all__ is built at run time
+
+T = TypeVar("T")
+
+
+def default(made: type[T], **options: Any) -> T:
+    """An object as default value that the command line can show, print and replace.
+
+    jsonargparse makes it of a class derived for the purpose; here that bears the name of the class that it
+    stands for, and copies and pickles are of the class itself.
+
+    Args:
+        made: Its class.
+        options: Arguments of its constructor.
+    """
+    stands_for = lazy_instance(made, **options)
+    derived: Any = type(stands_for)
+    derived.__name__ = made.__name__  # the qualified name still tells the two apart
+    derived.__reduce__ = _as_itself
+    derived.__repr__ = lambda self: repr(_itself(self))
+    return cast(T, stands_for)
+
+
+def _itself(stands_for: Any) -> Any:
+    return stands_for._lazy_class_type(**stands_for._lazy_kwargs)
+
+
+def _as_itself(stands_for: Any) -> tuple[Any, ...]:
+    return _make, (stands_for._lazy_class_type, dict(stands_for._lazy_kwargs))
+
+
+def _make(made: Callable[..., Any], options: dict[str, Any]) -> Any:
+    return made(**options)
+
+
+class Maker:
+    """A function that a model was given, such as what makes its optimiser.
+
+    Pickling a model pickles it by name; a constructor's default, which is a lambda so that the command line
+    can read it, is found again in that constructor.
+
+    Args:
+        function: The function.
+        owner: Class of the model.
+        parameter: Name of the constructor's parameter.
+    """
+
+    def __init__(self, function: Callable[..., Any], owner: type, parameter: str) -> None:
+        self.function, self.owner, self.parameter = function, owner, parameter
+
+    def __call__(self, *args: Any) -> Any:
+        """What the function returns."""
+        return self.function(*args)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Maker:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        for number, base in enumerate(self.owner.__mro__):
+            if _default(base, self.parameter) is self.function:
+                return _found_again, (self.owner, self.parameter, number)
+        return Maker, (self.function, self.owner, self.parameter)
+
+
+def _default(base: type, parameter: str) -> Any:
+    constructor = base.__dict__.get("__init__")
+    known = inspect.signature(constructor).parameters if inspect.isfunction(constructor) else {}
+    return known[parameter].default if parameter in known else None
+
+
+def _found_again(owner: type, parameter: str, number: int) -> Maker:
+    return Maker(_default(owner.__mro__[number], parameter), owner, parameter)
