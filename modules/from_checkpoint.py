@@ -10,6 +10,7 @@ import yaml
 from integrand.checkpoints import KEY, config_of, read
 from integrand.errors import IntegrandError, UsageError
 from integrand.moved import with_current_names
+from integrand.registry import import_entry_points, import_package
 from integrand.spec import Spec
 from integrand.trust import check_trusted
 
@@ -58,15 +59,14 @@ def network(
 
 def _built(config: dict[str, Any], path: str | Path) -> Any:
     from jsonargparse import ArgumentError, set_parsing_settings
+    from lightning.pytorch import LightningModule
     from lightning.pytorch.cli import LightningArgumentParser
 
-    from . import load_all
-    from .family import FamilyModule
-
     set_parsing_settings(subclasses_enabled=[Spec])  # a spec is one object
-    load_all()
+    import_package(__package__)
+    import_entry_points(__package__)
     parser = LightningArgumentParser(exit_on_error=False)
-    parser.add_lightning_class_args(FamilyModule, "model", subclass_mode=True)
+    parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
     try:
         return parser.instantiate(parser.parse_object({"model": config})).model
     except (ArgumentError, KeyError, ValueError, TypeError) as error:
