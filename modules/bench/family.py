@@ -142,7 +142,7 @@ class BenchFamily(FamilyModule):
         """Draws of single passes, several rows of one pass each; see `FamilyModule.draws`."""
         check_inputs(x, self.spec)
         count = count if self.components is None else 1
-        at_once = max(1, min(count, ROWS // max(1, len(x))))
+        at_once = max(1, min(count, ROWS // max(1, len(x)))) if self.rows_differ else 1
         drawn, solves = [], []
         for first in range(0, count, at_once):
             number = min(at_once, count - first)
@@ -177,6 +177,11 @@ class BenchFamily(FamilyModule):
     def pools(self) -> bool:
         """Whether the task pools passes as equally likely draws; otherwise their outputs are averaged."""
         return self.noise is not None and self.noise.pools
+
+    @property
+    def rows_differ(self) -> bool:
+        """Whether each row of a noisy pass draws for itself, so that one pass can make several draws."""
+        return True
 
     @property
     def outputs(self) -> int:

@@ -46,13 +46,14 @@ class Evidential(MemberFamily):
     """A network whose outputs are evidence: p ~ Dir(α) with α = 1 + softplus(o), and p = α/S, S = Σα.
 
     The network says log α, whose softmax is the mean α/S. It is trained on the expected squared error, and
-    from the first epochs on more and more on a divergence that takes evidence from false classes. The
+    more and more on a divergence that takes evidence from false classes. The
     vacuity K/S is 1 where there is no evidence. Validation and test report the cross-entropy of α/S.
 
     Args:
         spec: What the data set publishes; the command line fills it in.
         member: The family of the network with its options.
-        anneal: Epochs over which the weight of the divergence grows to `weight`, 0 or more.
+        anneal: Training batches over which the weight of the divergence grows to `weight`, 0 or more. Where
+            it grows sooner than evidence does, a class can be left without any, and stays so.
         weight: That weight, 0 or more.
         **kwargs: See `MemberFamily`.
 
@@ -70,7 +71,7 @@ class Evidential(MemberFamily):
         self,
         spec: Spec,
         member: Member | None = None,
-        anneal: int = 10,
+        anneal: int = 5000,
         weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
@@ -106,7 +107,7 @@ class Evidential(MemberFamily):
         assert outcome.prediction is not None
         assert outcome.target is not None
         alpha = outcome.prediction.exp()
-        weight = self.weight * (min(1.0, self._epoch() / self.anneal) if self.anneal else 1.0)
+        weight = self.weight * (min(1.0, self._seen() / self.anneal) if self.anneal else 1.0)
         outcome.terms = {
             "loss": squared_risk(alpha, outcome.target).mean(),
             "misleading": weight * misleading(alpha, outcome.target).mean(),
@@ -115,5 +116,5 @@ class Evidential(MemberFamily):
         outcome.prediction = outcome.prediction.detach()
         return outcome
 
-    def _epoch(self) -> int:
-        return 0 if self._trainer is None else self.current_epoch
+    def _seen(self) -> int:
+        return 0 if self._trainer is None else self.trainer.global_step

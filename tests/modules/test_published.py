@@ -115,6 +115,8 @@ OTHERS = {
     "mnist/rnode": (166_418, None),
     # stem 3 · 64 · 9 + 64, field 4 · 128 + 3 · (65 · 64 · 9 + 64), head 128 + 650; a step of 0.1 up to 1.1
     "cifar10/neural_sde": (115_594, 11),
+    # the ODE net's stem 132,096, field 75,392 and head 778, and its field once more with 65 of the read-out of g
+    "mnist/sde_net": (208_266 + 75_392 + 65, 6),
 }
 
 

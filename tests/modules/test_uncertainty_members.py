@@ -290,9 +290,9 @@ def test_it_says_the_mean_of_its_dirichlet_law_and_doubts_by_its_vacuity():
     torch.testing.assert_close(module.doubts(X)["vacuity"], 3 / (3 + evidence.sum(1)))
 
 
-def test_the_divergence_comes_in_over_the_first_epochs():
+def test_the_divergence_comes_in_over_the_first_batches():
     module = build(Evidential, anneal=4, weight=2.0)
-    module._epoch = lambda: 1
+    module._seen = lambda: 1
     outcome = module.eval().step((X, Y), "train")
     alpha = module(X).exp()
     torch.testing.assert_close(outcome.terms["misleading"], 2.0 * 0.25 * misleading(alpha, Y).mean())

@@ -224,3 +224,14 @@ def test_refuses():
         path().increment(0.5, 1.5)
     with pytest.raises(SpecError, match="was asked for"):
         path().increment(0.5, 0.5)
+
+
+@pytest.mark.parametrize("size", [2048, 2049, 5000])
+def test_samples_of_any_size_have_numbers_of_their_own(size):
+    """Blocks of samples are sized by what a sample needs: one may need more than a block was meant to hold."""
+    path = BrownianPath(0, (0.0, 1.0), (70, size), torch.float32, torch.device("cpu"))
+    w, _ = path.increment(0.0, 1.0, area=False)
+    alone = BrownianPath(0, (0.0, 1.0), (1, size), torch.float32, torch.device("cpu"), 65)
+    assert torch.equal(alone.increment(0.0, 1.0, area=False)[0][0], w[65])
+    assert w.var().item() == pytest.approx(1.0, abs=5 * (2 / w.numel()) ** 0.5)
+    assert not torch.equal(w[0], w[1])

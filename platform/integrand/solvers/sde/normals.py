@@ -54,7 +54,7 @@ class KeyedNormals:
         batch, *self._rest = shape
         self._size = math.prod(self._rest)
         # many small samples to a block, or 64 large ones
-        block = max(64, 1 << (2048 // max(1, self._size)).bit_length() - 1)
+        block = max(64, 1 << max(1, 2048 // max(1, self._size)).bit_length() - 1)
         # block, its first and last sample in this batch
         self._parts = [
             (b, max(first_sample - b * block, 0), min(first_sample + batch - b * block, block))
