@@ -40,7 +40,8 @@ def linear_moments(sampler, process, grid, steps, mean, std):
     """
     model = ExactMixture(process, torch.tensor([[mean]], dtype=F64), torch.tensor([std], dtype=F64))
     start = process.node(float(grid.times(process, steps)[0]))
-    x = torch.full((steps + 2, 1), start.alpha * mean, dtype=F64)
+    draws = steps * sampler.draws_per_step
+    x = torch.full((draws + 2, 1), start.alpha * mean, dtype=F64)
     x[-1] += math.hypot(start.alpha * std, start.sigma)
-    out = sampler.sample(model, process, grid, x, UnitNoise(steps), steps=steps).x[:, 0]
+    out = sampler.sample(model, process, grid, x, UnitNoise(draws), steps=steps).x[:, 0]
     return float(out[0]), float((out[1:] - out[0]).square().sum())

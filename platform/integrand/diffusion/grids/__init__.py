@@ -1,5 +1,6 @@
 """Time grids: where a sampler's steps lie."""
 
+from .align_your_steps import AlignYourSteps
 from .base import TimeGrid
 from .discrete import DiscreteGrid
 from .edm import EDMGrid
@@ -10,6 +11,7 @@ from .quadratic import QuadraticGrid
 from .uniform import UniformGrid
 
 __all__ = [
+    "AlignYourSteps",
     "DiscreteGrid",
     "EDMGrid",
     "ExplicitGrid",

@@ -5,8 +5,12 @@ from .base import Run, Sampler, draw_prior
 from .ddim import DDIM
 from .deis_ab import DEISAB
 from .deis_rk import DEISRK
+from .dpm2 import DPM2
+from .dpm_2s_ancestral import DPMSolverPP2SAncestral
 from .dpm_multistep import DPMSolverMultistep, DPMSolverPPMultistep, DPMSolverSDE
+from .dpm_pp_sde import DPMSolverPPSDE
 from .dpm_singlestep import DPMSolverPPSinglestep, DPMSolverSinglestep
+from .er_sde import ERSDE
 from .euler_maruyama import EulerMaruyama
 from .heun import Heun
 from .ipndm import IPNDM
@@ -21,12 +25,16 @@ __all__ = [
     "DDIM",
     "DEISAB",
     "DEISRK",
+    "DPM2",
+    "ERSDE",
     "IPNDM",
     "PLMS",
     "PNDM",
     "Ancestral",
     "DPMSolverMultistep",
+    "DPMSolverPP2SAncestral",
     "DPMSolverPPMultistep",
+    "DPMSolverPPSDE",
     "DPMSolverPPSinglestep",
     "DPMSolverSDE",
     "DPMSolverSinglestep",

@@ -73,6 +73,8 @@ class Sampler(ABC):
     """Whether a step uses evaluations of earlier steps."""
     evaluations_per_step: int | None = 1
     """Evaluations of one step; None where the count is not proportional to the steps (see `evaluations`)."""
+    draws_per_step: int = 1
+    """Normals that a step of a stochastic method draws of a stream at most."""
     minimum_steps: int = 1
     """Fewest steps that make sense, one to the data included."""
     spans_intervals: ClassVar[bool] = False

@@ -59,7 +59,7 @@ class DEISAB(Sampler):
         a = nodes[-1]
         if len(nodes) == 1:
             return [b.rho - a.rho]
-        points, weights = _gauss_legendre()
+        points, weights = gauss_legendre()
         h = b.log_snr - a.log_snr
         log_snr = a.log_snr + h * points
         density = -h * weights * torch.exp(-log_snr)  # dρ = −ρ dλ
@@ -86,7 +86,7 @@ class DEISAB(Sampler):
 
 
 @lru_cache(maxsize=1)
-def _gauss_legendre(n: int = 16) -> tuple[Tensor, Tensor]:
+def gauss_legendre(n: int = 16) -> tuple[Tensor, Tensor]:
     """Points and weights on [0, 1], from the eigenvalues of the Jacobi matrix (Golub & Welsch 1969)."""
     k = torch.arange(1, n, dtype=torch.float64)
     off = k / (4 * k * k - 1).sqrt()
