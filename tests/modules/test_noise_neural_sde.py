@@ -229,3 +229,16 @@ def test_takes_the_staged_layout(accounts):
     module(torch.randn(2, 3, 16, 16)).sum().backward()
     assert accounts(module)[-1].nfe_forward == 3 * 3 + 2
     assert module.describe_solver() == build(num_steps=3).describe_solver()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("diffusion", ["additive", "multiplicative", "dropout"])
+def test_noisy_evaluation_works_as_the_trainer_evaluates(diffusion, mode):
+    """The trainer evaluates under inference mode; drift and diffusion have to be asked about one state."""
+    module = build(diffusion=diffusion, samples=3).eval()
+    with mode():
+        torch.manual_seed(3)
+        said = module(X)
+    with torch.no_grad():
+        torch.manual_seed(3)
+        assert torch.equal(module(X), said)

@@ -149,3 +149,23 @@ def test_diffusions_are_watched_too():
     field.g = Copied()
     with torch.no_grad(), pytest.raises(SolverError, match="the diffusion returns the same memory"):
         EulerMaruyama(num_steps=8).solve(field, state(), [0.0, 1.0])
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_a_field_is_given_the_state_itself(mode):
+    """Drift and diffusion may share their work by the state that they were asked about."""
+    seen = []
+
+    class Shared(Field):
+        def g(self, t, y):
+            return 0.1 * seen[-1][1] if seen[-1][0] is y else pytest.fail("another state")
+
+    def drift(t, y):
+        seen.append((y, -y))
+        return -y
+
+    with mode():
+        y0 = torch.ones(2, 3, dtype=torch.float64)
+        solution = EulerMaruyama(num_steps=8).solve(Shared(drift), y0, [0.0, 1.0])
+    assert solution.ys.isfinite().all()
+    assert len(seen) == 8

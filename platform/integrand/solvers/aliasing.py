@@ -40,16 +40,16 @@ class FirstEvaluations:
             value = function(t, y)
             refuse_vmap(value)
             return value
-        if y.is_inference():
-            # inference tensors do not count what is written into them
-            with torch.inference_mode(False):
-                y = y.clone()
-        before = y._version
+        # inference tensors do not count what is written into them
+        copy = y.clone() if y.is_inference() else None
+        before = 0 if copy is not None else y._version
+        # y itself, which a field may know again: drift and diffusion may share their work
         value = function(t, y)
         if isinstance(value, Tensor):
             # weights may be many where the state is one
             refuse_vmap(value)
-        if y._version != before:
+        written = y._version != before if copy is None else not _same(y, copy)
+        if written:
             raise SolverError(
                 f"the {self._name} writes into the state it is given", "let it work on a copy: y = y.clone()"
             )
@@ -82,3 +82,8 @@ class FirstEvaluations:
             self._held[value.data_ptr()] = value, 0, value.detach().clone()
         else:
             self._held[value.data_ptr()] = value, value._version, None
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same numbers, NaN at the same places included."""
+    return torch.allclose(a, b, rtol=0.0, atol=0.0, equal_nan=True)
