@@ -6,6 +6,8 @@ import pytest
 
 from integrand.cli import suite as command
 from integrand.errors import UsageError
+from integrand.suites.journal import Journal
+from integrand.suites.spec import read_suite
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +35,21 @@ def test_plan_commands_can_be_pasted(suite_file, capsys):
 def test_status(suite_file, capsys):
     assert command.run(["status", str(suite_file())]) == 0
     assert "0 of 4 cells finished" in capsys.readouterr().out
+
+
+def test_a_suite_that_has_run_here_is_found_by_its_name(suite_file, tmp_path, capsys):
+    (tmp_path / "far").mkdir()
+    path = suite_file()
+    name = read_suite(str(path)).name
+    away = path.rename(tmp_path / "far" / "file.yaml")
+    with pytest.raises(UsageError, match="there is no suite"):
+        command.run(["status", name])
+    Journal.of(name).keep_file(away)
+    assert command.run(["status", name]) == 0
+    assert f"suite {name}: 0 of 4 cells finished" in capsys.readouterr().out
+    away.unlink()
+    with pytest.raises(UsageError, match="there is no suite"):
+        command.run(["status", name])
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def offered(kind: str) -> list[str]:
     """Names of the families, or of the data sets, that the package brings."""
     if kind == "model":
         return sorted(_scan(_SOURCES[kind], _FAMILY))
-    from ..datamodules import builtin_cards
+    from ..datamodules.registry import builtin_cards
 
     return sorted({card.class_name for card in builtin_cards().values()})
 

@@ -82,6 +82,7 @@ def _run(argv: list[str]) -> int:
     check_options(args)
     spec = load_spec(args)
     cells = _cells(spec)
+    from ..config_files import find
     from ..suites.journal import Journal
     from ..suites.parents import ParentRuns
     from ..suites.runner import run_suite
@@ -91,6 +92,7 @@ def _run(argv: list[str]) -> int:
     launcher, jobs = make_launcher(args, Journal.of(suite).folder.absolute(), len(cells), leave=True)
     print_note(console, store_note(args.launcher))
     try:
+        Journal.of(suite).keep_file(find(args.suite, "suite"))
         result = run_suite(
             suite,
             cells,

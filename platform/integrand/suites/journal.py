@@ -59,6 +59,16 @@ class Journal:
         write_json(self.folder / "runner.json", process.identity())
         return lock
 
+    def keep_file(self, path: Path) -> None:
+        """Note where the suite's file is, so that later commands find the suite by its name."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "file.json", {"file": str(path.absolute())})
+
+    def file(self) -> Path | None:
+        """The suite's file, None where it is not known or no longer there."""
+        noted = read_json(self.folder / "file.json").get("file")
+        return Path(noted) if isinstance(noted, str) and Path(noted).is_file() else None
+
     def runner(self) -> int | None:
         """The process of this machine that runs the suite, None where there is none."""
         tags = read_json(self.folder / "runner.json")
