@@ -416,6 +416,37 @@ def test_an_unknown_evaluation_is_one_line(at, capsys):
     assert "--samples.nfe (default [5, 10, 20, 50])" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--with", "ood", "--ood.sets", "cifar10"], "have shape (3, 32, 32), those of digits (1, 8, 8)"),
+        (["--with", "corruption", "--corruption.kinds", "fogg"], "no corruption 'fogg', did you mean fog?"),
+        (["--with", "adversarial", "--adversarial.eps", "-1"], "eps=-1.0 is no radius"),
+        (["--with", "calibration", "--calibration.passes", "0"], "measure nothing"),
+    ],
+)
+def test_a_classifier_is_not_measured_by_what_does_not_fit(at, capsys, options, message):
+    count = len(runs(at))
+    assert main(["evaluate", "--run", "classifier", *options]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert len(runs(at)) == count
+
+
+def test_an_experiment_is_measured_once(at, tmp_path, capsys):
+    command = ["--experiment", "integrand", "--with", "calibration,ood", "--ood.n", "20"]
+    assert evaluate(*command, out=tmp_path) == 0
+    assert "calibration left out: generation predicts nothing for a single input" in capsys.readouterr().err
+    found = children(at, named(at, "classifier"))
+    names = sorted(r.info.run_name for r in found)
+    assert names == ["as trained", "fashion-mini entropy", "fashion-mini max-softmax", "temperature fitted"]
+    assert all(r.data.metrics["sample_nfe"] > 0 for r in found)
+    assert all(any(a.endswith(".png") for a in artifacts(r)) for r in found)
+    assert evaluate(*command, out=tmp_path) == 0
+    assert len(children(at, named(at, "classifier"))) == len(found)
+
+
 def test_every_preset_is_a_sampler_and_every_kind_has_one(capsys):
     from integrand.diffusion import Sampler, TimeGrid
     from integrand.evaluations.named import Named, presets
