@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from integrand.errors import UsageError
 from integrand.evaluations import auto_attack
 from integrand.evaluations.adversarial import Adversarial, Target
-from integrand.evaluations.attacks import Ball, fgsm, lengths, pgd
+from integrand.evaluations.attacks import Ball, fgsm, joined, lengths, pgd
 from integrand.evaluations.masking import checks
 from integrand.modules.continuous.neural_ode import NeuralODE
 from integrand.solvers import Euler
@@ -87,6 +87,16 @@ def test_each_input_climbs_its_own_loss(linear):
         part = slice(i, i + 1)
         alone = pgd(loss, x[part], y[part], Ball("l2", 0.3), steps=5, random_start=False).x
         torch.testing.assert_close(alone, together[part], rtol=0, atol=1e-12)
+
+
+def test_parts_join_to_the_whole(linear):
+    loss, _, x, y = linear
+    ball = Ball("l2", 0.3)
+    whole = pgd(loss, x, y, ball, steps=5, random_start=False)
+    parts = [pgd(loss, x[s], y[s], ball, steps=5, random_start=False) for s in (slice(0, 4), slice(4, 6))]
+    made = joined(parts)
+    torch.testing.assert_close(made.x, whole.x, rtol=0, atol=1e-12)
+    torch.testing.assert_close(made.losses, whole.losses, rtol=0, atol=1e-12)
 
 
 def test_agreement_with_torchattacks(digits_net):

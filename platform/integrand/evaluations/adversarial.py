@@ -19,13 +19,16 @@ from ..errors import UsageError
 from ..figures.attacks import attack_figure
 from ..metrics.classifier import extractor
 from ..tasks.classification import Classification
-from .attacks import Attacked, Ball, Loss, Norm, fgsm, pgd
+from .attacks import Attacked, Ball, Loss, Norm, fgsm, joined, pgd
 from .auto_attack import auto_attack
 from .base import Evaluation, Finding, Row, Summary, rows_of
 from .drawn import drawn, number_of_draws, seeded
 from .masking import Check, checks
 from .passes import batches
 from .solved_by import held, solved_by
+
+AT_ONCE = 1024
+"""Images times draws that an attack takes at most together."""
 
 
 class Adversarial(Evaluation):
@@ -144,7 +147,11 @@ class Adversarial(Evaluation):
     def _found(self, target: Target, plan: Plan, x: Tensor, y: Tensor) -> tuple[Finding, Attacked]:
         began = time.perf_counter()
         with seeded(self.seed):
-            made = plan.make(x, y)
+            # the graphs of all draws of these images are held together
+            size = max(1, AT_ONCE // target.passes)
+            made = joined(
+                [plan.make(*part) for part in zip(torch.split(x, size), torch.split(y, size), strict=True)]
+            )
             draws, nfe = drawn(target.model, target.data.scaled(made.x), target.passes)
         said = target.model.task.pool(draws)
         found = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -89,6 +89,15 @@ class Attacked:
     x: Tensor
     losses: Tensor
     flat: float
+
+
+def joined(parts: Sequence[Attacked]) -> Attacked:
+    """What attacks on parts of the inputs made together."""
+    shares = torch.tensor([len(part.x) for part in parts], dtype=torch.float64)
+    shares = shares / shares.sum()
+    losses = sum(float(s) * part.losses for s, part in zip(shares, parts, strict=True))
+    flat = sum(float(s) * part.flat for s, part in zip(shares, parts, strict=True))
+    return Attacked(torch.cat([part.x for part in parts]), torch.as_tensor(losses), flat)
 
 
 def fgsm(loss: Loss, x: Tensor, y: Tensor, ball: Ball) -> Attacked:
