@@ -3,9 +3,10 @@
 import json
 
 import pytest
+import torch
 
 from integrand.benchmarks import solvers
-from integrand.benchmarks.solvers_parts import LEAST, SUMS
+from integrand.benchmarks.solvers_parts import LEAST, SUMS, _sums, _sums_by_blocks
 from integrand.benchmarks.solvers_timing import measure, paired_row
 from integrand.cli.bench import names, run
 from integrand.errors import UsageError
@@ -30,7 +31,11 @@ def test_parts_of_a_solve(tmp_path):
     file = tmp_path / "rows.json"
     assert run(["solvers", "--quick", "--parts", "--fields", "tiny", "--json", str(file)]) == 0
     ratios = {r["case"].removeprefix("dopri5 "): r["ratio"] for r in json.loads(file.read_text())}
-    assert ratios.keys() == {"solve", "stage sums", "error estimate", "copies of as many states", "rest"}
+    sums = {"stage sums", "stage sums by blocks", "error estimate", "copies of as many states"}
+    assert ratios.keys() == {"solve", "rest"} | sums
+    states = [torch.randn(300, 301) for _ in range(9)]
+    for plain, by_blocks in zip(_sums(states), _sums_by_blocks(states), strict=True):
+        assert torch.equal(plain, by_blocks)
     assert all(ratio > 0 for name, ratio in ratios.items() if name != "rest")
 
 

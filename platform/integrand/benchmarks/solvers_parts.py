@@ -6,9 +6,11 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from integrand.solvers import Dopri5
+from integrand.solvers import Dopri5, SolveStats
+from integrand.solvers.accounts import CountedField
+from integrand.solvers.runge_kutta.compiled import compiled_attempt
 from integrand.solvers.runge_kutta.step import add_stages, sum_up_to_factor
 
 from .solvers_fields import Problem, ode_problems
@@ -20,6 +22,10 @@ SUMS = (*TABLEAU.rows[1 : TABLEAU.needed], TABLEAU.step_row)
 """The weights of the arguments of all stages and of the step."""
 LEAST = sum(len(row) + 2 for row in SUMS)
 """States that the sums of one step must read and write: each its stages, y and the result."""
+BLOCK = 1 << 16
+"""Numbers of a block: a quarter of a megabyte in float32."""
+
+Works = dict[str, Callable[[], object]]
 
 
 def parts_rows(args: argparse.Namespace) -> list[Row]:
@@ -43,13 +49,16 @@ def _parts(problem: Problem, args: argparse.Namespace) -> list[Row]:
     evaluations, attempts = stats.nfe_forward, (stats.accepted or 0) + (stats.rejected or 0)
     states = [torch.randn_like(y0) for _ in range(TABLEAU.stages + 2)]
     t = torch.zeros(())
-    works: dict[str, Callable[[], object]] = {
+    works: Works = {
         "evaluations": lambda: [field(t, y0) for _ in range(evaluations)],
         "solve": lambda: solver.solve(field, y0, [0.0, 2.0]),
         "stage sums": lambda: [_sums(states) for _ in range(attempts)],
+        "stage sums by blocks": lambda: [_sums_by_blocks(states) for _ in range(attempts)],
         "error estimate": lambda: [_error(states) for _ in range(attempts)],
         "copies of as many states": lambda: [_copies(states) for _ in range(attempts)],
     }
+    if args.compile:
+        works |= _compiled(problem, evaluations, attempts, states)
     alternatives = {name: _without_graph(work) for name, work in works.items()}
     times = measure(alternatives, 0.7 if args.quick else 10.0, 3 if args.quick else 9, args.seed)
     own = times.pop("evaluations")
@@ -59,6 +68,31 @@ def _parts(problem: Problem, args: argparse.Namespace) -> list[Row]:
         paired_row(f"dopri5 {name}", problem.name, "NFE × evaluation", each, own, None, nfe=evaluations)
         for name, each in times.items()
     ]
+
+
+def _compiled(problem: Problem, evaluations: int, attempts: int, states: list[Tensor]) -> Works:
+    """The same solve compiled, its attempted steps alone, and as many evaluations as one graph."""
+    field, y0 = problem.field, problem.y0
+    solver = Dopri5(rtol=TOL, atol=TOL, compile=True)
+    counted = CountedField(field, SolveStats())
+    row = torch.tensor([*TABLEAU.c, 0.1])
+    t = torch.zeros(())
+
+    def chain(field: nn.Module, y: Tensor) -> Tensor:
+        for _ in range(evaluations):
+            y = field(t, y)
+        return y
+
+    def attempt() -> object:
+        take = compiled_attempt(TABLEAU, counted, True, False)
+        return take(row, y0, states[0], states[1], 1.0)[3].tolist()
+
+    many = torch.compile(chain, dynamic=False)
+    return {
+        "compiled solve": lambda: solver.solve(field, y0, [0.0, 2.0]),
+        "compiled attempts": lambda: [attempt() for _ in range(attempts)],
+        "compiled evaluations": lambda: many(field, y0),
+    }
 
 
 def _without_graph(work: Callable[[], object]) -> Callable[[], object]:
@@ -72,6 +106,21 @@ def _without_graph(work: Callable[[], object]) -> Callable[[], object]:
 def _sums(states: list[Tensor]) -> list[Tensor]:
     y, *stages = states
     return [add_stages(y, stages, row, 0.1) for row in SUMS]
+
+
+def _sums_by_blocks(states: list[Tensor]) -> list[Tensor]:
+    """The same bits with every sum finished for a block that the cache holds before the next block."""
+    y, *stages = (torch.split(x.view(-1), BLOCK) for x in states)
+    results = []
+    for row in SUMS:
+        result = torch.empty_like(states[0])
+        (first, weight), *others = row
+        for i, block in enumerate(torch.split(result.view(-1), BLOCK)):
+            torch.add(y[i], stages[first][i], alpha=0.1 * weight, out=block)
+            for j, w in others:
+                block.add_(stages[j][i], alpha=0.1 * w)
+        results.append(result)
+    return results
 
 
 def _error(states: list[Tensor]) -> float:
