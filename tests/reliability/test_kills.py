@@ -140,6 +140,56 @@ def test_a_suite(story, victim, rng, tally, bit_equal, clock, kills):
         counts["suites bit-equal"] += 1
 
 
+SWEEP = f"""{SUITE}
+sweep:
+  metric: val/loss
+  n_trials: 2
+  sampler: {{class_path: GridSampler}}
+  space:
+    model.optimizer.lr: [0.01, 0.001]
+""".replace("seeds: [0, 1]", "seeds: [0]")
+
+
+def rate(run):
+    return run.data.tags["param.model.optimizer.lr"]
+
+
+@pytest.mark.parametrize("story", ["at random", "SIGTERM"])
+def test_a_sweep(story, victim, rng, tally, bit_equal, clock, kills):
+    pytest.importorskip("optuna")
+    wanted = max(1, kills // 10)
+    command = ["suite", "sweep", "s.yaml", "--jobs", "1"]
+    plain = victim()
+    (plain.folder / "s.yaml").write_text(SWEEP)
+    began = clock()
+    code, said = plain.run(*command)
+    seconds = clock() - began
+    assert code == 0, said
+    expected = {rate(run): plain.finished(run) for run in plain.runs()}
+    assert len(expected) == 2
+    counts = tally[f"sweep killed: {story}"]
+    while wanted > 0:
+        place = victim()
+        (place.folder / "s.yaml").write_text(SWEEP)
+        for _ in range(KILLS_PER_RUN):
+            code = place.disturbed(command, SIGNALS[story], after=rng.uniform(0.05, seconds))
+            if code == 0:
+                break
+            counts["kills"] += 1
+            wanted -= 1
+        deadline = clock() + 10 * seconds + 60
+        while code != 0 and clock() < deadline:  # a trial of a killed command goes on by itself
+            code, said = place.run(*command)
+            assert "Traceback" not in said, said
+        assert code == 0, place.said
+        ended = [run for run in place.runs() if run.info.status == "FINISHED"]
+        assert {rate(run) for run in ended} == set(expected)
+        for run in ended:
+            bit_equal(place.finished(run), expected[rate(run)])
+        assert not [run for run in place.runs() if run.info.status == "RUNNING"]
+        counts["sweeps whole"] += 1
+
+
 def test_sync(victim, rng, tally):
     """Killed at every change of a file that it makes, one after the other."""
     from integrand.tracking.spool import operations
