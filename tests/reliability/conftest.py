@@ -17,8 +17,8 @@ import torch
 from integrand.suites.warm import PROGRAM, WarmServer
 
 SEED = int(os.environ.get("INTEGRAND_SEED") or 0)
-KILLS = int(os.environ.get("INTEGRAND_KILLS") or 50)
-"""Of each kind; docs/reliability.md says for how many its figures are."""
+KILLS = int(os.environ.get("INTEGRAND_KILLS") or 25)
+"""Of each class of fit, a tenth of them of suites and sweeps; docs/reliability.md says for how many its figures are."""
 INPUTS = int(os.environ.get("INTEGRAND_INPUTS") or 100_000)
 """Fuzzed inputs, of all readers together."""
 INJECT = str(Path(__file__).with_name("inject"))
