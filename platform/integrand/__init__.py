@@ -12,10 +12,12 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from . import comparison, datamodules, diffusion, modules, solvers, tasks
+    from .comparison import compare_runs as compare
     from .loading import load
 
 __all__ = [
     "__version__",
+    "compare",
     "comparison",
     "datamodules",
     "diffusion",
@@ -28,6 +30,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a part when it is first named (PEP 562)."""
+    if name == "compare":
+        return import_module(".comparison", __name__).compare_runs
     if name == "load":
         return import_module(".loading", __name__).load
     if name in __all__:

@@ -31,7 +31,15 @@ def parser() -> Parser:
 def add_selection(p: argparse.ArgumentParser) -> None:
     """Add the options that say which runs are compared, and how."""
     source = p.add_argument_group("which runs")
-    source.add_argument("--experiment", metavar="NAME", help="MLflow experiment, or the suite of that name")
+    source.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="the same as --experiment")
+    source.add_argument(
+        "--experiment",
+        metavar="NAME",
+        action="extend",
+        nargs="+",
+        default=[],
+        help="MLflow experiments, or the suites of these names",
+    )
     source.add_argument(
         "--records", type=Path, metavar="DIR", help="folder of record.json files, instead of MLflow"
     )
@@ -69,12 +77,17 @@ def add_selection(p: argparse.ArgumentParser) -> None:
     )
 
 
+def named(args: argparse.Namespace) -> tuple[str, ...]:
+    """The experiments that are named, each once."""
+    return tuple(dict.fromkeys([*args.experiments, *args.experiment]))
+
+
 def selection(args: argparse.Namespace) -> Selection:
     """The runs that the options of `add_selection` name."""
     from ..comparison.records.load import Selection
 
     return Selection(
-        args.experiment, args.records, tuple(args.runs), args.filter, args.tracking_uri, args.evaluation
+        named(args), args.records, tuple(args.runs), args.filter, args.tracking_uri, args.evaluation
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import TrackingError, UsageError
 from . import atlas
-from .compare import add_selection, compared, into_folder
+from .compare import add_selection, compared, into_folder, named
 from .parser import Parser
 
 
@@ -57,7 +57,7 @@ def run(argv: Sequence[str]) -> int:
     if not args.no_log and not args.records:
         findings = [text for f in page.findings for text in (f.lead, *f.established)]
         try:
-            run_id = publish(comparison, paths, findings, args.tracking_uri, args.experiment)
+            run_id = publish(comparison, paths, findings, args.tracking_uri, next(iter(named(args)), None))
         except TrackingError as error:
             print(f"integrand: the files are in {folder}, but were not logged", file=sys.stderr)
             raise error

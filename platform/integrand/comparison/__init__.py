@@ -6,21 +6,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .analysis import compare, compare_selected
+    from .analysis import compare, compare_runs, compare_selected
     from .files.write import write
     from .records.load import Selection, load, load_folder
     from .results import Comparison
+    from .tables.terminal import print_comparison
 
 _HOME = {
     "Comparison": "results",
     "Selection": "records.load",
     "compare": "analysis",
+    "compare_runs": "analysis",
     "compare_selected": "analysis",
     "load": "records.load",
     "load_folder": "records.load",
+    "print_comparison": "tables.terminal",
     "write": "files.write",
 }
-__all__ = ["Comparison", "Selection", "compare", "compare_selected", "load", "load_folder", "write"]
+__all__ = [
+    "Comparison",
+    "Selection",
+    "compare",
+    "compare_runs",
+    "compare_selected",
+    "load",
+    "load_folder",
+    "print_comparison",
+    "write",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from integrand.errors import UsageError
 from integrand.record import RunRecord
 
 from .measures import COSTS, Cost, Metric, Mode, choose_metric, validation_series
+from .records.frames import read_table, records_of
 from .records.group_labels import GroupBy
 from .records.groups import DataKey, Expected, Group, sort_runs
 from .records.load import Selection, load
@@ -24,6 +27,9 @@ from .statistics.sensitivity import sensitivities
 from .statistics.target import choose_target, reach
 from .tables.notes import notes
 from .tables.wording import Costs
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def compare(
@@ -100,6 +106,43 @@ def compare_selected(
     return compare(
         loaded.records, quality, by, baseline, selection.title, loaded.expected, loaded.traces, target
     )
+
+
+def compare_runs(
+    runs: pd.DataFrame | str | Path,
+    metric: str | None = None,
+    *,
+    group: str | Sequence[str] | None = None,
+    seed: str | None = None,
+    data: str | None = None,
+    mode: Mode | None = None,
+    baseline: str | None = None,
+    target: float | None = None,
+) -> Comparison:
+    """Compare results from anywhere, with the statistics of `integrand compare`.
+
+    Args:
+        runs: A pandas frame with a row for each run, such as `mlflow.search_runs()`; a CSV file of one, such
+            as W&B exports; or the name of an MLflow experiment, whoever recorded it.
+        metric: Column or name of the quality; None takes one that is known, such as `val_acc`.
+        group: Columns that say what is compared; see `records_of`.
+        seed: Column of the seed, by which runs are paired; by default one called so.
+        data: Column of the data set: groups on different ones are not compared.
+        mode: Whether smaller (`min`) or larger (`max`) is better; None takes what is declared of the name.
+        baseline: Group to take differences to; None takes the best.
+        target: See `compare`.
+
+    Raises:
+        UsageError: The table or the store lacks what is named, or it is not known which values are better.
+        TrackingError: The store cannot be read.
+    """
+    if isinstance(runs, str) and Path(runs).suffix != ".csv":
+        return compare_selected(Selection(runs), metric, mode, "config", baseline, target)
+    title = Path(runs).stem if isinstance(runs, str | Path) else "runs"
+    frame = read_table(runs) if isinstance(runs, str | Path) else runs
+    records = records_of(frame, group, seed, data)
+    quality = choose_metric(records, metric, mode)
+    return compare(records, quality, "config", baseline, title, target=target)
 
 
 def _part(

@@ -22,7 +22,8 @@ class Selection:
     """Which runs are wanted.
 
     Args:
-        experiment: Name of an MLflow experiment or suite; with `records`, only its records.
+        experiment: Name of an MLflow experiment or suite, or several names; with `records`, only their
+            records.
         records: Folder of `record.json` files; None reads the tracking store.
         runs: Only these runs, each a run id or the beginning of one.
         filter: MLflow search expression.
@@ -30,7 +31,7 @@ class Selection:
         evaluation: What `integrand evaluate` recorded under this name, instead of the runs themselves.
     """
 
-    experiment: str | None = None
+    experiment: str | tuple[str, ...] | None = None
     records: Path | None = None
     runs: tuple[str, ...] = ()
     filter: str = ""
@@ -38,9 +39,14 @@ class Selection:
     evaluation: str | None = None
 
     @property
+    def experiments(self) -> tuple[str, ...]:
+        """The names, none where all are meant."""
+        return (self.experiment,) if isinstance(self.experiment, str) else self.experiment or ()
+
+    @property
     def title(self) -> str:
         """What the selection is called."""
-        name = self.experiment or (self.records.resolve().name if self.records else "selection")
+        name = "+".join(self.experiments) or (self.records.resolve().name if self.records else "selection")
         return f"{name}-{self.evaluation}" if self.evaluation else name
 
 
@@ -70,17 +76,20 @@ def load(selection: Selection) -> Loaded:
     _check(s)
     traces = Traces()
     if s.records is None:
-        records = load_mlflow(s.experiment, s.runs, s.filter, s.tracking_uri, traces, s.evaluation)
+        records = load_mlflow(s.experiments, s.runs, s.filter, s.tracking_uri, traces, s.evaluation)
     else:
         records = load_folder(s.records, s.runs, traces)
-        if s.experiment:
-            records = [r for r in records if r.experiment == s.experiment]
+        if s.experiments:
+            records = [r for r in records if r.experiment in s.experiments]
         records = _evaluated(records, s.evaluation)
     if s.evaluation == EVALUATION:
         add_relative_errors(records)
     expected: list[Expected] = []
-    if s.experiment and not (s.runs or s.filter or s.records or s.evaluation):
-        expected = load_expected(Path("integrand-runs") / "suites" / s.experiment / "plan.json")
+    if not (s.runs or s.filter or s.records or s.evaluation):
+        suites = Path("integrand-runs") / "suites"
+        plans = [load_expected(suites / name / "plan.json") for name in s.experiments]
+        # beside a plan, runs of an experiment without one would count as unplanned
+        expected = [cell for plan in plans for cell in plan] if all(plans) else []
     return Loaded(records, traces, expected)
 
 

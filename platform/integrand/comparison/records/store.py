@@ -17,6 +17,7 @@ from integrand.errors import TrackingError, UsageError
 from integrand.record import RunRecord
 
 from .filters import as_group, nothing_evaluated, only, slim
+from .foreign import from_settings, whole
 from .groups import evaluated_run
 from .traces import Traces
 
@@ -35,7 +36,7 @@ _PAGE = 1000
 
 
 def load_mlflow(
-    experiment: str | None = None,
+    experiment: str | Sequence[str] | None = None,
     run_ids: Sequence[str] = (),
     filter_string: str = "",
     tracking_uri: str | None = None,
@@ -45,7 +46,7 @@ def load_mlflow(
     """The records of an MLflow store; a run without one is rebuilt from its tags, so that none is dropped.
 
     Args:
-        experiment: Name of the experiment; None searches all.
+        experiment: Name of the experiment, or several; None searches all.
         run_ids: Only these runs, each a run id or the beginning of one.
         filter_string: MLflow's search syntax, such as `tags.suite = 'quickstart'`.
         tracking_uri: The store; None takes MLFLOW_TRACKING_URI, or else `sqlite:///mlflow.db`.
@@ -58,9 +59,10 @@ def load_mlflow(
     """
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
     client = _client(uri)
+    experiments = (experiment,) if isinstance(experiment, str) else tuple(experiment or ())
     runs = [
         run
-        for run in _found(client, uri, experiment, filter_string)
+        for run in _found(client, uri, experiments, filter_string)
         if _is_wanted(run.data.tags, evaluation) and _is_named(run, run_ids, evaluation)
     ]
     with ThreadPoolExecutor(16) as pool:  # against a server each record is a request
@@ -71,11 +73,11 @@ def load_mlflow(
         return [as_group(record) for record in records]
     records = only(records, run_ids)
     if not records:
-        raise _nothing_found(uri, experiment, filter_string)
+        raise _nothing_found(uri, experiments, filter_string)
     return records
 
 
-def _found(client: Any, uri: str, experiment: str | None, filter_string: str) -> list[Any]:
+def _found(client: Any, uri: str, experiments: Sequence[str], filter_string: str) -> list[Any]:
     """The runs that MLflow finds.
 
     Raises:
@@ -85,7 +87,7 @@ def _found(client: Any, uri: str, experiment: str | None, filter_string: str) ->
     from mlflow.exceptions import MlflowException
 
     try:
-        return list(_search(client, _experiment_ids(client, experiment, uri), filter_string))
+        return list(_search(client, _experiment_ids(client, experiments, uri), filter_string))
     except UsageError:
         raise
     except Exception as error:
@@ -101,10 +103,10 @@ def _found(client: Any, uri: str, experiment: str | None, filter_string: str) ->
         raise _unreadable(uri, error) from error
 
 
-def _nothing_found(uri: str, experiment: str | None, filter_string: str) -> UsageError:
+def _nothing_found(uri: str, experiments: Sequence[str], filter_string: str) -> UsageError:
+    where = f"experiment {' or '.join(map(repr, experiments))} of " if experiments else ""
     return UsageError(
-        f"no run found in {f'experiment {experiment!r} of ' if experiment else ''}{uri}"
-        + (f" with the filter {filter_string}" if filter_string else ""),
+        f"no run found in {where}{uri}" + (f" with the filter {filter_string}" if filter_string else ""),
         "integrand fit or integrand suite run makes some",
     )
 
@@ -154,16 +156,18 @@ def _unreadable(uri: str, error: Exception) -> TrackingError:
     return TrackingError(f"the tracking store {where} cannot be read: {reason}", "integrand doctor checks it")
 
 
-def _experiment_ids(client: Any, name: str | None, uri: str) -> list[str]:
-    """The ids to search in."""
-    if name is not None and (found := client.get_experiment_by_name(name)) is not None:
-        return [found.experiment_id]
-    all_of_them = list(client.search_experiments(max_results=_PAGE))
-    if name is None:
-        return [e.experiment_id for e in all_of_them]
-    names = [e.name for e in all_of_them]
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names[:8]
-    raise UsageError(f"{uri} has no experiment {name!r}", f"did you mean {', '.join(close)}?")
+def _experiment_ids(client: Any, names: Sequence[str], uri: str) -> list[str]:
+    """The ids to search in; all where no experiment is named."""
+    found = {name: client.get_experiment_by_name(name) for name in names}
+    lacking = next((name for name, experiment in found.items() if experiment is None), None)
+    if names and lacking is None:
+        return [experiment.experiment_id for experiment in found.values()]
+    everything = list(client.search_experiments(max_results=_PAGE))
+    if lacking is None:
+        return [e.experiment_id for e in everything]
+    known = [e.name for e in everything]
+    close = difflib.get_close_matches(lacking, known, n=3, cutoff=0.4) or known[:8]
+    raise UsageError(f"{uri} has no experiment {lacking!r}", f"did you mean {', '.join(close)}?")
 
 
 def _search(client: Any, experiment_ids: list[str], filter_string: str) -> Iterator[Any]:
@@ -188,6 +192,8 @@ def _record(client: Any, run: Any) -> RunRecord:
             *(run.info.run_id, error),
         )
         record = _from_tags(run)
+    if not record.experiment:
+        record.experiment = client.get_experiment(run.info.experiment_id).name
     record.run_id = run.info.run_id
     record.run_name = run.info.run_name or record.run_name
     record.status = run.info.status
@@ -218,22 +224,24 @@ def _artifact(client: Any, run: Any) -> str | None:
 
 def _from_tags(run: Any) -> RunRecord:
     """What the tags, parameters and metrics of a run without a record still say."""
-    tags = run.data.tags
-    seed = tags.get("integrand.seed") or tags.get("seed") or run.data.params.get("seed_everything")
+    tags, params = run.data.tags, run.data.params
+    seed = tags.get("integrand.seed") or tags.get("seed") or params.get("seed_everything")
 
     def tag(name: str) -> str:
         return str(tags.get(f"integrand.{name}") or tags.get(name) or "")
 
-    return RunRecord(
-        run_id=run.info.run_id,
+    data = {"name": tag("data"), "digest": tag("data_digest")} if tag("data") else None
+    return from_settings(
+        run.info.run_id,
+        {} if tag("family") else params,
         run_name=run.info.run_name or "",
         started=(run.info.start_time or 0) / 1000,
         error={"type": "", "message": tag("error") or "left no record.json"},
         family=tag("family"),
         group=tag("group"),
         solver=tag("solver"),
-        data={"name": tag("data"), "digest": tag("data_digest")},
-        seed=int(seed) if seed is not None and str(seed).lstrip("-").isdigit() else None,
+        data=data,
+        seed=whole(seed),
         suite=tag("suite"),
         run_key=tag("run_key"),
         metrics={k: float(v) for k, v in run.data.metrics.items()},

@@ -15,8 +15,9 @@ MAX_LISTED = 20
 """Left-out runs and findings shown in the terminal; all of them are in the files."""
 
 
-def print_comparison(comparison: Comparison, console: Console) -> None:
+def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
     """Print tables, findings in words, left-out runs and notes; every pair of groups is in the files only."""
+    console = console or Console(highlight=False)
     for part in comparison.parts:
         for table in _shown(comparison, part):
             console.print(rich_table(table))
