@@ -14,8 +14,9 @@ from integrand.solvers.sde import EulerMaruyama, Milstein
 from integrand.spec import Spec
 
 from ..bench import BenchFamily, Dynamics, Stage
+from .jumps import JumpDynamics
 
-Diffusion = Literal["additive", "multiplicative", "dropout"]
+Diffusion = Literal["additive", "multiplicative", "dropout", "jump"]
 Method = Literal["euler-maruyama", "milstein"]
 Gradient = Literal["backprop", "checkpoint"]
 
@@ -103,7 +104,7 @@ class SDEDynamics(Dynamics):
         if diffusion not in ("additive", "multiplicative", "dropout"):
             raise UsageError(
                 f"unknown diffusion {diffusion!r}",
-                "set model.diffusion to additive, multiplicative or dropout",
+                "set model.diffusion to additive, multiplicative, dropout or jump",
             )
         if method not in ("euler-maruyama", "milstein"):
             raise UsageError(f"unknown method {method!r}", "set model.method to euler-maruyama or milstein")
@@ -157,13 +158,15 @@ class NeuralSDE(BenchFamily):
     Args:
         spec: What the data set publishes; the command line fills it in.
         channels: Channels of the hidden state; by default 32, or those of the state that is observed.
-        diffusion: G: `additive` is σ, `multiplicative` is σh, `dropout` is σf.
+        diffusion: G: `additive` is σ, `multiplicative` is σh, `dropout` is σf. `jump` has no diffusion: each
+            element of the state jumps by ±σh at the times of a Poisson process; see `JumpDynamics`.
         sigma: Strength σ, 0 or more; √(p/(1 − p)) makes `dropout` that of probability p.
         num_steps: Number of steps.
         t1: End of the interval [0, t1].
         method: `euler-maruyama`, of strong order 1/2, or `milstein`, of order 1, not with `dropout`.
         gradient: `backprop` keeps the graph of every step, `checkpoint` one state per step.
         samples: Paths over which evaluation averages; 0 for the drift alone.
+        rate: Jumps of an element in a unit of time; `jump` alone asks.
         time_dependent: Whether the drift sees t as a further channel; by default where the law may change.
         **kwargs: See `BenchFamily`.
 
@@ -189,15 +192,25 @@ class NeuralSDE(BenchFamily):
         method: Method = "euler-maruyama",
         gradient: Gradient = "backprop",
         samples: int = 0,
+        rate: float = 1.0,
         time_dependent: bool | None = None,
         **kwargs: Any,
     ) -> None:
         if samples < 0:
             raise UsageError(f"samples must be 0 or more, got {samples}", "set model.samples")
 
-        def make(stage: Stage) -> SDEDynamics:
+        if diffusion == "jump" and (method != "euler-maruyama" or gradient != "backprop"):
+            raise UsageError(
+                f"jumps are not solved by {method} with gradient {gradient}",
+                "leave model.method and model.gradient out",
+            )
+
+        def make(stage: Stage) -> Dynamics:
+            field = stage.field(stage.channels, time_dependent=time_dependent)
+            if diffusion == "jump":
+                return JumpDynamics(field, stage.channels, sigma, rate, t1, num_steps, samples > 0)
             return SDEDynamics(
-                stage.field(stage.channels, time_dependent=time_dependent),
+                field,
                 stage.channels,
                 diffusion,
                 sigma,
@@ -210,7 +223,7 @@ class NeuralSDE(BenchFamily):
 
         super().__init__(spec, make, channels=channels, **kwargs)
         self.samples = samples
-        self.stochastic = sigma > 0
+        self.stochastic = sigma > 0 and (diffusion != "jump" or rate > 0)
 
     @property
     def passes(self) -> int:
@@ -225,5 +238,6 @@ class NeuralSDE(BenchFamily):
     def describe_solver(self) -> tuple[str, str]:
         """Scheme and gradient mode in a few words."""
         # of several stages, all the same
-        scheme = next(m.scheme for m in self.net.modules() if isinstance(m, SDEDynamics))
-        return scheme.describe(), scheme.gradient
+        schemes = (m.scheme for m in self.net.modules() if isinstance(m, SDEDynamics))
+        scheme = next(schemes, None)
+        return (scheme.describe(), scheme.gradient) if scheme else ("euler, jumps", "backprop")

@@ -166,7 +166,8 @@ class SDEBNNDynamics(Dynamics):
             noise = (after - before - step * self.sde.f(t, before)) / self.sde.sigma
         held = {name: p.detach() for name, p in self.sde.control.named_parameters()}
         u = functional_call(self.sde.control, held, (t, before))
-        return (u * noise).sum(dim=1).view(-1, path.shape[1]).sum(dim=0)
+        found: Tensor = (u * noise).sum(dim=1).view(-1, path.shape[1]).sum(dim=0)
+        return found
 
     def forward(self, h: Tensor, num_times: int = 2) -> Solution:
         """Solve with one path of the weights for the batch; see `Dynamics.forward`. Above 2 times: all."""
@@ -179,7 +180,7 @@ class SDEBNNDynamics(Dynamics):
         return solution
 
     def _named(self, weights: Tensor) -> dict[str, Tensor]:
-        parts = weights.split([math.prod(shape) for shape in self.shapes.values()])
+        parts = torch.split(weights, [math.prod(shape) for shape in self.shapes.values()])
         return {name: p.view(shape) for (name, shape), p in zip(self.shapes.items(), parts, strict=True)}
 
 
