@@ -11,10 +11,12 @@ from torchdiffeq import odeint_event
 
 from integrand.errors import SpecError
 from integrand.solvers import (
+    RK4,
     Bosh3,
     Dopri5,
     EvaluationCounter,
     Event,
+    Kvaerno5,
     SolverError,
     SolverOptionError,
     TorchDiffEq,
@@ -28,6 +30,8 @@ SOLVERS = [
     Tsit5(**TIGHT, gradient="checkpoint"),
     Tsit5(**TIGHT, per_sample=True),
     Bosh3(rtol=1e-9, atol=1e-9),
+    RK4(step_size=0.05),
+    Kvaerno5(rtol=1e-8, atol=1e-8, gradient="checkpoint"),
 ]
 NAMES = [f"{s.describe()} {s.gradient}" for s in SOLVERS]
 
