@@ -115,6 +115,7 @@ __all__ = [
     "TwoSpirals",
     "VectorDataModule",
     "Wine",
+    "builtin_cards",
     "cards",
     "find_card",
     "load_all",

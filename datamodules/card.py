@@ -102,6 +102,7 @@ class DataCard:
         origin: Where a set without files and digests of its own comes from: `formula`, or a package that is
             always installed.
         members: Cards of the sets of a collection; they are found by name, and not listed.
+        options: Arguments of the class that choose a member of its collection.
     """
 
     name: str
@@ -128,6 +129,7 @@ class DataCard:
     note: str = ""
     origin: str = ""
     members: tuple[DataCard, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def generated(self) -> bool:

@@ -121,6 +121,7 @@ def _emnist(
         folders=(name, "emnist", "EMNIST/raw", "EMNIST"),
         sources=(replace(_EMNIST_SOURCE, format=name),),
         megabytes=round(785e-6 * (train + test), 1),
+        options={"subset": subset},
     )
 
 
@@ -154,6 +155,7 @@ EMNIST = replace(
     note="a collection: data.subset is balanced, byclass, bymerge, letters, digits or mnist; fetch one as "
     "emnist-balanced",
     members=_EMNIST,
+    options={},
 )
 
 FURTHER: tuple[DataCard, ...] = (KMNIST, EMNIST, SVHN)

@@ -154,6 +154,20 @@ class OwnDataModule(InMemoryDataModule):
         batch = self._samples(rows).__getitems__(order.tolist())
         return batch if isinstance(batch, tuple) else (batch, torch.zeros(len(batch), dtype=torch.int64))
 
+    def whole_train(self) -> tuple[Tensor, Tensor]:
+        """Every training image as bytes, and its class.
+
+        Raises:
+            UsageError: The samples are no images of bytes with classes.
+        """
+        found = self.collection
+        if found.description.get("white") != 255 or found.answers is None or found.spec.num_classes == 0:
+            raise UsageError(
+                f"{found.spec.name} holds no images of bytes with classes", "set model.evaluation to null"
+            )
+        rows = torch.from_numpy(found.rows["train"])
+        return found.inputs.index_select(0, rows), found.answers[rows]
+
     def denormalise(self, x: Tensor) -> Tensor:
         """Pixels in [0, 1], or values in the units of the file; shape (…, C, H, W) or (…, C)."""
         found, described = self.collection, self.description

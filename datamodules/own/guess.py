@@ -6,17 +6,15 @@ import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from integrand.errors import UsageError
+from integrand.suggest import did_you_mean
 
-from .pictures import SUFFIXES as _IMAGES
+from . import suffixes
 
-_ARRAYS = frozenset({".npz", ".npy"})
-_TABLES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".pq"})
-_PARQUET = frozenset({".parquet", ".pq"})
-SUFFIXES = _ARRAYS | _TABLES | _IMAGES
-TABLES = "CSVTable", "CSVTrajectories"
+TABLES = ("CSVTable", "CSVTrajectories")
 """The data modules that read tables; which one depends on what the rows are."""
 _SAVED = ("dataset_info.json", "dataset_dict.json")
 _TIMES = frozenset({"time", "t", "times", "timestamp", "datetime"})
@@ -42,9 +40,9 @@ class Guess:
 def means_path(value: str) -> bool:
     """Whether the value of `--data` is a path and not a class: it exists, or is written like one."""
     path = Path(value).expanduser()
-    if path.suffix in (".yaml", ".yml") or value[:1] == "{":
+    if not value or path.suffix in (".yaml", ".yml") or value[:1] == "{":
         return False
-    if path.suffix.casefold() in SUFFIXES or any(sign in value for sign in ("/", os.sep, "~")):
+    if path.suffix.casefold() in suffixes.KNOWN or any(sign in value for sign in ("/", os.sep, "~")):
         return True
     return path.exists()
 
@@ -61,18 +59,26 @@ def guess(value: str) -> Guess:
         if path.is_dir():
             return _folder(path, value)
         if not path.exists():
-            raise UsageError(f"--data {value}: there is no such file or folder", "correct the path")
-        if suffix in _ARRAYS:
+            near = did_you_mean(path.name, _beside(path))
+            raise UsageError(f"--data {value}: there is no such file or folder{near}", "correct the path")
+        if suffix in suffixes.ARRAYS:
             return Guess("Arrays", suffix)
-        if suffix in _IMAGES:
+        if suffix in suffixes.IMAGES:
             return Guess("ImageFolder", "an image")
-        if suffix in _TABLES:
+        if suffix in suffixes.TABLES:
             return _table(path, suffix)
     except OSError as error:
         raise UsageError(
             f"--data {value} cannot be read: {error.strerror}", "check its permissions"
         ) from error
     raise UsageError(f"--data {value}: no data set is known by {suffix or 'such a name'}", _KNOWN)
+
+
+def _beside(path: Path) -> list[str]:
+    """What lies where a path was looked for."""
+    if not path.parent.is_dir():
+        return []
+    return [entry.name for entry in islice(os.scandir(path.parent), _LOOKED_AT)]
 
 
 def _folder(path: Path, value: str) -> Guess:
@@ -84,9 +90,9 @@ def _folder(path: Path, value: str) -> Guess:
             return Guess("HuggingFace", "saved by datasets", "name")
         for name in names:
             suffix = Path(name).suffix.casefold()
-            counts["ImageFolder"] += suffix in _IMAGES
-            counts["Arrays"] += suffix in _ARRAYS
-            tables += [str(Path(here, name))] if suffix in _TABLES - {".txt"} else []
+            counts["ImageFolder"] += suffix in suffixes.IMAGES
+            counts["Arrays"] += suffix in suffixes.ARRAYS
+            tables += [str(Path(here, name))] if suffix in suffixes.TABLES - {".txt"} else []
             seen += 1
         if seen > _LOOKED_AT:
             break
@@ -102,7 +108,7 @@ def _folder(path: Path, value: str) -> Guess:
 
 def _table(path: Path, suffix: str) -> Guess:
     """A table with a column of times holds series, another one samples."""
-    columns = _parquet_columns(path) if suffix in _PARQUET else _csv_columns(path)
+    columns = _parquet_columns(path) if suffix in suffixes.PARQUET else _csv_columns(path)
     times = [c for c in columns if c.strip().casefold() in _TIMES]
     if times:
         return Guess("CSVTrajectories", f"its column {times[0]} holds times")

@@ -13,28 +13,12 @@ from PIL import Image, ImageOps
 
 from integrand.errors import IntegrandError, UsageError
 
+from .suffixes import IMAGES
+
 Fit = Literal["crop", "pad", "stretch"]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """What is opened: formats of plain pixels, whose readers start no other program."""
-SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        "png",
-        "jpg",
-        "jpeg",
-        "jpe",
-        "jfif",
-        "webp",
-        "bmp",
-        "gif",
-        "tif",
-        "tiff",
-        "ppm",
-        "pgm",
-        "pbm",
-    )
-)
 LARGEST = 1 << 26
 """Pixels of one picture; it would take 200 MB in memory."""
 _GREY = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -42,7 +26,7 @@ _GREY = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;
 
 def is_picture(path: Path) -> bool:
     """Whether a file is called like a picture."""
-    return path.suffix.casefold() in SUFFIXES
+    return path.suffix.casefold() in IMAGES
 
 
 def open_picture(path: Path) -> Image.Image:

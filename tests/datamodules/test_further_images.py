@@ -119,3 +119,11 @@ def test_kmnist_is_published_as_mnist_is(small, made, tmp_path):
     loaded = load(card, locate(card, tmp_path)).arrays
     np.testing.assert_array_equal(loaded["train_images"], arrays["train_images"])
     assert set(card.sources[0].sha256) == set(card.sources[0].files)
+
+
+def test_a_member_of_a_collection_is_made_by_the_options_of_its_card():
+    card = dm.find_card("emnist-letters")
+    assert dm.load_class(card)(**card.options).spec == replace(
+        card.spec, bin_widths=dm.EMNIST(subset="letters").spec.bin_widths
+    )
+    assert not dm.EMNIST.card.options

@@ -10,6 +10,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+from ..datamodules.own.guess import guess, means_path
 from ..errors import UsageError
 from ..suggest import did_you_mean
 from ..tracking.store.glance import check_run
@@ -67,6 +68,8 @@ def check(command: str, argv: Sequence[str]) -> str:
     named = {kind: _named(line, kind) for kind in _SOURCES}
     for kind, name in named.items():
         check_class(kind, name)
+    if means_path(named["data"]) and not Path(named["data"]).expanduser().exists():
+        guess(named["data"])  # says that it is not there
     if run is not None:
         return f"integrand {command}: run {run.value or 'latest'}"
     model, data = (_shown(name) or DEFAULT_CLASSES[kind] for kind, name in named.items())
@@ -125,7 +128,7 @@ def _scan(package: str, pattern: re.Pattern[str]) -> set[str]:
 
 def _shown(name: str) -> str:
     """A class without its modules; a path as it is."""
-    return name if Path(name).exists() else name.rpartition(".")[2]
+    return name if means_path(name) or Path(name).exists() else name.rpartition(".")[2]
 
 
 def _named(line: Line, kind: str) -> str:

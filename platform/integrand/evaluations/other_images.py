@@ -49,7 +49,7 @@ def check(name: str, data: ImageDataModule, resize: bool) -> DataCard:
     """
     card = find_card(name)
     shape = data.spec.shape
-    if not isinstance(card.spec, ImageSpec):
+    if not isinstance(card.spec, ImageSpec) or not card.counts:
         raise UsageError(f"{card.name} holds no images", f"choose from {', '.join(_fitting(shape, data))}")
     if card.name == data.card.name:
         raise UsageError(f"{name} is what the model was trained on", "choose another set")
@@ -73,7 +73,7 @@ def other_images(card: DataCard, data: ImageDataModule, n: int) -> Tensor:
     Raises:
         DataError: The other set is not on this machine and cannot be fetched.
     """
-    other: ImageDataModule = load_class(card)(normalise="unit", device="cpu")
+    other: ImageDataModule = load_class(card)(**card.options, normalise="unit", device="cpu")
     other.prepare_data()
     images, _ = other.some("test", n)
     return data.scaled(fitted(images, data.spec.shape))
@@ -101,5 +101,8 @@ def _fitting(shape: Sequence[int], data: ImageDataModule) -> list[str]:
     return [
         name
         for name, card in cards().items()
-        if isinstance(card.spec, ImageSpec) and card.spec.shape == shape and name != data.card.name
+        if isinstance(card.spec, ImageSpec)
+        and card.counts  # not the user's own
+        and card.spec.shape == shape
+        and name != data.card.name
     ]

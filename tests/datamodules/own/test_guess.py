@@ -53,6 +53,7 @@ def test_what_a_path_is_taken_for(made, path, name):
     [
         ("no/such", "there is no such file or folder"),
         ("no.csv", "there is no such file or folder"),
+        ("rosw.csv", "there is no such file or folder, did you mean rows.csv"),
         ("empty", "holds neither images nor arrays"),
         ("tables", "is a folder of 1 tables"),
         ("odd.xyz", "no data set is known by .xyz"),

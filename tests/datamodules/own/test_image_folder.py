@@ -274,3 +274,15 @@ def test_a_model_of_a_published_set_is_asked_about_pictures_in_files(tmp_path):
     x = batch(read(tmp_path / "new", described=described), "predict")
     # the same picture in steps of 1/255
     torch.testing.assert_close(x[0], batch(published, "test")[0][0], atol=0.5 / 255 / 0.37, rtol=0)
+
+
+def test_the_whole_training_part_as_bytes(folder, tmp_path):
+    data = read(folder, side=10)
+    images, labels = data.whole_train()
+    assert images.dtype == torch.uint8
+    assert images.shape == (26, 1, 10, 10)
+    torch.testing.assert_close(data.some("train", 26)[1].sort().values, labels.sort().values)
+    for i in range(10):
+        picture(tmp_path / "flat" / f"{i}.png", 100 + i)
+    with pytest.raises(UsageError, match="no images of bytes with classes"):
+        read(tmp_path / "flat").whole_train()
