@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, cast, runtime_checkable
 
 import torch
@@ -31,10 +32,11 @@ class Denoiser(nn.Module):
     """A network read as a denoiser: scales its input, labels the time, states what it predicts.
 
     Args:
-        network: Called as `network(c_in x, label)`, with a third argument `condition`, shape (batch, ...),
-            where `conditional`; returns the shape of x. State, label and condition come in the dtype of its
-            weights, whatever that of x; a network that embeds labels itself declares `wide_labels = True` and
-            gets them in float32 or wider, where 999 and 1000 are two numbers.
+        network: A module or any callable, called as `network(c_in x, label)`, with a third argument
+            `condition`, shape (batch, ...), where `conditional`; returns the shape of x. State, label and
+            condition come in the dtype of its weights, whatever that of x; a network that embeds labels
+            itself declares `wide_labels = True` and gets them in float32 or wider, where 999 and 1000 are two
+            numbers.
         process: The process it is trained on.
         parametrisation: What it predicts; the noise where not given.
         conditional: Whether it takes a condition.
@@ -44,7 +46,7 @@ class Denoiser(nn.Module):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: nn.Module | Callable[..., Tensor],
         process: Process,
         parametrisation: Parametrisation | None = None,
         conditional: bool = False,
@@ -89,8 +91,10 @@ def expand_time(t: float, x: Tensor) -> Tensor:
     return torch.full((len(x),), t, dtype=dtype, device=x.device)
 
 
-def _weights_dtype(network: nn.Module) -> torch.dtype | None:
-    """Dtype of the first weight that is a real number; None where there is none."""
+def _weights_dtype(network: object) -> torch.dtype | None:
+    """Dtype of the first weight that is a real number; None where there is none, as in a plain function."""
+    if not isinstance(network, nn.Module):
+        return None
     return next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
 
 
