@@ -125,13 +125,7 @@ def choose(
     for option, key in (("data.inputs", inputs), ("data.answers", answers)):
         if key and key not in arrays and key not in roots:
             raise UsageError(f"{where} has no array {key!r}: set {option}", f"it has {listed(list(arrays))}")
-    found: dict[str, dict[str, str]] = {}
-    for role, usual in _USUAL.items():
-        names = (wanted[role],) if wanted[role] else usual
-        for key, (part, root) in split.items():
-            if key in names or (part and root.casefold() in names):
-                alone = key in names
-                found.setdefault("" if alone else part, {}).setdefault(role, key)
+    found = _matched(split, wanted)
     if "x" not in {role for keys in found.values() for role in keys} and len(arrays) == 1 and not inputs:
         found[""] = {"x": next(iter(arrays))}
     parts = {part: keys for part, keys in found.items() if "x" in keys}
@@ -147,6 +141,18 @@ def choose(
         for part, keys in parts.items()
     )
     return parts, "" if inputs and answers else f"{where}, arrays guessed: {said} (data.inputs, data.answers)"
+
+
+def _matched(split: Mapping[str, tuple[str, str]], wanted: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Keys by part and role, as they are wanted or usually called."""
+    found: dict[str, dict[str, str]] = {}
+    for role, usual in _USUAL.items():
+        names = (wanted[role],) if wanted[role] else usual
+        for key, (part, root) in split.items():
+            alone = key in names
+            if alone or (part and root.casefold() in names):
+                found.setdefault("" if alone else part, {}).setdefault(role, key)
+    return found
 
 
 def _split(key: str) -> tuple[str, str]:

@@ -88,18 +88,7 @@ class ArraySource(Source):
         normalise: Scaling,
         said: Sequence[str],
     ) -> None:
-        pieces, labels, ids, parts = [], [], [], []
-        for part, named in keys.items():
-            x = arrays[named["x"]]
-            check_numbers(x, f"{path}, {named['x']}")
-            if x.ndim < 2 or not x.size:
-                raise UsageError(
-                    f"{path}: {named['x']} has the shape {x.shape}", "give (samples, features) or images"
-                )
-            pieces.append(x)
-            labels.append(_answers(arrays, named, len(x), path))
-            ids += _ids(arrays, named, len(x), part)
-            parts += [part] * len(x)
+        pieces, labels, ids, parts = _pieces(arrays, keys, path)
         if len({x.shape[1:] for x in pieces}) > 1:
             raise UsageError(
                 f"{path}: samples of different shapes {', '.join(str(x.shape) for x in pieces)}",
@@ -224,6 +213,28 @@ class ArraySource(Source):
                 self.array, (n, channels, height, width), lambda x: x.transpose(0, 3, 1, 2).astype(kept)
             )
         return ArrayRows(self.array, (n, *rest), lambda x: x.astype(kept))
+
+
+def _pieces(
+    arrays: dict[str, Array], keys: dict[str, dict[str, str]], path: str
+) -> tuple[list[Array], list[Array | None], list[str], list[str]]:
+    """Inputs and answers of each part; name and part of each sample."""
+    pieces: list[Array] = []
+    labels: list[Array | None] = []
+    ids: list[str] = []
+    parts: list[str] = []
+    for part, named in keys.items():
+        x = arrays[named["x"]]
+        check_numbers(x, f"{path}, {named['x']}")
+        if x.ndim < 2 or not x.size:
+            raise UsageError(
+                f"{path}: {named['x']} has the shape {x.shape}", "give (samples, features) or images"
+            )
+        pieces.append(x)
+        labels.append(_answers(arrays, named, len(x), path))
+        ids += _ids(arrays, named, len(x), part)
+        parts += [part] * len(x)
+    return pieces, labels, ids, parts
 
 
 def _answers(arrays: dict[str, Array], named: dict[str, str], n: int, path: str) -> Array | None:
