@@ -38,6 +38,7 @@ COMMANDS: dict[str, Command] = {
     "test": Command("training", "evaluate on the test split", needs_name=True),
     "predict": Command("training", "write predictions", needs_name=True),
     "sample": Command("sample", "pictures and tensors from a trained generative model"),
+    "promote": Command("promote", "register a trained network as a model that MLflow serves"),
     "evaluate": Command("evaluate", "measure a trained model: samplers, solvers, …"),
     "reproduce": Command("reproduce", "make a recorded run again and compare bit for bit"),
     "suite": Command("suite", "run many experiments over seeds, resumably"),
