@@ -122,6 +122,7 @@ class DiffusionModel(GenerativeModule):
             Dopri5(rtol=1e-4, atol=1e-4), trace="exact" if exact else "hutchinson"
         )
         self.likelihood_samples = likelihood_samples
+        self._made: tuple[TimeNet, Denoiser] | None = None
 
     def num_labels(self, spec: Spec) -> int:
         """The classes of the data where the model is conditional."""
@@ -151,13 +152,21 @@ class DiffusionModel(GenerativeModule):
             x = dequantised(x, self.spec)
         condition = self._condition(y, train)
         t = self.times.draw(len(x), self.process, x.device)
-        denoiser = self.denoiser(self.active)
+        denoiser = self._learning()
         x_t, target = denoiser.target(x, torch.randn_like(x), t)
         output = denoiser(x_t, t, condition) if self.conditional else denoiser(x_t, t)
         errors = (output - target).square().flatten(1).mean(dim=1)
         weights = self.weighting.of_output(t, self.process, self.parametrisation)
         account = SolveStats(nfe_forward=1, vjps=int(train), solver=f"{self.process.describe()}, one time")
         return Outcome({"loss": (weights.to(errors.dtype) * errors).mean()}, len(x), solves=[account])
+
+    def _learning(self) -> Denoiser:
+        """The denoiser of the active network, made once for a network: it costs as much as a small step."""
+        net = self.active
+        if self._made is None or self._made[0] is not net:
+            # in a tuple, because a module in an attribute would join the state dict
+            self._made = net, self.denoiser(net)
+        return self._made[1]
 
     def _condition(self, y: Tensor | None, drop: bool) -> Tensor | None:
         """Labels, in training some of them replaced by the one that means none."""

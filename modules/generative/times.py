@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -26,9 +27,15 @@ class TrainingTimes(ABC):
         batch varies less. Draws from torch's global generator. Float64 where the device has it.
         """
         dtype = torch.float32 if device.type == "mps" else torch.float64
-        u = (torch.rand(1, device=device, dtype=dtype) + torch.arange(n, device=device) / n) % 1
+        u = (torch.rand(1, device=device, dtype=dtype) + _evenly(n, device)) % 1
         t = self.quantile(u[torch.randperm(n, device=device)], process)
         return t.clamp(process.t_min, process.t_max)
+
+
+@lru_cache(maxsize=4)
+def _evenly(n: int, device: torch.device) -> Tensor:
+    """0, 1/n, …, (n − 1)/n in float32."""
+    return torch.arange(n, device=device) / n
 
 
 class UniformTimes(TrainingTimes):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
 from integrand.diffusion import Parametrisation, Process
@@ -31,7 +32,7 @@ class LevelWeighting(Weighting):
 
     def of_output(self, t: Tensor, process: Process, parametrisation: Parametrisation) -> Tensor:
         """W q²; see `Weighting`."""
-        alpha, sigma = process.alpha(t), process.sigma(t)
+        alpha, sigma = process.levels(t)
         _, q = parametrisation.coefficients(alpha, sigma)
         return self.weight(alpha, sigma, t, process) * q.square()
 
@@ -45,7 +46,7 @@ class PlainWeighting(Weighting):
 
     def of_output(self, t: Tensor, process: Process, parametrisation: Parametrisation) -> Tensor:
         """1."""
-        return t * 0 + 1
+        return torch.ones_like(t)
 
 
 class NoiseWeighting(LevelWeighting):

@@ -76,7 +76,7 @@ class Denoiser(nn.Module):
         """α and σ at t, shape (batch, 1, ...) and dtype of x; computed in float64."""
         wide = _wide(t)
         shape = (-1, *[1] * (x.ndim - 1))
-        alpha, sigma = self.process.alpha(wide), self.process.sigma(wide)
+        alpha, sigma = self.process.levels(wide)
         return alpha.to(x.dtype).view(shape), sigma.to(x.dtype).view(shape)
 
     def target(self, x0: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -74,6 +74,10 @@ class Process(ABC):
         """α(t)."""
         return self.log_alpha(t).exp()
 
+    def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """α(t) and σ(t), of which one may be had on the way to the other."""
+        return self.alpha(t), self.sigma(t)
+
     def log_snr(self, t: Tensor) -> Tensor:
         """λ(t) = log(α/σ), decreasing in t; half the log-SNR of VDM, the λ of DPM-Solver."""
         return self.log_alpha(t) - self.sigma(t).log()
@@ -147,7 +151,12 @@ class VariancePreserving(Process):
 
     def sigma(self, t: Tensor) -> Tensor:
         """√(1 − α²), accurate where α is close to 1."""
-        return (-torch.expm1(2 * self.log_alpha(t))).clamp_min(0.0).sqrt()
+        return _complement(self.log_alpha(t))
+
+    def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Process.levels`; both from one log α."""
+        log_alpha = self.log_alpha(t)
+        return log_alpha.exp(), _complement(log_alpha)
 
     def time(self, log_snr: Tensor) -> Tensor:
         """See `Process.time`; α² is the sigmoid of 2λ."""
@@ -160,3 +169,8 @@ class VariancePreserving(Process):
     def prior_std(self, t: float | None = None) -> float:
         """1: data of unit variance keep it; data of other variance are forgotten by t_max."""
         return 1.0
+
+
+def _complement(log_alpha: Tensor) -> Tensor:
+    """√(1 − α²) from log α."""
+    return (-torch.expm1(2 * log_alpha)).clamp_min(0.0).sqrt()
