@@ -19,6 +19,7 @@ from integrand.solvers.sde import EulerMaruyama
 from integrand.spec import ImageSpec, Spec, Targets, VectorSpec
 
 from ..bench import BenchFamily, Dynamics, Stage
+from ..defaults import Maker
 from ..family import Interval
 
 LEAST_DEVIATION = 1e-3
@@ -201,7 +202,7 @@ class SDENet(BenchFamily):
         super().__init__(spec, make, channels=channels, **kwargs)
         self.automatic_optimization = False
         self.samples, self.shift = samples, shift
-        self._make_diffusion_optimizer = diffusion_optimizer
+        self._make_diffusion_optimizer = Maker(diffusion_optimizer, type(self), "diffusion_optimizer")
 
     # ------------------------------------------------------------------ what it says
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torchmetrics import Metric
 
 from integrand.errors import UsageError
 from integrand.outcome import Outcome
+from integrand.quantities import Direction
 from integrand.series import Series
 from integrand.solvers import SolveStats
 from integrand.spec import ImageSpec, SeriesSpec, Spec, VectorSpec
 
 from ..discrete.resnet import ResNet
-from ..family import FamilyModule
+from ..family import FamilyModule, Interval
 
 Member = Callable[[Spec], FamilyModule]
 """Makes a network of another family for what the data set publishes."""
@@ -36,7 +39,12 @@ class MemberFamily(FamilyModule):
         member: The other family with its options; `ResNet` with three blocks by default. Its own optimiser
             is not used.
         channels: Channels of the members' hidden states; by default the members' own.
-        **kwargs: See `FamilyModule`.
+        optimizer: Makes the optimiser from the parameters; default Adam with lr 1e-3.
+        lr_scheduler: Makes the learning-rate schedule from the optimiser.
+        lr_scheduler_interval: Whether it takes a step each `epoch` or each `step`; by default what it is made
+            for: each step with OneCycleLR and CyclicLR, else each epoch.
+        metrics: Further metrics; see `FamilyModule`.
+        metric_directions: Their directions; see `FamilyModule`.
 
     Raises:
         UsageError: The data set asks what this family does not answer, or the other family optimises itself.
@@ -50,9 +58,13 @@ class MemberFamily(FamilyModule):
         spec: Spec,
         member: Member | None = None,
         channels: int | None = None,
-        **kwargs: Any,
+        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
+        lr_scheduler: LRSchedulerCallable | None = None,
+        lr_scheduler_interval: Interval | None = None,
+        metrics: Sequence[Metric] | None = None,
+        metric_directions: dict[str, Direction] | None = None,
     ) -> None:
-        super().__init__(spec, **kwargs)
+        super().__init__(spec, optimizer, lr_scheduler, lr_scheduler_interval, metrics, metric_directions)
         self._make_member = member or three_blocks
         self._options: dict[str, Any] = {} if channels is None else {"channels": channels}
 
@@ -117,11 +129,15 @@ class MemberFamily(FamilyModule):
         return outcome
 
     def step(self, batch: Any, stage: str) -> Outcome:
-        """The task's loss of what the networks say together."""
+        """The task's loss of what the networks say together, in training with their penalties."""
         outcome = self.respond(batch)
         assert outcome.prediction is not None
         assert outcome.target is not None
         outcome.terms = {"loss": self.task.loss(outcome.prediction, outcome.target)}
+        if stage == "train":
+            for network in self.networks:
+                for name, value in network.penalty().items():
+                    outcome.terms[name] = outcome.terms.get(name, 0.0) + value
         outcome.prediction = outcome.prediction.detach()
         return outcome
 

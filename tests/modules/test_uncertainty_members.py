@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from integrand.datamodules import Digits
 from integrand.errors import UsageError
-from integrand.modules import SWAG, DeepEnsemble, Evidential, NoBlock, ResNet, TayNODE
+from integrand.modules import SWAG, DeepEnsemble, EnResNet, Evidential, NoBlock, ParabolicCNN, ResNet, TayNODE
 from integrand.modules.noise import Dropout
 from integrand.modules.uncertainty.evidential import misleading, squared_risk
 from integrand.modules.uncertainty.swag import Iterates
@@ -129,6 +129,50 @@ def test_numbers_are_averaged():
     module = build(DeepEnsemble, spec=spec, size=2).eval()
     x = torch.randn(5, 4)
     torch.testing.assert_close(module(x), (module.members[0](x) + module.members[1](x)) / 2)
+
+
+# ---------------------------------------------------------------------- EnResNet
+
+
+def test_one_net_without_noise_is_the_resnet():
+    module = build(EnResNet, size=1, coef=0.0).eval()
+    torch.manual_seed(0)
+    assert torch.equal(module(X), resnet(SPEC).eval()(X))
+    assert not module.stochastic
+    assert module.components == 1
+
+
+def test_nets_are_trained_on_the_loss_of_their_mean_logits():
+    module = build(EnResNet, size=3, coef=0.0).train()
+    logits = torch.stack([m(X) for m in module.members])
+    outcome = module.step((X, Y), "train")
+    torch.testing.assert_close(outcome.loss, F.cross_entropy(logits.mean(0), Y))
+    # another loss than that of a deep ensemble
+    alone = torch.stack([F.cross_entropy(one, Y) for one in logits]).mean()
+    assert (outcome.loss - alone).abs() > 1e-4
+    outcome.loss.backward()
+    assert all(p.grad is not None for p in module.parameters())
+
+
+def test_penalties_of_all_nets_are_trained_on():
+    def smooth(spec, **options):
+        return ParabolicCNN(spec, **{"channels": 4, "blocks": 2, "smoothness": 1.0, **options})
+
+    module = build(EnResNet, smooth, size=2, coef=0.0).train()
+    terms = module.step((X, Y), "train").terms
+    alone = [m.step((X, Y), "train").terms for m in module.members]
+    for name in set(alone[0]) - {"loss"}:
+        torch.testing.assert_close(terms[name], alone[0][name] + alone[1][name])
+    assert len(terms) == 2
+
+
+def test_evaluation_is_noisy_and_each_draw_is_a_pass_of_one_net():
+    module = build(EnResNet, coef=0.3).eval()
+    assert module.components is None
+    assert not torch.equal(module(X), module(X))
+    said, solves = module.draws(X, 5)
+    assert said.shape == (5, 6, 3)
+    assert SolveStats.total(solves).nfe_forward == 5
 
 
 # ---------------------------------------------------------------------- SWAG
