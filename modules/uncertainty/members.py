@@ -43,8 +43,8 @@ class MemberFamily(FamilyModule):
         lr_scheduler: Makes the learning-rate schedule from the optimiser.
         lr_scheduler_interval: Whether it takes a step each `epoch` or each `step`; by default what it is made
             for: each step with OneCycleLR and CyclicLR, else each epoch.
-        metrics: Further metrics; see `FamilyModule`.
-        metric_directions: Their directions; see `FamilyModule`.
+        metrics: Metrics beside those of the task; see `BenchFamily`.
+        metric_directions: Which of their values are better; see `BenchFamily`.
 
     Raises:
         UsageError: The data set asks what this family does not answer, or the other family optimises itself.

@@ -173,7 +173,7 @@ class SWAG(MemberFamily):
         Raises:
             UsageError: The number of epochs is not known.
         """
-        if not (self.trainer.max_epochs or 0) > 0:
+        if self._trainer is not None and not (self.trainer.max_epochs or 0) > 0:
             raise UsageError("SWAG collects in the last epochs", "set trainer.max_epochs")
         return super().configure_optimizers()
 
