@@ -9,7 +9,7 @@ TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org
 JOBS ?= 2
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-all test-reliability test-cluster check browser lint ui bench install wheel clean
+.PHONY: demo test test-all test-minimum test-reliability test-cluster check browser lint ui bench docs install wheel clean
 .PHONY: audit docker docker-secrets docker-lock docker-check
 
 demo: $(INSTALLED)
@@ -101,8 +101,23 @@ $(VENV)/installed-cluster: $(INSTALLED)
 	$(BIN)/pip install -e '.[test,cluster]' -c constraints.txt
 	touch $@
 
+# the site in build/site; every link is checked
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+$(VENV)/installed-docs: $(INSTALLED)
+	$(BIN)/pip install -e '.[test,docs]' -c constraints.txt
+	touch $@
+
+# the oldest versions that pyproject.toml allows, in an environment of their own
+test-minimum:
+	$(PYTHON) -m venv $(VENV)-minimum
+	$(PYTHON) tests/minimum.py > $(VENV)-minimum/floors.txt
+	$(VENV)-minimum/bin/pip install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[test]' -c $(VENV)-minimum/floors.txt
+	$(VENV)-minimum/bin/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
+
 wheel: $(INSTALLED)
 	$(BIN)/python -m build --outdir dist
 
 clean:
-	rm -rf $(VENV) build dist platform/*.egg-info
+	rm -rf $(VENV) $(VENV)-minimum build dist platform/*.egg-info

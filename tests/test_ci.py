@@ -1,6 +1,9 @@
 """What runs before a change lands is what a developer runs by hand."""
 
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -21,7 +24,8 @@ def recipe(target):
 def test_every_step_of_the_workflow_is_a_make_target():
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     runs = [s["run"] for job in workflow["jobs"].values() for s in job["steps"] if "run" in s]
-    assert {run.split()[1] for run in runs} >= {"lint", "test", "test-all", "wheel", "docker"}
+    wanted = {"lint", "test", "test-all", "test-minimum", "docs", "wheel", "docker"}
+    assert {run.split()[1] for run in runs} >= wanted
     for run in runs:
         assert re.fullmatch(r"make [\w-]+( [A-Z]+=\w+)*", run), run
         assert run.split()[1] in TARGETS, run
@@ -35,6 +39,21 @@ def test_the_gate_runs_the_test_command_of_the_readme():
     gate = [line for line in (ROOT / ".ci/run").read_text().splitlines() if line.startswith("make ")]
     assert gate == ["make lint", block]
     assert recipe("test") == [by_hand.replace("python", "$(BIN)/python").replace("-n 2", "-n $(JOBS)")]
+
+
+def test_every_page_is_in_the_site():
+    """Links and anchors are checked by `make docs`, which needs MkDocs."""
+    listed = set(re.findall(r"([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), flags=re.MULTILINE))
+    assert listed == {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+
+
+def test_the_oldest_versions_are_those_that_are_declared():
+    printed = subprocess.run(
+        [sys.executable, ROOT / "tests/minimum.py"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert len(printed) == len(declared)
+    assert "torch==2.7" in printed
 
 
 def test_slow_tests_are_left_out_of_the_one_and_not_of_the_other():
