@@ -28,7 +28,12 @@ def follow(page, program):
                 assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", TUTORIALS, ids=[page.stem for page in TUTORIALS])
+QUICK = ("solvers-alone", "own-family")
+"""The others train for some ten seconds and more."""
+PAGES = [pytest.param(p, id=p.stem, marks=[] if p.stem in QUICK else pytest.mark.slow) for p in TUTORIALS]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_a_tutorial_does_what_it_says(page, program, monkeypatch):
     monkeypatch.chdir(program.folder)
     follow(page, program)
