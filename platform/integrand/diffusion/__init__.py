@@ -32,6 +32,7 @@ from .parametrisations import (
 from .prediction import Prediction
 from .processes import EDM, VE, VP, CosineVP, DiscreteVP, Node, Process, SubVP
 from .random_numbers import Noise, SampleNoise, Stream
+from .replacement import KnownAverage, KnownPixels
 from .result import SampleResult
 from .samplers import (
     DDIM,
@@ -105,6 +106,8 @@ __all__ = [
     "HutchinsonTrace",
     "IncompatibleError",
     "KarrasGrid",
+    "KnownAverage",
+    "KnownPixels",
     "Likelihood",
     "LikelihoodResult",
     "LogSNRGrid",
