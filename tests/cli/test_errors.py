@@ -111,6 +111,81 @@ def test_one_line_with_a_remedy(arguments, expected, capsys, monkeypatch, tmp_pa
     assert not list(tmp_path.iterdir()), "nothing may be recorded for a command that was never understood"
 
 
+OWN = """
+from torch import nn
+from torchmetrics import Metric
+
+
+class OwnField(nn.Module):
+    def __init__(self, channels: int, width: int = 4):
+        super().__init__()
+
+
+class Scored(Metric):
+    pass
+
+
+class Nothing:
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--model.field own_clases.OwnField", "model.field: there is no module 'own_clases'"),
+        ("--model.field own_classes.OwnFeld", "own_classes has no 'OwnFeld', did you mean OwnField?"),
+        ("--model.field own_classes.Nothing", "model.field: own_classes.Nothing is no Module"),
+        (
+            "--model.field own_classes.OwnField --model.field.widht 2",
+            "OwnField takes no option 'widht', did you",
+        ),
+        (
+            "--model.field own_classes.OwnField --model.field.width eight",
+            "model.field.width: expected int, got 'eight'",
+        ),
+        ("--model.field broken.Field", "model.field: 'broken.Field' cannot be used: "),
+        ("--model.metrics+ own_classes.Scord", "own_classes has no 'Scord', did you mean Scored?"),
+        ("--model.metrics+ own_classes.Nothing", "model.metrics: own_classes.Nothing is no Metric"),
+        (
+            "--model.metrics+ torchmetrics.classification.MulticlassF1Score",
+            "model.metrics: MulticlassF1Score wants num_classes",
+        ),
+        (
+            "--model.metrics+ torchmetrics.R2Score --model.metric_directions.r2_score up",
+            "'up' is not a choice",
+        ),
+        ("--model.metrics+ torchmetrics.MeanAbsoluteError", "does not take predictions of shape (3, 3)"),
+        ("--model own_clases.Net", "model: there is no module 'own_clases'"),
+        ("--model own_classes.Nothing", "model: own_classes.Nothing is no LightningModule"),
+        ("--data own_classes.Nothing", "data: own_classes.Nothing is no LightningDataModule"),
+        ("--trainer.logger own_classes.Nothing", "trainer.logger: own_classes.Nothing is no Logger"),
+        (
+            "--trainer.logger CSVLoger",
+            "trainer.logger: there is no class 'CSVLoger', did you mean CSVLogger?",
+        ),
+        ("--trainer.callbacks+ own_classes.Nothing", "trainer.callbacks: own_classes.Nothing is no Callback"),
+        ("--model.optimizer own_classes.Nothing", "model.optimizer: own_classes.Nothing is no Optimizer"),
+        ("--model.solver own_classes.Nothing", "model.solver: own_classes.Nothing is no ODESolver"),
+        ("--model HamiltonianNet --data Digits --model.field own_classes.OwnField", "layers of its own"),
+    ],
+)
+def test_a_mistake_in_what_is_ones_own_is_one_line(options, expected, capsys, monkeypatch, tmp_path):
+    (tmp_path / "own_classes.py").write_text(OWN)
+    (tmp_path / "broken.py").write_text("class Field(:")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["fit", "--model", "NeuralODE", "--data", "Wine", *options.split()]
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    (line,) = [row for row in captured.err.splitlines() if row.startswith("integrand: error:")]
+    assert expected in line
+    assert "→" in line
+    for word in ("Traceback", "jsonargparse", "Parser key", "Namespace("):
+        assert word not in captured.err
+    assert not (tmp_path / "mlflow.db").exists(), "nothing may be recorded"
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_more_devices_than_there_are(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
