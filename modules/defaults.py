@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from jsonargparse import lazy_instance  # type: ignore[attr-defined]  # its __all__ is built at run time
 
@@ -26,7 +26,7 @@ def default(made: type[T], **options: Any) -> T:
     derived.__name__ = made.__name__  # the qualified name still tells the two apart
     derived.__reduce__ = _as_itself
     derived.__repr__ = lambda self: repr(_itself(self))
-    return cast(T, stands_for)
+    return stands_for
 
 
 def _itself(stands_for: Any) -> Any:
