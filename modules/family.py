@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +14,6 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
-from torch.optim.lr_scheduler import ReduceLROnPlateau as PlateauScheduler
 from torchmetrics import Metric
 
 from integrand.datamodules.base import data_of
@@ -34,10 +30,9 @@ from integrand.tasks.base import Models, Task, VectorField
 from .defaults import Maker
 from .from_checkpoint import network
 from .means import weigh_exactly
+from .schedules import Interval, with_schedule
+from .settings import short
 from .sharded import Shardable
-
-Interval = Literal["epoch", "step"]
-"""When a learning-rate schedule takes a step."""
 
 
 class FamilyModule(Shardable):
@@ -116,7 +111,7 @@ class FamilyModule(Shardable):
         made = super().__new__(cls)
         told = given(cls, args, kwargs)
         spec = told.pop("spec", None)
-        words = [f"{name}={_short(value)}" for name, value in told.items() if value is not None]
+        words = [f"{name}={short(value)}" for name, value in told.items() if value is not None]
         made.__dict__["_told"] = ", ".join([f"data={spec.name}", *words] if isinstance(spec, Spec) else words)
         return made
 
@@ -383,15 +378,7 @@ class FamilyModule(Shardable):
 
     def scheduled(self, optimizer: Optimizer) -> Any:
         """An optimiser with the injected schedule, as Lightning takes it."""
-        if self._make_lr_scheduler is None:
-            return optimizer
-        scheduler = self._make_lr_scheduler(optimizer)
-        made_for: Interval = "step" if isinstance(scheduler, OneCycleLR | CyclicLR) else "epoch"
-        entry: dict[str, Any] = {"scheduler": scheduler, "interval": self._interval or made_for}
-        if isinstance(scheduler, PlateauScheduler):
-            # Lightning's names what it watches; torch's own lowers the rate where the loss stays, by default
-            entry["monitor"] = getattr(scheduler, "monitor", "val/loss")
-        return {"optimizer": optimizer, "lr_scheduler": entry}
+        return with_schedule(optimizer, self._make_lr_scheduler, self._interval)
 
     @classmethod
     def properties(cls) -> dict[str, Any]:
@@ -406,17 +393,6 @@ class FamilyModule(Shardable):
     @classmethod
     def _modelled(cls) -> str:
         return {"outputs": "outputs given an input", "distribution": "a distribution"}[cls.models]
-
-
-def _short(value: Any) -> str:
-    """A setting in a few words: parts and functions by their name."""
-    if isinstance(value, torch.nn.Module):
-        return type(value).__name__
-    if isinstance(value, partial):
-        # the command line hands over the class as an argument of what instantiates it
-        made = next((a for a in value.args if inspect.isclass(a)), value.func)
-        return f"{made.__name__}({', '.join(f'{k}={v!r}' for k, v in value.keywords.items())})"
-    return str(getattr(value, "__qualname__", None) or " ".join(repr(value).split()))
 
 
 def _asked(spec: Spec) -> str:

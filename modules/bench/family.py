@@ -20,7 +20,8 @@ from integrand.solvers import Solution, SolveStats
 from integrand.spec import ImageSpec, SeriesSpec, Spec, VectorSpec
 from integrand.tasks.base import VectorField
 
-from ..family import FamilyModule, Interval
+from ..family import FamilyModule
+from ..schedules import Interval
 from .base import Bench, DynamicsMaker, FieldMaker
 from .image.head import ReadOut
 from .image.shared import SharedLayout

@@ -20,7 +20,8 @@ from integrand.solvers import SolveStats
 from integrand.spec import ImageSpec, Spec, VectorSpec
 
 from ..bench.net import check_inputs
-from ..family import FamilyModule, Interval
+from ..family import FamilyModule
+from ..schedules import Interval
 from .averaging import averaged
 from .backbones import Backbone, TimeNet, default_backbone
 from .evaluation import Evaluation, PointEvaluation

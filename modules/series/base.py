@@ -18,7 +18,8 @@ from integrand.solvers import SolveStats
 from integrand.spec import Forecast, SeriesSpec, Spec
 
 from ..bench.net import check_series
-from ..family import FamilyModule, Interval
+from ..family import FamilyModule
+from ..schedules import Interval
 
 Said = tuple[Tensor, list[SolveStats]]
 """What the network said, and the accounts of the solves made for it."""

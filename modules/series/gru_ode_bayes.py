@@ -159,7 +159,7 @@ class GRUODEBayes(ObservingFamily):
         self.field: nn.Module = GRUODEField(channels, not self.spec.autonomous)
         self.jump = BayesJump(self.spec, channels, prep)
         self.expect = perceptron(channels, hidden, 2 * self.spec.channels, 1)
-        self.update_weight, self.noise, self.joint, self.draws = update_weight, noise, joint, draws
+        self.update_weight, self.noise, self.joint, self.num_draws = update_weight, noise, joint, draws
         self.solver = solver
 
     # ------------------------------------------------------------------ the model
@@ -236,7 +236,9 @@ class GRUODEBayes(ObservingFamily):
     def _show(self, outcome: Outcome, mean: Tensor, log_var: Tensor, query: Query, stage: str) -> None:
         outcome.prediction, outcome.target, outcome.times = mean, query.truth, query.times
         if stage != "train":
-            outcome.draws = mean + torch.exp(0.5 * log_var) * torch.randn(self.draws, *mean.shape).to(mean)
+            outcome.draws = mean + torch.exp(0.5 * log_var) * torch.randn(self.num_draws, *mean.shape).to(
+                mean
+            )
 
 
 def mean_known(values: Tensor) -> Tensor:

@@ -178,7 +178,7 @@ class LatentODE(ObservingFamily):
             torch.full((self.spec.channels,), math.log(noise or 0.3)), requires_grad=noise is None
         )
         self.least_noise = LEAST_NOISE if noise is None else 0.0
-        self.solver, self.kl_weight, self.joint, self.draws = solver, kl_weight, joint, draws
+        self.solver, self.kl_weight, self.joint, self.num_draws = solver, kl_weight, joint, draws
 
     # ------------------------------------------------------------------ the model
 
@@ -240,7 +240,7 @@ class LatentODE(ObservingFamily):
         x, asked = self.taken(batch)
         query = asked if isinstance(asked, Query) else None
         posterior = self.encoder(x)
-        draws = posterior.draw(1 if stage == "train" else self.draws)
+        draws = posterior.draw(1 if stage == "train" else self.num_draws)
         # an evaluation answers with the mean: it is decoded in the same solve
         z0 = draws if stage == "train" else torch.cat((posterior.mean[None], draws))
         observed, times = _together(x, query)

@@ -48,9 +48,9 @@ class LatentSDE(SeriesFamily):
         noise: Standard deviation of the observations, in units of a batch; learned for each channel, from 0.1
             on, where not given.
         duration: What the longest series lasts, its forecast included, in units of the equation.
-        steps: Steps of the Euler–Maruyama method between two times. The noise of the last one is not led by what
-            comes: g² h should be small beside the variance of the observations' noise, or the bound is loose
-            and prefers too little diffusion.
+        steps: Steps of the Euler–Maruyama method between two times. The noise of the last one is not led by
+            what comes: g² h should be small beside the variance of the observations' noise, or the bound is
+            loose and prefers too little diffusion.
         kl_weight: Weight of the divergence in training; 1 is the bound.
         anneal: Training batches over which that weight grows to its value.
         draws: Paths of a forecast.
@@ -107,7 +107,7 @@ class LatentSDE(SeriesFamily):
             torch.full((self.spec.channels,), math.log(noise or 0.1)), requires_grad=noise is None
         )
         self.least_noise = LEAST_NOISE if noise is None else 0.0
-        self.steps, self.kl_weight, self.anneal, self.draws = steps, kl_weight, anneal, draws
+        self.steps, self.kl_weight, self.anneal, self.num_draws = steps, kl_weight, anneal, draws
         self.gradient: Gradient = gradient
         self.sample_noise = sample_noise
 
@@ -155,15 +155,17 @@ class LatentSDE(SeriesFamily):
         merged, index = with_times(x, times)
         equation, mean, std, knots = self.posterior(merged)
         batch, size = mean.shape
-        equation.known = tuple(k.repeat(self.draws, 1) for k in equation.known)
-        equation.led = tuple(k.repeat(self.draws, 1) for k in equation.led)
-        first, _ = PathNormals(self.draws, batch, mean, SEED).normals(0)
-        z0 = mean.repeat(self.draws, 1) + std.repeat(self.draws, 1) * first
-        noise = PathNormals(self.draws, batch, z0, SEED + 1)
-        solution = solve_lockstep(equation, knots.repeat(self.draws, 1), z0, self.steps, self.gradient, noise)
-        at = index.T.unsqueeze(-1).repeat(1, self.draws, size)
+        equation.known = tuple(k.repeat(self.num_draws, 1) for k in equation.known)
+        equation.led = tuple(k.repeat(self.num_draws, 1) for k in equation.led)
+        first, _ = PathNormals(self.num_draws, batch, mean, SEED).normals(0)
+        z0 = mean.repeat(self.num_draws, 1) + std.repeat(self.num_draws, 1) * first
+        noise = PathNormals(self.num_draws, batch, z0, SEED + 1)
+        solution = solve_lockstep(
+            equation, knots.repeat(self.num_draws, 1), z0, self.steps, self.gradient, noise
+        )
+        at = index.T.unsqueeze(-1).repeat(1, self.num_draws, size)
         said: Tensor = self.head(solution.ys.gather(0, at))
-        return said.view(len(at), self.draws, batch, -1).permute(1, 2, 0, 3), solution
+        return said.view(len(at), self.num_draws, batch, -1).permute(1, 2, 0, 3), solution
 
     def forecast(self, x: Series, times: Tensor) -> Said:
         """Mean of the draws; see `SeriesFamily.forecast`."""
@@ -233,7 +235,7 @@ class LatentSDE(SeriesFamily):
             assert isinstance(self.task, PathGeneration)
             outcome.prediction, drawn = self.draw_prior(len(x), SEED + self._number)
             outcome.target, self._number = on_grid(x, self.task.times), self._number + 1
-            outcome.solves.append(drawn.stats)
+            outcome.solves = [solution.stats, drawn.stats]
         return outcome
 
     _number = 0

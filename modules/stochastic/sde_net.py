@@ -20,7 +20,7 @@ from integrand.spec import ImageSpec, Spec, Targets, VectorSpec
 
 from ..bench import BenchFamily, Dynamics, Stage
 from ..defaults import Maker
-from ..family import Interval
+from ..schedules import Interval
 
 LEAST_DEVIATION = 1e-3
 

@@ -20,7 +20,8 @@ from integrand.solvers import SolveStats
 from integrand.spec import ImageSpec, SeriesSpec, Spec, VectorSpec
 
 from ..discrete.resnet import ResNet
-from ..family import FamilyModule, Interval
+from ..family import FamilyModule
+from ..schedules import Interval
 
 Member = Callable[[Spec], FamilyModule]
 """Makes a network of another family for what the data set publishes."""

@@ -194,7 +194,7 @@ def test_the_loss_is_minus_the_bound_of_all_observations(series, series_spec, as
 
 def test_draws_have_the_spread_of_posterior_and_noise(problem, ask):
     module, x = problem
-    module.draws = 4000
+    module.num_draws = 4000
     query = ask(x, horizon=1)
     posterior = Posterior(torch.tensor([[0.3, -0.5]], dtype=F64), torch.tensor([[0.2, 0.4]], dtype=F64), [])
     module.encoder.forward = lambda x: posterior

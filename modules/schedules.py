@@ -1,0 +1,32 @@
+"""Learning-rate schedules as Lightning takes them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from lightning.pytorch.cli import LRSchedulerCallable
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
+from torch.optim.lr_scheduler import ReduceLROnPlateau as PlateauScheduler
+
+Interval = Literal["epoch", "step"]
+"""When a learning-rate schedule takes a step."""
+
+
+def with_schedule(optimizer: Optimizer, make: LRSchedulerCallable | None, interval: Interval | None) -> Any:
+    """What `configure_optimizers` returns for an optimiser and its schedule.
+
+    Args:
+        optimizer: The optimiser.
+        make: Makes the schedule from it, if there is one.
+        interval: When it takes a step; by default what it is made for.
+    """
+    if make is None:
+        return optimizer
+    scheduler = make(optimizer)
+    made_for: Interval = "step" if isinstance(scheduler, OneCycleLR | CyclicLR) else "epoch"
+    entry: dict[str, Any] = {"scheduler": scheduler, "interval": interval or made_for}
+    if isinstance(scheduler, PlateauScheduler):
+        # Lightning's names what it watches; torch's own lowers the rate where the loss stays, by default
+        entry["monitor"] = getattr(scheduler, "monitor", "val/loss")
+    return {"optimizer": optimizer, "lr_scheduler": entry}
