@@ -65,7 +65,8 @@ class VectorField(nn.Module):
     def forward(self, t: Tensor, h: Tensor) -> Tensor:
         """Evaluate at the scalar t and the state h of shape (batch, channels)."""
         if self.time_dependent:
-            h = torch.cat([h, t.to(h.dtype).expand(len(h), 1)], dim=1)
+            # h.shape[0], not len(h), which would fix the size of a batch in an exported graph
+            h = torch.cat([h, t.to(h.dtype).expand(h.shape[0], 1)], dim=1)
         value: Tensor = self.net(h)
         return value if self.scale == 1.0 else self.scale * value
 

@@ -50,6 +50,14 @@ class Program:
             said = [file.read().decode() for file in (out, err) if file.seek(0) == 0]
         return subprocess.CompletedProcess(command, code, *said)
 
+    @staticmethod
+    def refusal(result):
+        """The one line of an error, after the one that says what has begun."""
+        *begun, line = result.stderr.strip().splitlines()
+        assert len(begun) <= 1
+        assert all(text.endswith(" …") for text in begun)
+        return line
+
     @contextlib.contextmanager
     def begun(self, *arguments, env=None):
         """A process that goes on beside the test, and is killed at its end."""

@@ -83,6 +83,6 @@ def test_a_family_needs_data_that_say_what_they_are(stranger):
         "fit", "--model", "NeuralODE", "--data", "somebody.OwnData", "--trainer.logger", "false"
     )
     assert result.returncode == 2
-    (line,) = result.stderr.strip().splitlines()
+    line = stranger.refusal(result)
     assert "NeuralODE takes its sizes from the data set, which publishes none" in line
     assert "DataModule" in line

@@ -87,6 +87,6 @@ def test_a_family_of_images_classifies_series(program):
 def test_what_does_not_fit_is_one_line(program, arguments, said):
     result = program("fit", *arguments, "--trainer.logger", "false", "--trainer.max_epochs", "1")
     assert result.returncode == 2
-    (line,) = result.stderr.strip().splitlines()
+    line = program.refusal(result)
     assert said in line
     assert "→" in line

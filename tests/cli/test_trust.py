@@ -96,6 +96,6 @@ def test_an_address_is_refused_before_anything_is_fetched(program, tmp_path, by)
         arguments = ["--config", str(tmp_path / "more.yaml")]
     result = program("test", "--model", "ResNet", "--data", "Digits", *arguments)
     assert result.returncode == 2
-    (line,) = result.stderr.strip().splitlines()
+    line = program.refusal(result)
     assert "a checkpoint at an address is not loaded" in line
     assert "secret" not in line

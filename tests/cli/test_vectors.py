@@ -70,6 +70,6 @@ def test_it_answers_with_numbers_in_their_own_units(program):
 def test_what_does_not_fit_is_one_line(program, arguments, said):
     result = program("fit", *arguments, "--trainer.logger", "false")
     assert result.returncode == 2
-    (line,) = result.stderr.strip().splitlines()
+    line = program.refusal(result)
     assert said in line
     assert "→" in line

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from integrand.modules import families, noise
+from integrand.modules.uncertainty.members import three_blocks
 from integrand.solvers import SDIRK3, Dopri5, Reversible, TorchDiffEq
 from integrand.spec import Classes, Density, ImageSpec, VectorSpec
 
@@ -51,11 +52,12 @@ class Case:
         torch.manual_seed(0)
         images = self.family.models == "outputs"
         # a process takes batch statistics of its own samples: two of them are another function than one
-        module = (
-            self.family(IMAGES, channels=4, head="group", **self.options)
-            if images
-            else self.family(POINTS, **self.options)
-        )
+        if not images:
+            module = self.family(POINTS, **self.options)
+        elif self.family.group == "uncertainty":
+            module = self.family(IMAGES, member=_member, **self.options)
+        else:
+            module = self.family(IMAGES, channels=4, head="group", **self.options)
         return module.double().train()
 
     def batch(self) -> Any:
@@ -65,6 +67,10 @@ class Case:
             return torch.randn(2 * BATCH, 2, generator=generator, dtype=torch.float64)
         x = torch.randn(2 * BATCH, *IMAGES.input_shape, generator=generator, dtype=torch.float64)
         return x, torch.randint(IMAGES.num_classes, (2 * BATCH,), generator=generator)
+
+
+def _member(spec, **options):
+    return three_blocks(spec, channels=4, head="group", **options)
 
 
 def loss_of(module, batch, solves=()):

@@ -38,8 +38,9 @@ X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 Y = torch.tensor([0, 2])
 BENCHED = [f for f in families() if issubclass(f, BenchFamily) and ImageSpec in f.takes]
 OURS = [f for f in BENCHED if f.__module__.startswith("integrand.")]
-# a net without a block has no stages; the global drop-path keeps one column of a whole FractalNet
-ALONE = {"no-block", "fractalnet"}
+# a net without a block has no stages; the global drop-path keeps one column of a whole FractalNet; the diffusion
+# of an SDE-Net reads the one state that its layout has
+ALONE = {"no-block", "fractalnet", "sde-net"}
 STAGED = [f for f in OURS if f.family not in ALONE]
 # families that integrate the image itself where a layout asks for it
 ON_IMAGES = [f for f in STAGED if f.group != "discrete"]
@@ -51,6 +52,8 @@ def make(family, layout=None, seed=0, **kwargs):
     torch.manual_seed(seed)
     known = inspect.signature(family.__init__).parameters
     defaults = {"solver": RK4(num_steps=2), "num_steps": 2, "blocks": 2}
+    if family.family == "sde-bnn":
+        defaults["samples"] = 1  # each path of the weights has an account of its own
     options = {name: value for name, value in defaults.items() if name in known} | kwargs
     channels = options.pop("channels", 4)
     return family(SPEC, channels=channels, layout=layout or CIFARStages(norm="group"), **options)

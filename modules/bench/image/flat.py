@@ -39,7 +39,7 @@ class SigmoidField(nn.Module):
         for layer in (self.first, self.second):
             h = torch.sigmoid(h)
             if self.time_dependent:
-                h = torch.cat([h, t.to(h.dtype).expand(len(h), 1)], dim=1)
+                h = torch.cat([h, t.to(h.dtype).expand(h.shape[0], 1)], dim=1)
             h = layer(h)
         return h
 

@@ -31,7 +31,9 @@ _WRONG_BASE = re.compile(
     r"(?:subclass of|function that returns) (?:<class ')?([\w.]+?)(?:'>)?[.'\s]*(?:Got value.*)?$",
     re.MULTILINE,
 )
-_ATTEMPT = re.compile(r"^\s*- (?!Expected an? |Does not validate|Problem with)(.+)", re.MULTILINE)
+_ATTEMPT = re.compile(
+    r"^\s*- (?!Expected an? |Expected <class|Does not validate|Problem with)(.+)", re.MULTILINE
+)
 _REQUIRED = re.compile(r"the following arguments are required: (.+)")
 
 

@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "predict": Command("training", "write predictions", needs_name=True),
     "sample": Command("sample", "pictures and tensors from a trained generative model"),
     "promote": Command("promote", "register a trained network as a model that MLflow serves"),
+    "export": Command("export", "write a trained network as one graph: torch.export or ONNX"),
     "evaluate": Command("evaluate", "measure a trained model: samplers, solvers, …"),
     "reproduce": Command("reproduce", "make a recorded run again and compare bit for bit"),
     "suite": Command("suite", "run many experiments over seeds, resumably"),

@@ -36,6 +36,8 @@ class FirstEvaluations:
             SolverError: It wrote into y, or into a value that it had returned before.
             SolverOptionError: Its value is one of many that vmap works on.
         """
+        if torch.compiler.is_exporting():
+            return function(t, y)  # a graph has neither addresses nor versions
         if torch._C._functorch.is_functorch_wrapped_tensor(y):
             value = function(t, y)
             refuse_vmap(value)
