@@ -76,7 +76,7 @@ FLOORS = (
     {"solvers"},
     {"diffusion", "metrics", "figures", "outcome", "series"},
     {"modules", "datamodules", "tasks", "evaluations"},
-    {"tracking", "comparison", "suites", "report", "loading", "promotion", "served"},
+    {"tracking", "comparison", "suites", "report", "loading", "promotion", "served", "exporting"},
     {"benchmarks"},
     {"cli", "__main__"},
     {"integrand"},
