@@ -32,6 +32,14 @@ def test_a_record_says_the_task_by_its_present_name():
     assert RunRecord.read(LEFT / "flow-matching-0" / "record.json").task == "density"
 
 
+def test_a_record_says_its_evaluation_by_the_present_name():
+    named = RunRecord("a", evaluation={"name": "sensitivity", "settings": {"solver": "rk4"}})
+    assert RunRecord.from_json(named.to_json()).evaluation == {
+        "name": "solver",
+        "settings": {"solver": "rk4"},
+    }
+
+
 def test_compare_reads_earlier_records(tmp_path, capsys):
     out = tmp_path / "compared"
     assert main(["compare", "--records", str(LEFT), "--metric", "final/test_acc", "--out", str(out)]) == 0

@@ -1,4 +1,4 @@
-"""What configurations of earlier versions mean now: class paths that moved, defaults that changed."""
+"""What earlier versions wrote and what it means now: class paths, names and defaults that changed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ _MODULES = {
     "integrand.modules.classification.reversible_stages": f"{_IMAGE}.reversible_stages",
     "integrand.modules.classification.shake_stages": f"{_IMAGE}.shake_stages",
 }
+_EVALUATIONS = {"sensitivity": "solver"}
 _OLD = re.compile("|".join(re.escape(name) + r"(?=\.)" for name in _MODULES))
 
 
 def with_current_names(config: str) -> str:
     """The text of a configuration in which classes that have moved bear their present paths."""
     return _OLD.sub(lambda found: _MODULES[found[0]], config)
+
+
+def current_evaluation(name: str | None) -> str | None:
+    """The present name of an evaluation that a run was recorded with, or that a command line names."""
+    return name if name is None else _EVALUATIONS.get(name, name)
 
 
 def with_former_defaults(config: str, spec: Mapping[str, Any]) -> str:

@@ -412,6 +412,8 @@ def test_an_evaluation_that_makes_no_sense_is_refused(at, capsys, options, messa
 def test_an_unknown_evaluation_is_one_line(at, capsys):
     assert main(["evaluate", "--run", "plain", "--with", "sampels"]) == 2
     assert "there is no evaluation 'sampels', did you mean samples?" in capsys.readouterr().err
+    assert main(["evaluate", "--run", "plain", "--with", "sensitivity"]) == 2
+    assert "there is no evaluation 'sensitivity', it is 'solver' now" in capsys.readouterr().err
     assert main(["evaluate", "--list"]) == 0
     assert "--samples.nfe (default [5, 10, 20, 50])" in capsys.readouterr().out
 

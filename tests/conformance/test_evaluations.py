@@ -39,4 +39,4 @@ class TestEvaluation:
 def test_each_stands_in_a_file_of_its_own():
     files = [cls.__module__ for cls in FOUND.values()]
     assert len(set(files)) == len(files)
-    assert {"samples", "sensitivity"} <= set(FOUND)
+    assert {"samples", "solver"} <= set(FOUND)

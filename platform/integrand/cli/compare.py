@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import TrackingError
+from ..moved import current_evaluation
 from .parser import Parser
 
 if TYPE_CHECKING:
@@ -87,7 +88,12 @@ def selection(args: argparse.Namespace) -> Selection:
     from ..comparison.records.load import Selection
 
     return Selection(
-        named(args), args.records, tuple(args.runs), args.filter, args.tracking_uri, args.evaluation
+        named(args),
+        args.records,
+        tuple(args.runs),
+        args.filter,
+        args.tracking_uri,
+        current_evaluation(args.evaluation),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import IntegrandError, UsageError
+from ..moved import current_evaluation
 from ..suggest import did_you_mean
 from .parser import Parser
 from .trained import Trained, add_source, load
@@ -119,8 +120,10 @@ def _made(names: Sequence[str], options: list[str]) -> dict[str, Evaluation]:
 
     known = evaluations()
     if unknown := next((name for name in names if name not in known), None):
+        now = current_evaluation(unknown)
+        meant = f", it is {now!r} now" if now in known else did_you_mean(unknown, known)
         raise UsageError(
-            f"there is no evaluation {unknown!r}{did_you_mean(unknown, known)}",
+            f"there is no evaluation {unknown!r}{meant}",
             f"choose from {', '.join(known)}",
         )
     parser = ArgumentParser(exit_on_error=False)

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from integrand.errors import TrackingError, UsageError
+from integrand.moved import current_evaluation
 from integrand.record import RunRecord
 
 from .filters import as_group, nothing_evaluated, only, slim
@@ -30,7 +31,7 @@ ROLE = "role"
 """Tag of a run that trains nothing: a suite's parent run, or one that holds a report."""
 EVALUATION = "evaluation"
 """Tag that names the evaluation of a run with that role."""
-BESIDE = "sensitivity"
+BESIDE = "solver"
 """The evaluation that every comparison sets beside the runs themselves."""
 _PAGE = 1000
 
@@ -113,8 +114,9 @@ def _nothing_found(uri: str, experiments: Sequence[str], filter_string: str) -> 
 
 def _is_wanted(tags: Mapping[str, str], evaluation: str | None) -> bool:
     """Whether a run with these tags is compared: an evaluation, or a run and what is set beside."""
-    if evaluation is not None or tags.get(EVALUATION) == BESIDE:
-        return tags.get(EVALUATION) == (evaluation or BESIDE)
+    found = current_evaluation(tags.get(EVALUATION))
+    if evaluation is not None or found == BESIDE:
+        return found == (evaluation or BESIDE)
     return not tags.get(ROLE)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import TrackingError
+from ...moved import current_evaluation
 from ...quantities import mode_of
 from ...record import RunRecord
 from ..spool import folders
@@ -135,7 +136,7 @@ def unevaluated(
     ids = [e.experiment_id for e in _experiments(client, uri, experiment)]
     finished = _search(client, ids, "attributes.status = 'FINISHED'", None, "attributes.start_time ASC")
     found = {
-        (r.data.tags.get(names.PARENT_RUN), r.data.tags[names.EVALUATION])
+        (r.data.tags.get(names.PARENT_RUN), current_evaluation(r.data.tags[names.EVALUATION]))
         for r in finished
         if names.EVALUATION in r.data.tags
     }

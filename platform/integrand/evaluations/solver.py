@@ -17,7 +17,7 @@ from .passes import tested
 from .solved_by import held, solved_by
 
 
-class Sensitivity(Evaluation):
+class OtherSolvers(Evaluation):
     """Discretisation sensitivity: the test of a trained model under other solvers.
 
     A model whose quality holds under finer steps has learned its differential equation; one that needs the
@@ -33,7 +33,7 @@ class Sensitivity(Evaluation):
         UsageError: There is no such solver, or it does not take its options.
     """
 
-    name: ClassVar[str] = "sensitivity"
+    name: ClassVar[str] = "solver"
     title: ClassVar[str] = "the test under other solvers, steps and tolerances"
     quantities: ClassVar[tuple[str, ...]] = ("loss", "acc", "rmse", "mse", "nll", "nfe_forward")
 

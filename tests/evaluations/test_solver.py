@@ -7,7 +7,7 @@ from lightning.pytorch import Trainer
 from integrand.datamodules.images.digits import Digits
 from integrand.errors import UsageError
 from integrand.evaluations import passes
-from integrand.evaluations.sensitivity import Sensitivity
+from integrand.evaluations.solver import OtherSolvers
 from integrand.modules.continuous.neural_ode import NeuralODE
 from integrand.modules.discrete.resnet import ResNet
 from integrand.solvers import RK4, Dopri5
@@ -47,7 +47,7 @@ def test_a_pass_gives_what_the_trainer_tests(model, data):
 
 
 def test_finer_steps_cost_more_and_converge(model, data):
-    found = list(Sensitivity(refine=[-1, 0, 3, 4]).measure(model, data))
+    found = list(OtherSolvers(refine=[-1, 0, 3, 4]).measure(model, data))
     assert [f.settings["solver"] for f in found] == [f"rk4 num_steps={n}" for n in (1, 2, 16, 32)]
     assert [f.quantities["solver/test_nfe_forward"] for f in found] == [4, 8, 64, 128]
     coarse, own, fine, finest = (f.quantities["final/test_loss"] for f in found)
@@ -61,7 +61,7 @@ def test_the_model_keeps_its_solver_whatever_happens(model, data):
         "{class_path: Dopri5, init_args: {max_nfe: 3}}",
         {"class_path": "Euler", "init_args": {"num_steps": 2}},
     ]
-    failed, other = Sensitivity(solvers=given).measure(model, data)
+    failed, other = OtherSolvers(solvers=given).measure(model, data)
     assert "final/test_acc" not in failed.quantities
     assert failed.error
     assert other.settings == {"solver": "euler num_steps=2"}
@@ -69,7 +69,7 @@ def test_the_model_keeps_its_solver_whatever_happens(model, data):
 
 
 def test_what_it_does_not_fit(data):
-    assert "no configurable ODE solver" in Sensitivity.fits(ResNet(data.spec, channels=4), data)
+    assert "no configurable ODE solver" in OtherSolvers.fits(ResNet(data.spec, channels=4), data)
     with pytest.raises(UsageError, match="there is no solver 'Eulr', did you mean Euler"):
-        Sensitivity(solvers="Eulr")
-    assert Sensitivity.fits(NeuralODE(data.spec, channels=4, solver=Dopri5()), data) == ""
+        OtherSolvers(solvers="Eulr")
+    assert OtherSolvers.fits(NeuralODE(data.spec, channels=4, solver=Dopri5()), data) == ""
