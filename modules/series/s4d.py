@@ -62,9 +62,10 @@ class DiagonalStateSpace(nn.Module):
     def _recurrent(self, u: Tensor, gaps: Tensor) -> Tensor:
         a, c = self._spectrum()
         # (batch, n, channels, half)
-        rise = (a * self.log_dt.exp()[:, None]) * gaps[..., None, None]
-        x = affine_scan(rise.exp(), torch.expm1(rise) / a * u.unsqueeze(-1))
-        y: Tensor = 2 * (x * c).sum(dim=-1).real
+        growth = torch.expm1((a * self.log_dt.exp()[:, None]) * gaps[..., None, None])
+        # the state times A, so that the division falls to C
+        x = affine_scan(growth + 1, growth * u.unsqueeze(-1))
+        y: Tensor = 2 * (x * (c / a)).sum(dim=-1).real
         return y
 
     def _convolved(self, u: Tensor) -> Tensor:

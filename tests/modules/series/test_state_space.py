@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from integrand.errors import UsageError
+from integrand.modules.series import scans
 from integrand.modules.series.linear_cde import LinearCDE, LinearCDELayer
 from integrand.modules.series.s4d import S4D, DiagonalStateSpace
 from integrand.modules.series.scans import affine_scan, product_scan
@@ -38,6 +39,19 @@ def test_scans_are_the_loops(n):
         x, product = a[:, k] * x + b[:, k], e[:, k] @ product
         torch.testing.assert_close(scanned[:, k], x, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(products[:, k], product, rtol=1e-12, atol=1e-12)
+
+
+def test_a_scan_has_the_gradients_of_its_loop():
+    """Of complex numbers too, whose conjugates a real test would not miss."""
+    a, b = (torch.complex(draw(2, 5, 2, seed=s), draw(2, 5, 2, seed=s + 9)).requires_grad_() for s in (0, 1))
+    assert torch.autograd.gradcheck(affine_scan, (a, b))
+    assert torch.autograd.gradgradcheck(affine_scan, (a, b))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 8])
+def test_steps_and_rounds_are_the_same_scan(n):
+    a, b = (torch.complex(draw(2, n, 2, seed=s), draw(2, n, 2, seed=s + 9)) for s in (0, 1))
+    torch.testing.assert_close(scans._steps(a, b), scans._rounds(a, b), rtol=1e-12, atol=1e-12)
 
 
 def test_the_convolution_is_the_recurrence(layer):
