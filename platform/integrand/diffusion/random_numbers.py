@@ -25,6 +25,8 @@ class Stream(IntEnum):
     CORRECTOR = 2
     CHURN = 3
     PROBE = 4
+    JUMP = 5
+    KNOWN = 6
 
 
 _SINGLE = (Stream.PRIOR, Stream.PROBE)

@@ -7,6 +7,7 @@ from .deis_ab import DEISAB
 from .deis_rk import DEISRK
 from .dpm2 import DPM2
 from .dpm_2s_ancestral import DPMSolverPP2SAncestral
+from .dpm_adaptive import DPMSolverAdaptive
 from .dpm_multistep import DPMSolverMultistep, DPMSolverPPMultistep, DPMSolverSDE
 from .dpm_pp_sde import DPMSolverPPSDE
 from .dpm_singlestep import DPMSolverPPSinglestep, DPMSolverSinglestep
@@ -18,7 +19,11 @@ from .plms import PLMS
 from .pndm import PNDM
 from .predictor_corrector import PredictorCorrector
 from .probability_flow import ProbabilityFlow
+from .repaint import RePaint
+from .restart import Restart, RestartInterval
 from .reverse_diffusion import ReverseDiffusion
+from .sa_solver import SASolver
+from .seeds import SEEDS
 from .unipc import UniPC
 
 __all__ = [
@@ -30,7 +35,9 @@ __all__ = [
     "IPNDM",
     "PLMS",
     "PNDM",
+    "SEEDS",
     "Ancestral",
+    "DPMSolverAdaptive",
     "DPMSolverMultistep",
     "DPMSolverPP2SAncestral",
     "DPMSolverPPMultistep",
@@ -42,8 +49,12 @@ __all__ = [
     "Heun",
     "PredictorCorrector",
     "ProbabilityFlow",
+    "RePaint",
+    "Restart",
+    "RestartInterval",
     "ReverseDiffusion",
     "Run",
+    "SASolver",
     "Sampler",
     "UniPC",
     "draw_prior",

@@ -30,6 +30,17 @@ def tail(z: float, k: int) -> float:
     return sum(z**j / math.factorial(j + k) for j in range(1, 14))
 
 
+def moments(z: float, n: int) -> list[float]:
+    """∫₀¹ z e^{−zv} v^k dv for k = 0 … n − 1, z > 0."""
+    found = [-math.expm1(-z)]
+    for k in range(1, n):
+        if z > 1:
+            found.append(k / z * found[-1] - math.exp(-z))
+        else:  # the recursion loses digits for small z
+            found.append(sum((-1) ** j * z ** (j + 1) / (math.factorial(j) * (j + k + 1)) for j in range(20)))
+    return found
+
+
 def advance(
     x: Tensor,
     a: Node,
