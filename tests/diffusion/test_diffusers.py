@@ -38,6 +38,7 @@ from integrand.diffusion import (
     LogSNRGrid,
     Prediction,
     PredictorCorrector,
+    SASolver,
     ScorePrediction,
     Stream,
     UniPC,
@@ -304,6 +305,25 @@ def test_unipc(p, variant, corrector, lowered, ddpm):
     sampler = UniPC(p, variant, corrector, lower_order_final=lowered)
     # the weights' recursion loses digits there for the short steps of 12 even in λ: 1e-16/h³
     compare_on_sigmas(sampler, theirs, ddpm, LogSNRGrid(), 12, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("predictor", "corrector", "tau"), [(1, 2, 1.0), (2, 2, 1.0), (2, 3, 0.5), (3, 4, 1.0), (4, 3, 0.0)]
+)
+@pytest.mark.parametrize("lowered", [False, True])
+def test_sa_solver(predictor, corrector, tau, lowered, ddpm, feed):
+    """A state is what the predictor made of it, as of UniPC."""
+    theirs = scheduler(
+        "SASolverScheduler",
+        predictor_order=predictor,
+        corrector_order=corrector,
+        tau_func=lambda t: torch.tensor(tau, dtype=F64),
+        lower_order_final=lowered,
+    )
+    feed("scheduling_sasolver", [Drawn().normals(n) for n in range(12)])
+    sampler = SASolver(predictor, corrector, tau, lower_order_final=lowered)
+    # their polynomials in λ, not in its distance, lose digits
+    compare_on_sigmas(sampler, theirs, ddpm, LogSNRGrid(), 12, 1e-8)
 
 
 @pytest.mark.parametrize("steps", [10, 16])

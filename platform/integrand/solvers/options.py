@@ -49,6 +49,19 @@ def is_whole(value: object) -> bool:
     return isinstance(value, Integral)
 
 
+def require_counts(**values: object) -> None:
+    """Refuse what is no whole number of at least 1.
+
+    Raises:
+        SolverOptionError: Names the option and its value.
+    """
+    for name, value in values.items():
+        if not isinstance(value, Integral) or int(value) < 1:
+            raise SolverOptionError(
+                f"{name}={value!r} counts nothing", f"set {name} to a whole number of 1 or more"
+            )
+
+
 def require_ascending(strict: bool = True, **values: float) -> None:
     """Refuse numbers that do not ascend in the order given.
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from integrand.solvers.options import require_choice, require_positive
+from integrand.solvers.options import require_ascending, require_choice, require_positive
 
 from ..processes import Node
 from .base import Run, Sampler
@@ -52,6 +52,7 @@ class DPMSolverAdaptive(Sampler):
         require_choice("order", str(order), ("2", "3"))
         require_choice("form", form, ("data", "noise"))
         require_positive(atol=atol, rtol=rtol, first_step=first_step, safety=safety)
+        require_ascending(safety=safety, one=1.0)
         self.pair, self.atol, self.rtol, self.first_step = order, atol, rtol, first_step
         self.safety, self.form = safety, form
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from integrand.errors import UsageError
-from integrand.solvers.options import is_whole
+from integrand.solvers.options import require_counts
 
 from ..processes import Node
 from ..random_numbers import Stream
@@ -33,7 +33,7 @@ class RePaint(Jumping):
         base: What takes the steps; `Ancestral`, DDPM, where not given.
 
     Raises:
-        UsageError: j or r is no whole number of at least 1, or mask and values do not broadcast.
+        UsageError: j or r counts nothing, or mask and values do not broadcast.
     """
 
     order = None
@@ -42,9 +42,7 @@ class RePaint(Jumping):
         self, values: Tensor, mask: Tensor, jump: int = 10, resamples: int = 10, base: Sampler | None = None
     ) -> None:
         super().__init__(base or Ancestral())
-        for name, value in (("jump", jump), ("resamples", resamples)):
-            if not is_whole(value) or value < 1:
-                raise UsageError(f"{name}={value!r}", f"{name} is a whole number of at least 1")
+        require_counts(jump=jump, resamples=resamples)
         try:
             torch.broadcast_shapes(values.shape, mask.shape)
         except RuntimeError as error:
@@ -69,6 +67,22 @@ class RePaint(Jumping):
     def path(self, run: Run) -> list[Node]:
         """See `Jumping.path`."""
         return [run.nodes[k] for k in leaps(len(run.nodes) - 1, self.jump, self.resamples)]
+
+    def run(self, run: Run, x: Tensor, states: list[Tensor] | None) -> Tensor:
+        """All steps.
+
+        Raises:
+            UsageError: The known values are not of the samples' shape.
+        """
+        for name, tensor in (("values", self.values), ("mask", self.mask)):
+            try:
+                tensor.expand_as(x)
+            except RuntimeError as error:
+                raise UsageError(
+                    f"known {name} {tuple(tensor.shape)} for samples {tuple(x.shape)}",
+                    "give them the shape of a sample or of the batch",
+                ) from error
+        return super().run(run, x, states)
 
     def step(self, run: Run, i: int, x: Tensor) -> Tensor:
         """See `Sampler.step`."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from integrand.solvers.options import require_ascending, require_positive
+from integrand.solvers.options import require_ascending, require_counts, require_positive
 
 from ..errors import GridError
 from ..processes import Node, Process
@@ -29,7 +29,7 @@ class RestartInterval:
         repeats: How often, K.
 
     Raises:
-        SolverOptionError: A number is not positive, or low is not below high.
+        SolverOptionError: A number is not positive or not whole, or low is not below high.
     """
 
     low: float = 0.06
@@ -38,7 +38,8 @@ class RestartInterval:
     repeats: int = 2
 
     def __post_init__(self) -> None:
-        require_positive(low=self.low, high=self.high, steps=self.steps, repeats=self.repeats)
+        require_positive(low=self.low, high=self.high)
+        require_counts(steps=self.steps, repeats=self.repeats)
         require_ascending(low=self.low, high=self.high)
 
 
