@@ -44,7 +44,7 @@ class RePaint(Jumping):
         super().__init__(base or Ancestral())
         require_counts(jump=jump, resamples=resamples)
         try:
-            torch.broadcast_shapes(values.shape, mask.shape)
+            torch.empty_like(values, device="meta") * torch.empty_like(mask, device="meta")
         except RuntimeError as error:
             raise UsageError(
                 f"a mask {tuple(mask.shape)} does not cover values {tuple(values.shape)}",
