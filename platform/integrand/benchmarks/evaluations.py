@@ -1,8 +1,8 @@
 """`integrand bench evaluations`: what an evaluation computes beside the passes that it needs.
 
-CPU time of twenty draws of 10,000 images against twenty forward passes, and of steps of PGD against forward
-and backward passes, for a network with Monte Carlo dropout and a neural SDE. Exits with 1 if one of them costs
-more than a tenth beside.
+CPU time of twenty draws of 10,000 images against twenty forward passes, and of steps of PGD against
+forward and backward passes, of a network with Monte Carlo dropout and a neural SDE. Exits with 1 if one costs
+over a tenth more.
 """
 
 from __future__ import annotations
