@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
+from ..stochastic import stable_equations
 from .stable_sde import DrivenSDE, StableSDEFamily
 
 
-class Geometric(DrivenSDE):
-    """dz = z γ(t, z̄) dt + σ(t) z dW as z = z₀ eʸ, dy = (γ − σ²/2) dt + σ dW by Itô's formula.
-
-    So components keep their sign at any step, and the noise is additive.
-    """
-
-    @property
-    def begin(self) -> Tensor:
-        """Y = 0."""
-        return torch.zeros_like(self.z0)
-
-    def state(self, y: Tensor) -> Tensor:
-        """See `DrivenSDE.state`."""
-        return self.z0 * y.exp()
-
-    def f(self, t: Tensor, y: Tensor) -> Tensor:
-        """Drift of y."""
-        return super().f(t, y) - self.sigma(t, y).square() / 2
+class Geometric(DrivenSDE, stable_equations.Geometric):
+    """dz = z γ(t, z̄) dt + σ(t) z dW, integrated as the logarithm of z/z₀."""
 
 
 class GeometricSDE(StableSDEFamily):

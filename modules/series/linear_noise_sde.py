@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
+from ..stochastic import stable_equations
 from .stable_sde import DrivenSDE, StableSDEFamily
 
 
-class LinearNoise(DrivenSDE):
+class LinearNoise(DrivenSDE, stable_equations.LinearNoise):
     """dz = γ(t, z̄) dt + σ(t) z dW."""
-
-    def g(self, t: Tensor, y: Tensor) -> Tensor:
-        """Diffusion, in proportion to the state."""
-        return self.sigma(t, y) * y
 
 
 class LinearNoiseSDE(StableSDEFamily):

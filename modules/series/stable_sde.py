@@ -12,6 +12,7 @@ from integrand.series import Series
 from integrand.solvers import ControlPath
 from integrand.spec import Classes, Spec, Targets
 
+from ..stochastic.stable_equations import Langevin
 from .base import Said, SeriesFamily
 from .controls import Interpolation, SeriesControl
 from .initial import Initial
@@ -46,7 +47,7 @@ class Drift(nn.Module):
         return value
 
 
-class DrivenSDE(nn.Module):
+class DrivenSDE(Langevin):
     """dz = γ(z̄) dt + σ(t) dW on one batch; a `KnotSDE`.
 
     Args:
@@ -60,18 +61,9 @@ class DrivenSDE(nn.Module):
     def __init__(
         self, drift: nn.Module, diffusion: nn.Module, path: ControlPath, z0: Tensor, noisy: bool
     ) -> None:
-        super().__init__()
-        self.drift, self.diffusion, self.path, self.z0, self.noisy = drift, diffusion, path, z0, noisy
+        super().__init__(drift, diffusion, z0, noisy)
+        self.path = path
         self._x = path.starts[0]
-
-    @property
-    def begin(self) -> Tensor:
-        """What is integrated, at the first knot."""
-        return self.z0
-
-    def state(self, y: Tensor) -> Tensor:
-        """z, of what is integrated."""
-        return y
 
     def enter(self, interval: int, place: float) -> None:
         """See `KnotSDE`."""
@@ -80,18 +72,9 @@ class DrivenSDE(nn.Module):
             if place > 0:
                 self._x = self._x + place**power / power * slope[interval]
 
-    def f(self, t: Tensor, y: Tensor) -> Tensor:
-        """Drift."""
-        value: Tensor = self.drift(t, self.state(y), self._x)
-        return value
-
-    def g(self, t: Tensor, y: Tensor) -> Tensor:
-        """Diffusion."""
-        return self.sigma(t, y)
-
-    def sigma(self, t: Tensor, y: Tensor) -> Tensor:
-        """σ(t), shape of y."""
-        value: Tensor = self.diffusion(t) if self.noisy else torch.zeros_like(y)
+    def gamma(self, t: Tensor, z: Tensor) -> Tensor:
+        """γ at a state and the present place of the path."""
+        value: Tensor = self.drift(t, z, self._x)
         return value
 
 

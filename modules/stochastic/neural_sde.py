@@ -14,11 +14,14 @@ from integrand.solvers.sde import EulerMaruyama, Milstein
 from integrand.spec import Spec
 
 from ..bench import BenchFamily, Dynamics, Stage
+from ..series.lockstep_sde import Gradient
 from .jumps import JumpDynamics
+from .stable import EQUATIONS, StableDynamics
 
-Diffusion = Literal["additive", "multiplicative", "dropout", "jump"]
+Diffusion = Literal[
+    "additive", "multiplicative", "dropout", "jump", "langevin", "linear-noise", "geometric"
+]
 Method = Literal["euler-maruyama", "milstein"]
-Gradient = Literal["backprop", "checkpoint"]
 
 
 class DiffusedField(nn.Module):
@@ -104,7 +107,7 @@ class SDEDynamics(Dynamics):
         if diffusion not in ("additive", "multiplicative", "dropout"):
             raise UsageError(
                 f"unknown diffusion {diffusion!r}",
-                "set model.diffusion to additive, multiplicative, dropout or jump",
+                "set model.diffusion to additive, multiplicative, dropout, jump, langevin, linear-noise or geometric",
             )
         if method not in ("euler-maruyama", "milstein"):
             raise UsageError(f"unknown method {method!r}", "set model.method to euler-maruyama or milstein")
@@ -160,6 +163,9 @@ class NeuralSDE(BenchFamily):
         channels: Channels of the hidden state; by default 32, or those of the state that is observed.
         diffusion: G: `additive` is σ, `multiplicative` is σh, `dropout` is σf. `jump` has no diffusion: each
             element of the state jumps by ±σh at the times of a Poisson process; see `JumpDynamics`.
+            `langevin`, `linear-noise` and `geometric` are the stable equations of Oh, Lim and Kim 2024: the
+            strength is σ times a learned function of the time, the drift also sees where the state began;
+            see `StableDynamics`.
         sigma: Strength σ, 0 or more; √(p/(1 − p)) makes `dropout` that of probability p.
         num_steps: Number of steps.
         t1: End of the interval [0, t1].
@@ -177,7 +183,7 @@ class NeuralSDE(BenchFamily):
     family = "neural-sde"
     title = "Neural SDE"
     group = "stochastic"
-    equation = "dh = f(h, t; θ) dt + G(h, t) dW, G = σ, σh or σf"
+    equation = "dh = f(h, t; θ) dt + G(h, t) dW, G = σ, σh, σf, σ(t; φ) or σ(t; φ)h"
     reference = "Liu et al. 2019, Neural SDE: Stabilizing Neural ODE Networks with Stochastic Noise"
     stochastic = True
 
@@ -199,6 +205,8 @@ class NeuralSDE(BenchFamily):
         if samples < 0:
             raise UsageError(f"samples must be 0 or more, got {samples}", "set model.samples")
 
+        if diffusion in EQUATIONS and method != "euler-maruyama":
+            raise UsageError(f"{diffusion} is not solved by {method}", "leave model.method out")
         if diffusion == "jump" and (method != "euler-maruyama" or gradient != "backprop"):
             raise UsageError(
                 f"jumps are not solved by {method} with gradient {gradient}",
@@ -206,9 +214,16 @@ class NeuralSDE(BenchFamily):
             )
 
         def make(stage: Stage) -> Dynamics:
-            field = stage.field(stage.channels, time_dependent=time_dependent)
+            # the force of Langevin's equation does not depend on the time
+            timed = False if diffusion == "langevin" and time_dependent is None else time_dependent
+            field = stage.field(stage.channels, time_dependent=timed)
+            noisy = samples > 0
+            if diffusion in EQUATIONS:
+                return StableDynamics(
+                    field, stage.channels, stage.axes, diffusion, sigma, t1, num_steps, gradient, noisy
+                )
             if diffusion == "jump":
-                return JumpDynamics(field, stage.channels, sigma, rate, t1, num_steps, samples > 0)
+                return JumpDynamics(field, stage.channels, sigma, rate, t1, num_steps, noisy)
             return SDEDynamics(
                 field,
                 stage.channels,
@@ -218,7 +233,7 @@ class NeuralSDE(BenchFamily):
                 num_steps,
                 method,
                 gradient,
-                noisy_evaluation=samples > 0,
+                noisy_evaluation=noisy,
             )
 
         super().__init__(spec, make, channels=channels, **kwargs)
@@ -238,6 +253,6 @@ class NeuralSDE(BenchFamily):
     def describe_solver(self) -> tuple[str, str]:
         """Scheme and gradient mode in a few words."""
         # of several stages, all the same
-        schemes = (m.scheme for m in self.net.modules() if isinstance(m, SDEDynamics))
+        schemes = (m.scheme for m in self.net.modules() if isinstance(m, SDEDynamics | StableDynamics))
         scheme = next(schemes, None)
         return (scheme.describe(), scheme.gradient) if scheme else ("euler, jumps", "backprop")

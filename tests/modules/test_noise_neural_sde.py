@@ -212,7 +212,7 @@ def test_trajectory_shows_the_steps_of_the_solve():
         ({"num_steps": 0}, r"set model.num_steps"),
         ({"t1": 0.0}, r"t1 must be positive"),
         ({"samples": -1}, r"set model.samples"),
-        ({"diffusion": "jumps"}, r"additive, multiplicative, dropout or jump"),
+        ({"diffusion": "jumps"}, r"additive, multiplicative, dropout, jump, langevin"),
         ({"method": "heun"}, r"euler-maruyama or milstein"),
         ({"noise": Dropout()}, r"Dropout does not fit NeuralSDE"),
     ],

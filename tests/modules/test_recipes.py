@@ -20,7 +20,14 @@ OF_POINTS = {f.__name__ for f in OURS if VectorSpec in f.takes and f.models == "
 UNCERTAIN = [
     *(m for m in MODELS if GROUP_OF[CLASSES[m]] == "uncertainty"),
     *("resnet_mc_dropout", "neural_sde_paths", "neural_sde_multiplicative", "neural_sde_dropout"),
-    *("neural_sde_jump", "sde_net", "sde_bnn"),
+    *(
+        "neural_sde_jump",
+        "neural_sde_langevin",
+        "neural_sde_linear_noise",
+        "neural_sde_geometric",
+        "sde_net",
+        "sde_bnn",
+    ),
 ]
 """Models of the suite `uncertainty` that predict by several passes."""
 PLANE = [
