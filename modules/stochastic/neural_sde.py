@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,7 @@ from ..series.lockstep_sde import Gradient
 from .jumps import JumpDynamics
 from .stable import EQUATIONS, StableDynamics
 
-Diffusion = Literal[
-    "additive", "multiplicative", "dropout", "jump", "langevin", "linear-noise", "geometric"
-]
+Diffusion = Literal["additive", "multiplicative", "dropout", "jump", "langevin", "linear-noise", "geometric"]
 Method = Literal["euler-maruyama", "milstein"]
 
 
@@ -107,7 +105,7 @@ class SDEDynamics(Dynamics):
         if diffusion not in ("additive", "multiplicative", "dropout"):
             raise UsageError(
                 f"unknown diffusion {diffusion!r}",
-                "set model.diffusion to additive, multiplicative, dropout, jump, langevin, linear-noise or geometric",
+                f"set model.diffusion to {', '.join(get_args(Diffusion))}",
             )
         if method not in ("euler-maruyama", "milstein"):
             raise UsageError(f"unknown method {method!r}", "set model.method to euler-maruyama or milstein")

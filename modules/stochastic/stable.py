@@ -1,4 +1,4 @@
-"""The stable neural SDEs on a hidden state: a drift that sees where it began, noise whose strength is learned."""
+"""The stable neural SDEs on a hidden state: drifts that see their start, noise of a learned strength."""
 
 from __future__ import annotations
 

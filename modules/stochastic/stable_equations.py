@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class Langevin(nn.Module):
     """dz = γ(t, z) dt + σ(t) dW on one batch.
 
-    What is integrated may be another quantity than z: `begin` is where it starts, and `state` leads from it to z.
+    What is integrated may be another quantity than z: `begin` is its start, and `state` leads from it to z.
 
     Args:
         drift: γ, called as `drift(t, z)`.
