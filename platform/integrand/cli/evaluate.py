@@ -11,7 +11,7 @@ from ..errors import IntegrandError, UsageError
 from ..moved import current_evaluation
 from ..suggest import did_you_mean
 from .parser import Parser
-from .trained import Trained, add_source, load
+from .trained import Trained, add_pretrained, add_source, load
 
 if TYPE_CHECKING:
     from ..evaluations import Evaluation, Finding
@@ -32,6 +32,7 @@ def run(argv: Sequence[str]) -> int:
     """
     parser = Parser(prog="integrand evaluate", description=__doc__)
     which = add_source(parser)
+    add_pretrained(parser, which)
     which.add_argument(
         "--experiment", metavar="NAME", help="every finished run, with the evaluations that it lacks"
     )
@@ -51,6 +52,8 @@ def run(argv: Sequence[str]) -> int:
         return _experiment(args, options)
     wanted = _made(args.names.split(","), options)
     trained = load(args)
+    if trained.data is None:
+        raise UsageError("there is nothing to compare its samples with", "name a data set: --data NAME")
     for name, evaluation in wanted.items():
         if reason := evaluation.fits(trained.model, trained.data):
             model = type(trained.model).__name__
@@ -158,7 +161,7 @@ def _evaluate(evaluation: Evaluation, trained: Trained, args: Any) -> int:
                 print(f"  recorded: {len(found)} child runs of run {trained.run_id[:8]}")
                 print(f"  compare: integrand compare --experiment NAME --evaluation {evaluation.name}")
             else:
-                print("  not recorded: the tracking store does not know the run that left this checkpoint")
+                print(f"  not recorded: {trained.unrecorded}")
     failed = sum(bool(finding.error) for finding in found)
     if failed:
         print(f"{failed} of {len(found)} settings of {evaluation.name} failed", file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import UsageError
 from .parser import Parser
-from .trained import Trained, add_source, load
+from .trained import Trained, add_pretrained, add_source, load
 
 
 def run(argv: list[str]) -> int:
@@ -53,7 +53,7 @@ def run(argv: list[str]) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="integrand sample", description=__doc__)
-    add_source(parser)
+    add_pretrained(parser, add_source(parser))
     parser.add_argument(
         "--sampler",
         help="a preset, a YAML file, or a class with --sampler.option value; default: the model's own",
@@ -133,7 +133,7 @@ def _sample(args: Any, trained: Trained, how: Any, y: Any) -> int:
     if run_id:
         print(f"recorded as run {run_id[:8]}, a child of {trained.run_id[:8]}")
     else:
-        print("not recorded: the tracking store does not know the run that left this checkpoint")
+        print(f"not recorded: {trained.unrecorded}")
     if bad:
         seen = "crossed out in" if made.x.ndim == 4 else "left out of"
         raise NonFiniteSamplesError(

@@ -42,7 +42,8 @@ def _cell(image: Array, channels: int, zoom: int) -> npt.NDArray[np.uint8]:
     """One image as bytes, shape (height, width, 3), enlarged; a red cross where it is not finite."""
     failed = not np.isfinite(image).all()
     shown = np.nan_to_num(image, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1)
-    coloured = np.repeat(shown, 3, axis=0) if channels == 1 else shown[:3]
+    # of latents the first channels
+    coloured = shown[:3] if channels >= 3 else np.repeat(shown[:1], 3, axis=0)
     cell = (coloured.transpose(1, 2, 0) * 255).round().astype(np.uint8)
     cell = cell.repeat(zoom, axis=0).repeat(zoom, axis=1)
     if failed:

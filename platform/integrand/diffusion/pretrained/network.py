@@ -57,6 +57,14 @@ class DiffusersNetwork(nn.Module):
         """
         return int(self.config.num_embeds_ada_norm) if self.kind == "DiTTransformer2DModel" else None
 
+    @property
+    def num_classes(self) -> int:
+        """Classes that it is told, without the one for none; 0 where it is told none."""
+        if self.condition != "class_labels":
+            return 0
+        dit = self.kind == "DiTTransformer2DModel"
+        return int(self.config.num_embeds_ada_norm if dit else self.config.num_class_embeds)
+
     def forward(self, x: Tensor, label: Tensor, condition: Tensor | None = None) -> Tensor:
         """Shape of x; label of shape (batch,)."""
         named = {self.condition: condition} if self.condition is not None else {}

@@ -1,0 +1,143 @@
+"""`integrand sample` and `evaluate` on small random networks of diffusers, written to disk."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from integrand.cli.main import main
+from integrand.diffusion import DPMSolverPPMultistep
+from integrand.diffusion.pretrained import load_diffusers
+
+diffusers = pytest.importorskip("diffusers")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+def network(kind):
+    torch.manual_seed(0)
+    small = {"sample_size": 8, "in_channels": 1, "out_channels": 1, "block_out_channels": (8, 16)}
+    small |= {"layers_per_block": 1, "norm_num_groups": 4}
+    if kind == "UNet2DModel":
+        return diffusers.UNet2DModel(
+            **small, down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2
+        )
+    if kind == "UNet2DConditionModel":
+        return diffusers.UNet2DConditionModel(
+            **small,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            cross_attention_dim=6,
+            attention_head_dim=4,
+        )
+    return diffusers.DiTTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=4,
+        in_channels=2,
+        out_channels=4,
+        num_layers=1,
+        sample_size=8,
+        num_embeds_ada_norm=5,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Writes a network with its scheduler below the working directory, and returns its folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INTEGRAND_OFFLINE", "1")
+    monkeypatch.setenv("INTEGRAND_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+
+    def write(kind, scheduler="DDIMScheduler", **config):
+        place = tmp_path / kind
+        part = "transformer" if kind.startswith("DiT") else "unet"
+        network(kind).save_pretrained(place / part)
+        getattr(diffusers, scheduler)(**config).save_pretrained(place / "scheduler")
+        index = {"_class_name": "Pipeline", part: ["diffusers", kind], "scheduler": ["diffusers", scheduler]}
+        (place / "model_index.json").write_text(json.dumps(index))
+        return place
+
+    return write
+
+
+def sampled(*words):
+    assert main(["sample", *map(str, words), "--device", "cpu", "--out", "out"]) == 0
+
+
+def held(tmp_path):
+    (file,) = (tmp_path / "out").glob("*.pt")
+    return torch.load(file, weights_only=True)
+
+
+def test_samples_of_a_folder_are_those_of_python(folder, tmp_path, capsys):
+    """With the scheduler's grid and clipping, and with another sampler and prediction."""
+    place = folder("UNet2DModel", prediction_type="v_prediction")
+    sampled("--pretrained", place, "--n", 3, "--nfe", 6, "--sampler", "dpm_solver_pp_2m")
+    found = held(tmp_path)
+    expected = load_diffusers(place).sample(3, sampler=DPMSolverPPMultistep(2), nfe=6)
+    torch.testing.assert_close(found["samples"], expected.x, rtol=0, atol=1e-6)
+    assert found["nfe"] == expected.nfe == 6
+    assert "trained elsewhere" in capsys.readouterr().out
+    assert (tmp_path / "out").glob("*.png")
+
+
+def test_a_model_of_texts_takes_embeddings_in_turn(folder, tmp_path, capsys):
+    place = folder("UNet2DConditionModel", clip_sample=False)
+    texts = torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(1))
+    torch.save(texts, "texts.pt")
+    torch.save(torch.zeros(3, 6), "null.pt")
+    assert main(["sample", "--pretrained", str(place), "--n", "3", "--device", "cpu"]) == 2
+    assert "needs text embeddings, and got none" in capsys.readouterr().err
+    files = ("--condition", "texts.pt", "--null", "null.pt")
+    sampled("--pretrained", place, "--n", 3, "--nfe", 8, "--guidance", 2, *files)
+    expected = load_diffusers(place, null=torch.zeros(3, 6)).sample(
+        3, nfe=8, condition=texts[[0, 1, 0]], guidance=2.0
+    )
+    torch.testing.assert_close(held(tmp_path)["samples"], expected.x, rtol=0, atol=1e-5)
+
+
+def test_a_dit_in_bfloat16_takes_classes(folder, tmp_path):
+    place = folder("DiTTransformer2DModel", clip_sample=False)
+    sampled("--pretrained", place, "--n", 2, "--nfe", 4, "--label", 3, "--dtype", "bfloat16")
+    found = held(tmp_path)
+    assert found["labels"].tolist() == [3, 3]
+    assert found["samples"].shape == (2, 2, 8, 8)
+    assert found["samples"].dtype == torch.float32
+    assert torch.isfinite(found["samples"]).all()
+
+
+def test_samplers_are_compared_on_it(folder, tmp_path, capsys):
+    place = folder("UNet2DModel")
+    command = ["evaluate", "--pretrained", str(place), "--data", "digits", "--with", "samples"]
+    options = ["--samples.samplers", "[ddim,unipc,sa_solver,pndm]", "--samples.nfe", "6", "--samples.n", "16", "--device", "cpu"]
+    assert main([*command, *options]) == 0
+    said = capsys.readouterr()
+    (table,) = (tmp_path / "evaluations").rglob("samples.csv")
+    rows = list(csv.DictReader(table.open()))
+    assert {row["sampler"] for row in rows} == {"ddim", "unipc", "sa_solver"}
+    assert all(float(row["sample_nfe"]) <= 6 for row in rows)
+    assert any(name.startswith("FD-") for name in rows[0])
+    assert "left out: pndm needs at least NFE 13" in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sample", "--pretrained", "nowhere"], "there is no folder nowhere"),
+        (["sample", "--pretrained", "."], "name a folder that save_pretrained wrote"),
+        (["evaluate", "--pretrained", "UNet2DModel", "--with", "samples"], "nothing to compare its samples with"),
+        (["evaluate", "--pretrained", "UNet2DModel", "--data", "FashionMini", "--with", "samples"], "holds (1, 28, 28)"),
+        (["sample", "--pretrained", "UNet2DModel", "--guidance", "2"], "unconditional"),
+        (["sample", "--pretrained", "UNet2DModel", "--condition", "texts.pt"], "takes no embeddings"),
+        (["sample", "--pretrained", "UNet2DModel", "--null", "UNet2DModel/model_index.json"], "write it by torch.save"),
+        (["sample", "--run", "latest", "--dtype", "bfloat16"], "--dtype belongs to --pretrained"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_one_line(words, message, folder, capsys):
+    folder("UNet2DModel")
+    torch.save(torch.zeros(2, 3, 6), "texts.pt")
+    assert main([*words, "--device", "cpu"]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
