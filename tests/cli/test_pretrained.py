@@ -110,7 +110,16 @@ def test_a_dit_in_bfloat16_takes_classes(folder, tmp_path):
 def test_samplers_are_compared_on_it(folder, tmp_path, capsys):
     place = folder("UNet2DModel")
     command = ["evaluate", "--pretrained", str(place), "--data", "digits", "--with", "samples"]
-    options = ["--samples.samplers", "[ddim,unipc,sa_solver,pndm]", "--samples.nfe", "6", "--samples.n", "16", "--device", "cpu"]
+    options = [
+        "--samples.samplers",
+        "[ddim,unipc,sa_solver,pndm]",
+        "--samples.nfe",
+        "6",
+        "--samples.n",
+        "16",
+        "--device",
+        "cpu",
+    ]
     assert main([*command, *options]) == 0
     said = capsys.readouterr()
     (table,) = (tmp_path / "evaluations").rglob("samples.csv")
