@@ -1,12 +1,14 @@
 """Time grids: their spacing, ends and errors."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
-from diffusion_cases import F64
+from diffusion_cases import F64, normal, zero_mean_mixture
 
 from integrand.diffusion import (
+    DDIM,
     EDM,
     VE,
     VP,
@@ -15,10 +17,13 @@ from integrand.diffusion import (
     DiscreteVP,
     EDMGrid,
     ExplicitGrid,
+    FlowPrediction,
     GridError,
     KarrasGrid,
+    LinearFlow,
     LogSNRGrid,
     QuadraticGrid,
+    ShiftedGrid,
     SubVP,
     UniformGrid,
 )
@@ -66,6 +71,34 @@ def test_karras_levels_on_another_process():
     nodes = process.nodes(KarrasGrid(sigma_min=0.05, sigma_max=60.0).times(process, 5))
     assert nodes[0].rho == pytest.approx(60.0)
     assert nodes[-1].rho == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_shifted_times_multiply_the_noise_level(shift):
+    """σ/α = t/(1 − t) of equal steps, times κ; κ = 1 is equal steps."""
+    process = LinearFlow()
+    u = torch.linspace(1, 0, 9, dtype=F64)
+    times = ShiftedGrid(shift).times(process, 8)
+    levels = [node.rho for node in process.nodes(times)[1:]]
+    assert levels == pytest.approx((shift * u / (1 - u))[1:].tolist(), rel=1e-12)
+    assert times[0] == 1
+    inner = ShiftedGrid(shift, to_zero=False).times(process, 8)
+    assert (inner[0], inner[-1]) == (1.0, process.t_min)
+    # on a process of other units
+    torch.testing.assert_close(ShiftedGrid(shift).times(EDM(), 8), 80 * times)
+
+
+def test_ddim_on_the_linear_flow_is_eulers_method():
+    """Euler's method on dx/dt = u over shifted times, and the first step from pure noise."""
+    process, x = LinearFlow(), normal(4, 2)
+    model = zero_mean_mixture(process, FlowPrediction())
+    result = DDIM().sample(model, process, ShiftedGrid(3.0), x, steps=7, trajectory=True)
+    times = ShiftedGrid(3.0).times(process, 7).tolist()
+    state = x
+    for n, (a, b) in enumerate(pairwise(times)):
+        state = state + (b - a) * model(state, torch.full((4,), a, dtype=F64))
+        torch.testing.assert_close(result.trajectory[n + 1], state, rtol=0, atol=1e-12)
+    assert result.nfe == 7
 
 
 def test_explicit():

@@ -17,6 +17,7 @@ from integrand.diffusion import (
     Denoiser,
     DynamicThreshold,
     EDMPreconditioning,
+    FlowPrediction,
     NoisePrediction,
     Prediction,
     ScorePrediction,
@@ -25,7 +26,7 @@ from integrand.diffusion import (
     convert,
 )
 
-ALL = [NoisePrediction(), DataPrediction(), VelocityPrediction(), ScorePrediction(), EDMPreconditioning(0.5)]
+ALL = [NoisePrediction(), DataPrediction(), VelocityPrediction(), ScorePrediction(), EDMPreconditioning(0.5), FlowPrediction()]  # fmt: skip
 PAIRS = list(itertools.permutations(ALL, 2))
 
 

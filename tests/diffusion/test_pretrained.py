@@ -77,9 +77,10 @@ def saved(folder, kind, scheduler="DDIMScheduler", **config):
 @torch.no_grad()
 def diffusers_loop(model, made, x, steps, named):
     made.set_timesteps(steps)
-    x = x * made.init_noise_sigma
+    x = x * getattr(made, "init_noise_sigma", 1.0)
+    scaled = getattr(made, "scale_model_input", lambda x, t: x)  # flow matching has none
     for t in made.timesteps:
-        output = model(made.scale_model_input(x, t), t.expand(len(x)), **named).sample[:, :2]
+        output = model(scaled(x, t), t.expand(len(x)), **named).sample[:, :2]
         x = made.step(output, t, x).prev_sample
     return x
 
@@ -91,6 +92,8 @@ CASES = [
     ("UNet2DModel", "DPMSolverMultistepScheduler", {"timestep_spacing": "trailing", "solver_order": 3}, DPMSolverPPMultistep(3)),
     ("UNet2DModel", "EulerDiscreteScheduler", {"use_karras_sigmas": True}, DDIM()),
     ("UNet2DConditionModel", "UniPCMultistepScheduler", {"timestep_spacing": "trailing"}, UniPC(2)),
+    ("UNet2DModel", "FlowMatchEulerDiscreteScheduler", {"shift": 3.0}, DDIM()),
+    ("UNet2DModel", "FlowMatchEulerDiscreteScheduler", {"use_karras_sigmas": True}, DDIM()),
     ("DiTTransformer2DModel", "DDIMScheduler", {"clip_sample": False, "timestep_spacing": "trailing"}, DDIM()),
 ]  # fmt: skip
 
@@ -109,6 +112,26 @@ def test_samples_are_diffusers(kind, scheduler, config, sampler, tmp_path):
     # float32 on both sides; the last α of a cosine table has few digits, and Euler's start σ₀ ε instead of
     # √(1 + σ₀²) ε is 2e-5 smaller
     torch.testing.assert_close(ours.x, theirs, rtol=0, atol=3e-5 * float(theirs.abs().max()))
+
+
+@torch.no_grad()
+def test_image_to_image_is_diffusers(tmp_path):
+    """Their pipelines begin at step N − ⌊N s⌋ of the timesteps, from add_noise."""
+    model, made = saved(tmp_path, "UNet2DModel", clip_sample=False, timestep_spacing="trailing")
+    found, image = load_diffusers(tmp_path), torch.linspace(-1, 1, 128).view(1, 2, 8, 8).repeat(3, 1, 1, 1)
+    made.set_timesteps(10)
+    kept = made.timesteps[10 - 4 :]
+    x = made.add_noise(image, SampleNoise(0, image.shape).normals(0, Stream.PRIOR), kept[:1])
+    for t in kept:
+        x = made.step(model(x, t.expand(3)).sample, t, x).prev_sample
+    ours = found.edit(image, 0.45, 10, sampler=DDIM())
+    assert ours.nfe == 4
+    # float32, as above
+    torch.testing.assert_close(ours.x, x, rtol=0, atol=3e-5)
+    with pytest.raises(UsageError, match=r"leaves \(0, 1\]"):
+        found.edit(image, 0.0, 10)
+    with pytest.raises(UsageError, match="for a model of"):
+        found.edit(image[:, :1], 0.5, 10)
 
 
 def test_half_precision_and_guidance(tmp_path):
@@ -172,8 +195,9 @@ def test_what_is_refused(tmp_path, monkeypatch):
         load_diffusers(tmp_path / "net")
     found = load_diffusers(tmp_path / "net", scheduler={"_class_name": "DDPMScheduler"})
     assert isinstance(found.denoiser.parametrisation, NoisePrediction)
-    with pytest.raises(UsageError, match="no counterpart here"):
-        load_diffusers(tmp_path / "net", scheduler={"_class_name": "FlowMatchEulerDiscreteScheduler"})
+    for config in ({"_class_name": "ScoreSdeVeScheduler"}, {"_class_name": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True}):  # fmt: skip
+        with pytest.raises(UsageError, match="no counterpart here"):
+            load_diffusers(tmp_path / "net", scheduler=config)
     with pytest.raises(UsageError, match="diffusers has no scheduler 'Nothing'"):
         load_diffusers(tmp_path / "net", scheduler={"_class_name": "Nothing"})
     module = importlib.import_module("integrand.diffusion.pretrained.library")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusion_cases import F64
 
-from integrand.diffusion import EDM, VE, VP, CosineVP, DiscreteVP, GridError, SubVP
+from integrand.diffusion import EDM, VE, VP, CosineVP, DiscreteVP, GridError, LinearFlow, SubVP
 from integrand.solvers import SolverOptionError
 
 PROCESSES = [
@@ -16,6 +16,7 @@ PROCESSES = [
     VE(),
     EDM(),
     CosineVP(),
+    LinearFlow(t_max=0.999),
     DiscreteVP(),
     DiscreteVP("scaled-linear", beta_max=0.012),
 ]

@@ -15,14 +15,17 @@ from .grids import (
     KarrasGrid,
     LogSNRGrid,
     QuadraticGrid,
+    ShiftedGrid,
     TimeGrid,
     UniformGrid,
 )
 from .guidance import Guidance
+from .image_to_image import image_to_image
 from .likelihood import Likelihood, LikelihoodResult
 from .parametrisations import (
     DataPrediction,
     EDMPreconditioning,
+    FlowPrediction,
     NoisePrediction,
     Parametrisation,
     ScorePrediction,
@@ -30,7 +33,7 @@ from .parametrisations import (
     convert,
 )
 from .prediction import Prediction
-from .processes import EDM, VE, VP, CosineVP, DiscreteVP, Node, Process, SubVP
+from .processes import EDM, VE, VP, CosineVP, DiscreteVP, LinearFlow, Node, Process, SubVP
 from .random_numbers import Noise, SampleNoise, Stream
 from .replacement import KnownAverage, KnownPixels
 from .result import SampleResult
@@ -107,6 +110,7 @@ __all__ = [
     "ExactMixture",
     "ExactTrace",
     "ExplicitGrid",
+    "FlowPrediction",
     "GridError",
     "Guidance",
     "GuidanceError",
@@ -118,6 +122,7 @@ __all__ = [
     "KnownPixels",
     "Likelihood",
     "LikelihoodResult",
+    "LinearFlow",
     "LogSNRGrid",
     "Node",
     "Noise",
@@ -138,6 +143,7 @@ __all__ = [
     "SampleResult",
     "Sampler",
     "ScorePrediction",
+    "ShiftedGrid",
     "Stream",
     "SubVP",
     "TimeGrid",
@@ -148,6 +154,7 @@ __all__ = [
     "VelocityPrediction",
     "convert",
     "draw_prior",
+    "image_to_image",
     "linearise",
     "log_normal",
     "transport",

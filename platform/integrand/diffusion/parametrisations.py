@@ -90,6 +90,20 @@ class VelocityPrediction(Parametrisation):
         return alpha * noise - sigma * x0
 
 
+class FlowPrediction(Parametrisation):
+    """u = ε − x_0, so x_0 = (x − σ u)/(α + σ): the velocity dx/dt of `LinearFlow` (Lipman et al. 2023)."""
+
+    name = "flow"
+
+    def coefficients(self, alpha: Number, sigma: Number) -> tuple[Number, Number]:
+        """See `Parametrisation`."""
+        return 1 / (alpha + sigma), -sigma / (alpha + sigma)
+
+    def target(self, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """ε − x_0."""
+        return noise - x0
+
+
 class ScorePrediction(Parametrisation):
     """∇ log p_t(x) = −ε/σ, so x_0 = (x + σ² s)/α (Song et al. 2021)."""
 

@@ -8,6 +8,7 @@ from .explicit import ExplicitGrid
 from .karras import KarrasGrid
 from .log_snr import LogSNRGrid
 from .quadratic import QuadraticGrid
+from .shifted import ShiftedGrid
 from .uniform import UniformGrid
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "KarrasGrid",
     "LogSNRGrid",
     "QuadraticGrid",
+    "ShiftedGrid",
     "TimeGrid",
     "UniformGrid",
 ]

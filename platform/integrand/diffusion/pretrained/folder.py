@@ -15,6 +15,7 @@ from ..constraints import DataConstraint
 from ..denoiser import Denoiser
 from ..grids import TimeGrid
 from ..guidance import Guidance
+from ..image_to_image import image_to_image
 from ..processes import Process
 from ..random_numbers import SampleNoise
 from ..result import SampleResult
@@ -76,6 +77,50 @@ class Pretrained:
             draw_prior(self.process, grid, noise),
             noise,
             nfe=nfe,
+            steps=steps,
+            condition=condition,
+            guidance=guidance,
+            constraint=self.constraint,
+        )
+
+    def edit(
+        self,
+        image: Tensor,
+        strength: float,
+        steps: int,
+        seed: int = 0,
+        sampler: Sampler | None = None,
+        condition: Tensor | None = None,
+        guidance: float | Guidance | None = None,
+    ) -> SampleResult:
+        """Samples that start from noised images; see `image_to_image`.
+
+        Args:
+            image: Shape (n, …), in the model's scale, [−1, 1] for most.
+            strength: Share of the steps that are taken, in (0, 1].
+            steps: Steps of a whole run.
+            seed: Seed of the noise.
+            sampler: Any sampler; DPM-Solver++(2M) where not given.
+            condition: Condition of each sample.
+            guidance: Classifier-free guidance, or its weight.
+
+        Raises:
+            UsageError: The images are not of the model's shape, or the strength leaves (0, 1].
+        """
+        if image.shape[1:] != self.shape:
+            raise UsageError(
+                f"images {tuple(image.shape[1:])} for a model of {self.shape}", "give (n, channels, h, w)"
+            )
+        device = next(self.denoiser.parameters()).device
+        noise = SampleNoise(seed, image.shape, dtype=torch.float32, device=device)
+        return image_to_image(
+            sampler or DPMSolverPPMultistep(2),
+            self.denoiser,
+            self.process,
+            self.grid,
+            image.to(device, torch.float32),
+            strength,
+            noise,
             steps=steps,
             condition=condition,
             guidance=guidance,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import GridError
 from ..grids import TimeGrid
-from ..processes import EDM, DiscreteVP, Process
+from ..processes import EDM, DiscreteVP, LinearFlow, Process
 from .library import require_diffusers
 
 _RESPACED = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas")
@@ -37,7 +37,7 @@ class SchedulerGrid(TimeGrid):
         """
         made = getattr(require_diffusers(), self.name).from_config(self.config)
         made.set_timesteps(steps)
-        if isinstance(process, EDM):
+        if isinstance(process, (EDM, LinearFlow)):
             times = torch.as_tensor(made.sigmas, dtype=torch.float64)
             return times[:-1] if not self.to_zero else times
         if not isinstance(process, DiscreteVP):

@@ -14,11 +14,12 @@ from ..constraints import Clip, DataConstraint, DynamicThreshold
 from ..parametrisations import (
     DataPrediction,
     EDMPreconditioning,
+    FlowPrediction,
     NoisePrediction,
     Parametrisation,
     VelocityPrediction,
 )
-from ..processes import EDM, DiscreteVP, Process
+from ..processes import EDM, DiscreteVP, LinearFlow, Process
 from .library import require_diffusers
 
 _PREDICTIONS: dict[str, Callable[[], Parametrisation]] = {
@@ -61,6 +62,14 @@ def read_scheduler(config: dict[str, Any]) -> Reading:
     if name in ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"):
         process = EDM(full["sigma_min"], full["sigma_max"])
         return Reading(process, EDMPreconditioning(full["sigma_data"]), None, kind == "v_prediction")
+    if name == "FlowMatchEulerDiscreteScheduler":
+        for option in ("use_dynamic_shifting", "invert_sigmas", "stochastic_sampling"):
+            if full.get(option):
+                raise UsageError(
+                    f"{name} with {option} has no counterpart here",
+                    "known: a fixed shift or Karras's levels",
+                )
+        return Reading(LinearFlow(), FlowPrediction(), None)
     if kind not in _PREDICTIONS or not hasattr(made, "alphas_cumprod"):
         raise UsageError(
             f"{name} with prediction_type {kind!r} has no counterpart here",
