@@ -109,9 +109,24 @@ class SeriesFamily(FamilyModule):
         return self.head(state), solves
 
     def draws(self, x: Series, count: int, times: Tensor | None = None) -> Said:
-        """What evaluation says, as the only draw; see `FamilyModule.draws`."""
+        """What evaluation says, or `drawn` where that is random; see `FamilyModule.draws`."""
+        if self.components is None:
+            x, _ = self.taken(x)
+            if isinstance(self.spec.question, Forecast) and times is None:
+                raise SpecError(f"{self.spec.name} asks for a forecast", "give the times to forecast")
+            return self.drawn(x, count, times)
         said, solves = self.evaluate(x, times)
         return said.unsqueeze(0), solves
+
+    def drawn(self, x: Series, count: int, times: Tensor | None) -> Said:
+        """Draws of a family without a fixed number of them; of forecasts with the noise of observations.
+
+        Args:
+            x: What may be known, checked.
+            count: How many.
+            times: Times to forecast, where the question is one.
+        """
+        raise self.task.unanswered()
 
     def step(self, batch: Any, stage: str) -> Outcome:
         """The task's loss of a batch, in training with `penalty` as further terms."""

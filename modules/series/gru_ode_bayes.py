@@ -13,7 +13,7 @@ from integrand.errors import UsageError
 from integrand.outcome import Outcome
 from integrand.series import Query, Series
 from integrand.solvers import RungeKutta, SolveStats, solve_with_updates
-from integrand.spec import SeriesSpec, Spec
+from integrand.spec import Forecast, SeriesSpec, Spec
 
 from .asked_times import with_times
 from .base import Said
@@ -196,6 +196,21 @@ class GRUODEBayes(ObservingFamily):
         whole, place = with_times(x, times)
         found = self.filter(whole)
         return rows(found.after[0], place), [found.stats]
+
+    @property
+    def components(self) -> int | None:
+        """As many as one asks for of a forecast; see `FamilyModule.components`."""
+        return None if isinstance(self.spec.question, Forecast) else 1
+
+    def drawn(self, x: Series, count: int, times: Tensor | None) -> Said:
+        """Of the normal law at each time, one by itself; see `SeriesFamily.drawn`."""
+        if times is None:
+            raise self.task.unanswered()
+        whole, place = with_times(x, times)
+        found = self.filter(whole)
+        mean, log_var = (rows(part, place) for part in found.after)
+        noise = torch.randn(count, *mean.shape).to(mean)
+        return mean + torch.exp(0.5 * log_var) * noise, [found.stats]
 
     def update_loss(self, found: Filtered, x: Series) -> Tensor:
         """KL(p_Bayes ‖ p behind the observation), mean over observed values (eq. 6).

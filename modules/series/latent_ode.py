@@ -233,6 +233,21 @@ class LatentODE(ObservingFamily):
         said, stats = self.decode(found.mean[None], x.times[:, 0], times)
         return said[0], [*found.solves, stats]
 
+    @property
+    def components(self) -> int | None:
+        """As many as one asks for; see `FamilyModule.components`."""
+        return None
+
+    def drawn(self, x: Series, count: int, times: Tensor | None) -> Said:
+        """Of z₀ from the posterior; see `SeriesFamily.drawn`."""
+        found = self.encoder(x)
+        z0 = found.draw(count)
+        if times is None:
+            return self.head(z0), found.solves
+        means, stats = self.decode(z0, x.times[:, 0], times)
+        noise = self.noise * torch.randn(means.shape).to(means)
+        return means + noise, [*found.solves, *[stats] * count]
+
     # ------------------------------------------------------------------ steps
 
     def step(self, batch: Any, stage: str) -> Outcome:

@@ -147,25 +147,45 @@ class LatentSDE(SeriesFamily):
         found = {"log_likelihood": torch.where(x.mask, density, 0.0).sum((1, 2)), "kl": first + path}
         return found, said, solution
 
-    def draw(self, x: Series, times: Tensor) -> tuple[Tensor, Solution]:
+    def draw(
+        self, x: Series, times: Tensor, count: int | None = None, seed: int | None = SEED
+    ) -> tuple[Tensor, Solution]:
         """What paths say at the times asked for, without observation noise: (draws, batch, n, channels).
 
         The paths of all series are driven by the same noise; see `PathNormals`.
+
+        Args:
+            x: What is given.
+            times: Shape (batch, n), float64.
+            count: How many; by default `draws`.
+            seed: Seed of the paths; drawn from torch's generator where None.
         """
+        count = count or self.num_draws
+        seed = int(torch.randint(2**52, ())) if seed is None else seed
         merged, index = with_times(x, times)
         equation, mean, std, knots = self.posterior(merged)
         batch, size = mean.shape
-        equation.known = tuple(k.repeat(self.num_draws, 1) for k in equation.known)
-        equation.led = tuple(k.repeat(self.num_draws, 1) for k in equation.led)
-        first, _ = PathNormals(self.num_draws, batch, mean, SEED).normals(0)
-        z0 = mean.repeat(self.num_draws, 1) + std.repeat(self.num_draws, 1) * first
-        noise = PathNormals(self.num_draws, batch, z0, SEED + 1)
-        solution = solve_lockstep(
-            equation, knots.repeat(self.num_draws, 1), z0, self.steps, self.gradient, noise
-        )
-        at = index.T.unsqueeze(-1).repeat(1, self.num_draws, size)
+        equation.known = tuple(k.repeat(count, 1) for k in equation.known)
+        equation.led = tuple(k.repeat(count, 1) for k in equation.led)
+        first, _ = PathNormals(count, batch, mean, seed).normals(0)
+        z0 = mean.repeat(count, 1) + std.repeat(count, 1) * first
+        noise = PathNormals(count, batch, z0, seed + 1)
+        solution = solve_lockstep(equation, knots.repeat(count, 1), z0, self.steps, self.gradient, noise)
+        at = index.T.unsqueeze(-1).repeat(1, count, size)
         said: Tensor = self.head(solution.ys.gather(0, at))
-        return said.view(len(at), self.num_draws, batch, -1).permute(1, 2, 0, 3), solution
+        return said.view(len(at), count, batch, -1).permute(1, 2, 0, 3), solution
+
+    @property
+    def components(self) -> int | None:
+        """As many as one asks for; see `FamilyModule.components`."""
+        return None
+
+    def drawn(self, x: Series, count: int, times: Tensor | None) -> Said:
+        """Of the posterior's paths; see `SeriesFamily.drawn`."""
+        if times is None:
+            raise self.task.unanswered()
+        said, solution = self.draw(x, times, count, seed=None)
+        return said + self.noise * torch.randn(said.shape).to(said), [solution.stats] * count
 
     def forecast(self, x: Series, times: Tensor) -> Said:
         """Mean of the draws; see `SeriesFamily.forecast`."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from integrand.errors import UsageError
 from integrand.series import Series
-from integrand.solvers import ControlPath
+from integrand.solvers import ControlPath, SolveStats
 from integrand.spec import Classes, Spec, Targets
 
 from ..stochastic.stable_equations import Langevin
@@ -138,17 +138,38 @@ class StableSDEFamily(SeriesFamily):
     def read(self, x: Series) -> Said:
         """The state at the last observation, in evaluation the mean over paths; see `SeriesFamily.read`."""
         paths = 1 if self.training else max(1, self.samples)
+        z, stats = self.ends(x, paths, None if self.training else SEED)
+        return z.mean(dim=0), [stats]
+
+    @property
+    def components(self) -> int | None:
+        """As many as one asks for where evaluation follows paths; see `FamilyModule.components`."""
+        return None if self.samples > 0 else 1
+
+    def drawn(self, x: Series, count: int, times: Tensor | None) -> Said:
+        """What single paths say; see `SeriesFamily.drawn`."""
+        z, stats = self.ends(x, count, None)
+        return self.head(z), [stats] * count
+
+    def ends(self, x: Series, paths: int, seed: int | None) -> tuple[Tensor, SolveStats]:
+        """States of paths at the last observation, (paths, batch, channels), and the account of the solve.
+
+        Args:
+            x: What is given.
+            paths: How many of each series.
+            seed: Of noise that all series share; None for noise of each one's own, from torch's generator.
+        """
         path = self.control(x)
         z0 = self.initial(x, path.starts[0])
         knots = self.knots(x)
         if paths > 1:
             everyone = torch.arange(len(x), device=z0.device).repeat(paths)
             path, z0, knots = path[everyone], z0[everyone], knots[everyone]
-        noise = None if self.training else PathNormals(paths, len(x), z0, SEED)
+        noise = None if seed is None else PathNormals(paths, len(x), z0, seed)
         sde = self.makes(self.field, self.diffusion, path, z0, self.training or self.samples > 0)
         solution = solve_lockstep(sde, knots, sde.begin, self.steps, self.gradient, noise)
         z = sde.state(solution.ys[-1])
-        return z.view(paths, len(x), -1).mean(dim=0), [solution.stats]
+        return z.view(paths, len(x), -1), solution.stats
 
     def knots(self, x: Series) -> Tensor:
         """Times of the path's knots since the first, in units of the equation."""
