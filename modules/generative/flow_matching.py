@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 
 from integrand.diffusion import Trace
+from integrand.errors import UsageError
 from integrand.outcome import Outcome
 from integrand.solvers import ODESolver, SolveStats
 from integrand.spec import Spec
 
 from .flow import FlowModule
+from .flow_times import FlowTimes
 from .paths import IndependentCFM, Path
+from .pooled import PooledPairs
 
 
 class FlowMatching(FlowModule):
@@ -28,7 +31,14 @@ class FlowMatching(FlowModule):
             `VariancePreservingCFM` or `SchroedingerBridgeCFM`; by default the first, with σ = 0.
         solver: What integrates the flow, in evaluation alone; any solver of the engine.
         eval_trace: How likelihoods get the trace; see `FlowModule`.
+        times: At which times it is trained; by default uniform. `LogitNormalTimes` trains more between the
+            ends.
+        pool: Batches whose data are coupled at once: `OptimalTransportCFM` and `SchroedingerBridgeCFM` come
+            closer to the transport between the distributions the more points they see.
         **kwargs: See `GenerativeModule`.
+
+    Raises:
+        UsageError: The pool is below 1.
     """
 
     family = "flow-matching"
@@ -45,15 +55,21 @@ class FlowMatching(FlowModule):
         path: Path | None = None,
         solver: ODESolver | None = None,
         eval_trace: Trace | None = None,
+        times: FlowTimes | None = None,
+        pool: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(spec, solver, eval_trace, **kwargs)
+        if pool < 1:
+            raise UsageError(f"pool={pool} couples nothing", "set model.pool to 1 or more batches")
         self.path = path or IndependentCFM()
+        self.times = times
+        self._pooled = PooledPairs(self.path.couple, pool) if pool > 1 else None
 
     def objective(self, x: Tensor, y: Tensor | None, stage: str) -> Outcome:
         """The regression on one draw of pairs and times; in the test also the likelihood."""
         x0, x1 = self.pairs(x, stage)
-        t = self.path.times(len(x), x)
+        t = self.draw_times(len(x0), x)
         x_t, u = self.path.between(x0, x1, t)
         terms = {"loss": (self.active(t, x_t) - u).square().mean()}
         name = f"{type(self.path).__name__}, one time"
@@ -64,5 +80,14 @@ class FlowMatching(FlowModule):
         return outcome
 
     def pairs(self, x: Tensor, stage: str) -> tuple[Tensor, Tensor]:
-        """Noise and data of the batch, coupled as the path says."""
+        """Noise and data, coupled as the path says: of the batch, or in training of an earlier pool."""
+        if stage == "train" and self._pooled is not None:
+            return self._pooled.next(x)
         return self.path.couple(torch.randn_like(x), x)
+
+    def draw_times(self, n: int, like: Tensor) -> Tensor:
+        """Times of training, shape (n,), as far from the ends as the path asks."""
+        if self.times is None:
+            return self.path.times(n, like)
+        margin = self.path.margin
+        return margin + (1 - 2 * margin) * self.times.draw(n, like)

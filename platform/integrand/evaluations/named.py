@@ -100,7 +100,7 @@ def _described(text: str, kind: str) -> dict[str, Any]:
 
 
 def _class(base: type[T], name: str, kind: str, text: str) -> type[T]:
-    known = {c.__name__: c for c in subclasses(base) if not inspect.isabstract(c)}
+    known = {c.__name__: c for c in (base, *subclasses(base)) if not inspect.isabstract(c)}
     if name in known:
         return known[name]
     if "." in name:

@@ -20,7 +20,7 @@ from ..figures.budgets import budget_figure
 from ..figures.samples import side_by_side
 from .base import Evaluation, Finding, Summary, rows_of
 from .named import presets
-from .sampling import Wishes, is_diffusion, labels, named_sampler, picture, pixels, plane, way
+from .sampling import Wishes, is_diffusion, labels, learns_steps, named_sampler, picture, pixels, plane, way
 
 USUAL = ("ddpm", "ddim", "heun", "dpm_solver_pp_2m", "unipc", "deis_tab", "euler_maruyama")
 USUAL_OF_FLOWS = ("Euler", "Midpoint", "Heun", "RK4", "Dopri5")
@@ -120,6 +120,8 @@ class Samples(Evaluation):
         everything = self.samplers == ["all"]
         if self.samplers and not everything:
             return self.samplers
+        if learns_steps(model):
+            return ["LearnedSteps"]
         if not is_diffusion(model):
             return list(USUAL_OF_FLOWS)
         return list(presets("sampler") if everything else USUAL)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from integrand.diffusion import BudgetError, Clip, GuidanceError, IncompatibleError, Sampler, TimeGrid
+from integrand.modules.generative.few_steps import FewSteps, LearnedSteps
 from integrand.modules.generative.sampling import Sampling
 from integrand.solvers import ODESolver, RungeKutta
 from integrand.solvers.errors import SolverOptionError
@@ -47,6 +48,11 @@ def is_diffusion(model: Any) -> bool:
     return hasattr(model, "process")
 
 
+def learns_steps(model: Any) -> bool:
+    """Whether its network makes whole steps, so that it is sampled by `LearnedSteps`."""
+    return isinstance(model, FewSteps)
+
+
 def way(model: Any, wishes: Wishes, sampler: Named[Any] | None, nfe: int | None) -> Any:
     """What `GenerativeModule.sample` takes as `sampler`.
 
@@ -66,6 +72,9 @@ def way(model: Any, wishes: Wishes, sampler: Named[Any] | None, nfe: int | None)
         raise UsageError(f"--nfe {nfe} evaluates nothing", "ask for 1 or more")
     if is_diffusion(model):
         return _diffusion(model, wishes, sampler, nfe)
+    if learns_steps(model) and (sampler is None or sampler.cls is LearnedSteps):
+        _refuse(model, wishes)
+        return LearnedSteps(nfe or model.steps.num_steps)
     return _flow(model, wishes, sampler, nfe)
 
 
@@ -77,6 +86,8 @@ def named_sampler(model: Any, text: str, init_args: dict[str, Any] | None = None
     """
     if is_diffusion(model):
         return Named(Sampler, text, "sampler", init_args)
+    if learns_steps(model) and text == LearnedSteps.__name__:
+        return Named(LearnedSteps, text, "sampler", init_args)
     try:
         return Named(ODESolver, text, "solver", init_args)
     except UsageError:
@@ -101,12 +112,17 @@ def _diffusion(model: Any, wishes: Wishes, sampler: Named[Sampler] | None, nfe: 
     return made
 
 
-def _flow(model: Any, wishes: Wishes, sampler: Named[ODESolver] | None, nfe: int | None) -> ODESolver:
+def _refuse(model: Any, wishes: Wishes) -> None:
+    """Raise where something is wished that diffusion samplers alone have."""
     for name in ("grid", "clip"):
         if getattr(wishes, name) is not None:
             raise UsageError(
                 f"--{name} is for diffusion models, and this is {type(model).__name__}", "leave it out"
             )
+
+
+def _flow(model: Any, wishes: Wishes, sampler: Named[ODESolver] | None, nfe: int | None) -> ODESolver:
+    _refuse(model, wishes)
     if sampler is None and nfe is None:
         own: ODESolver = model.solver
         return own

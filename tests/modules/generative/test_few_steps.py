@@ -1,0 +1,191 @@
+"""Families that learn whole steps, against the closed forms of Gaussian data."""
+
+import math
+
+import pytest
+import torch
+
+from integrand.errors import UsageError
+from integrand.evaluations.sampling import Wishes, named_sampler, way
+from integrand.modules.generative.backbones import TimeNet
+from integrand.modules.generative.few_steps import LearnedSteps
+from integrand.modules.generative.flow_matching import FlowMatching
+from integrand.modules.generative.flow_times import LogitNormalTimes, UniformFlowTimes
+from integrand.modules.generative.mean_flow import MeanFlow, mean_and_target
+from integrand.modules.generative.paths import OptimalTransportCFM
+from integrand.modules.generative.pooled import PooledPairs
+from integrand.solvers import Dopri5
+from integrand.spec import Density, VectorSpec
+
+POINTS = VectorSpec("made-up", Density(), 2)
+STD = 0.3
+"""Standard deviation of the data in the closed forms."""
+
+
+def draws(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def deviation(t):
+    """√((1 − t)² + t² STD²): of x_t between N(0, I) and N(0, STD² I)."""
+    return ((1 - t) ** 2 + (t * STD) ** 2).sqrt()
+
+
+class GaussianMean(TimeNet):
+    """u(x, t, h) = x (S(t + h)/S(t) − 1)/h, the mean velocity of the flow x(t) ∝ S(t); at h = 0 the velocity."""
+
+    def forward(self, t, x, y=None, h=None):
+        t = t.reshape(-1, 1)
+        velocity = x * ((STD**2 + 1) * t - 1) / deviation(t) ** 2
+        if h is None:
+            return velocity
+        h = h.reshape(-1, 1)
+        return torch.where(h == 0, velocity, x * (deviation(t + h) / deviation(t) - 1) / h.clamp(min=1e-300))
+
+
+def test_the_mean_velocity_of_a_gaussian_satisfies_the_identity():
+    """With the true velocity for v the target is u itself; a wrong sign of any tangent is seen."""
+    x, t = draws(50, 2), torch.linspace(0.0, 0.9, 50, dtype=torch.float64)
+    h = 0.7 * (1 - t)
+    net = GaussianMean()
+    u, target = mean_and_target(net, t, h, x, net(t, x))
+    torch.testing.assert_close(target, u, rtol=1e-11, atol=1e-11)
+    assert (h[:, None] * (u - net(t, x))).abs().max() > 0.1  # it is not the trivial case u = v
+
+
+def test_the_regression_of_mean_flow_has_no_bias_at_the_true_mean_velocity():
+    """Against velocities of single pairs: the error's slope on x is 0, for short and long intervals alike."""
+    n = 400_000
+    x0, x1 = draws(n, 1), STD * draws(n, 1, seed=1)
+    for start, length in ((0.1, 0.8), (0.4, 0.2), (0.6, 0.0)):
+        t, h = torch.full((n,), start, dtype=torch.float64), torch.full((n,), length, dtype=torch.float64)
+        x_t = (1 - start) * x0 + start * x1
+        u, target = mean_and_target(GaussianMean(), t, h, x_t, x1 - x0)
+        slope = float((x_t * (target - u)).sum() / x_t.square().sum())
+        error = float((target - u).std() / (x_t.std() * math.sqrt(n)))
+        assert abs(slope) < 5 * error
+        assert error < 0.01  # small against u's own slope, which is about 1
+
+
+def test_du_dt_is_the_derivative_along_the_path():
+    torch.manual_seed(0)
+    module = MeanFlow(POINTS, ema=None).double()
+    x, v = draws(7, 2), draws(7, 2, seed=1)
+    t, h = torch.linspace(0.1, 0.6, 7, dtype=torch.float64), torch.full((7,), 0.3, dtype=torch.float64)
+
+    def along(e):  # the end t + h stays
+        return module.net(t + e, x + e * v, None, h - e)
+
+    _, target = mean_and_target(module.net, t, h, x, v)
+    e = 1e-4  # central differences: e² of a third derivative of order 100, and rounding 1e-16/e
+    expected = v + h[:, None] * (along(e) - along(-e)) / (2 * e)
+    torch.testing.assert_close(target, expected, rtol=1e-6, atol=1e-6)
+    assert not target.requires_grad
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_learned_steps_of_the_mean_velocity_are_exact(steps):
+    module = MeanFlow(POINTS, ema=None).double()
+    module.net = GaussianMean()
+    x, stats = module.generate(draws(6, 2), range(6), 0, LearnedSteps(steps))
+    torch.testing.assert_close(x, STD * draws(6, 2), rtol=1e-12, atol=1e-12)
+    assert stats.nfe_forward == steps
+    solved = module.generate(draws(6, 2), range(6), 0, Dopri5(rtol=1e-9, atol=1e-9))[0]
+    torch.testing.assert_close(solved, x, rtol=1e-6, atol=1e-6)
+
+
+def test_a_mean_flow_without_intervals_is_flow_matching():
+    torch.manual_seed(0)
+    module = MeanFlow(POINTS, ema=None, share=0.0, power=0.0).double().train()
+    x = draws(20, 2)
+    torch.manual_seed(1)
+    loss = module.objective(x, None, "train").terms["loss"]
+    torch.manual_seed(1)
+    x0, x1 = module.pairs(x, "train")
+    t, _ = module.intervals(20, x)
+    x_t, u = module.path.between(x0, x1, t)
+    torch.testing.assert_close(loss, (module.net(t, x_t) - u).square().mean())
+
+
+def test_intervals_lie_in_the_unit_interval_and_as_many_as_asked_have_a_length():
+    torch.manual_seed(0)
+    module = MeanFlow(POINTS, share=0.6, times=LogitNormalTimes(-0.4, 1.0))
+    t, h = module.intervals(20_000, torch.zeros(1))
+    assert 0 <= t.min() <= (t + h).max() <= 1
+    assert (h >= 0).all()
+    assert float((h > 0).double().mean()) == pytest.approx(0.6, abs=0.02)  # 5 standard errors of 0.0035
+
+
+# ---------------------------------------------------------------------- times and pools
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (-1.2, 0.5)])
+def test_logit_normal_times_have_normal_logits(mean, std):
+    torch.manual_seed(0)
+    z = torch.logit(LogitNormalTimes(mean, std).draw(100_000, torch.zeros(1, dtype=torch.float64)))
+    assert float(z.mean()) == pytest.approx(mean, abs=5 * std / math.sqrt(1e5))
+    assert float(z.std()) == pytest.approx(std, rel=5 / math.sqrt(2e5))
+
+
+def test_flow_matching_trains_at_the_times_that_it_is_told():
+    torch.manual_seed(0)
+    usual = FlowMatching(POINTS, ema=None)
+    with_uniform = FlowMatching(POINTS, ema=None, times=UniformFlowTimes())
+    with_uniform.load_state_dict(usual.state_dict())
+    losses = []
+    for module in (usual, with_uniform):
+        torch.manual_seed(3)
+        losses.append(module.train().objective(draws(64, 2).float(), None, "train").terms["loss"])
+    assert torch.equal(*losses)
+    late = FlowMatching(POINTS, times=LogitNormalTimes(4.0, 0.1))
+    assert late.draw_times(1000, torch.zeros(1)).min() > 0.95  # sigmoid(4 − 10 · 0.1)
+
+
+def test_a_pool_couples_all_its_batches_and_hands_each_point_out_once():
+    batches = [draws(4, 2, seed=s) + 10 * s for s in range(6)]
+    pooled = PooledPairs(OptimalTransportCFM().couple, 3)
+    torch.manual_seed(0)
+    found = [pooled.next(x) for x in batches]
+    # until the first pool is full, batches by themselves
+    for (_, x1), x in zip(found[:3], batches[:3], strict=True):
+        assert torch.equal(x1.sort(dim=0).values, x.sort(dim=0).values)
+    x0, x1 = (torch.cat(parts) for parts in zip(*found[3:], strict=True))
+    assert torch.equal(x1.sort(dim=0).values, torch.cat(batches[:3]).sort(dim=0).values)
+    # the pairs are optimal among all twelve, not in each batch alone
+    _, best = OptimalTransportCFM().couple(x0, x1)
+    assert torch.equal(best, x1)
+
+
+def test_evaluation_is_never_coupled_from_a_pool():
+    module = FlowMatching(POINTS, path=OptimalTransportCFM(), pool=2)
+    x = draws(5, 2).float()
+    for _ in range(3):
+        assert torch.equal(module.pairs(x, "val")[1].sort(dim=0).values, x.sort(dim=0).values)
+    assert module._pooled._gathered == []
+
+
+# ---------------------------------------------------------------------- samplers by name
+
+
+def test_a_budget_of_evaluations_becomes_learned_steps():
+    module = MeanFlow(POINTS, num_steps=2)
+    named = named_sampler(module, "LearnedSteps")
+    assert way(module, Wishes(), named, 4).num_steps == 4
+    assert way(module, Wishes(), None, None).num_steps == 2
+    assert way(module, Wishes(), named_sampler(module, "Euler"), 5).num_steps == 5
+    assert module.sample(3).nfe == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LearnedSteps(0), "num_steps is a whole number"),
+        (lambda: MeanFlow(POINTS, share=1.5), "share must lie in"),
+        (lambda: MeanFlow(POINTS, power=-1.0), "power must be 0 or more"),
+        (lambda: FlowMatching(POINTS, pool=0), "pool=0"),
+        (lambda: MeanFlow(POINTS).sample(3, sampler="euler"), "str cannot sample from MeanFlow"),
+    ],
+)
+def test_wrong_settings_are_refused(make, message):
+    with pytest.raises(UsageError, match=message):
+        make()
