@@ -124,14 +124,19 @@ class ConsistencyModel(FewSteps):
         """Load the teacher, and refuse one that cannot teach before anything is trained."""
         super().setup(stage)
         if stage == "fit" and self.teacher is not None:
-            self._flow = (self._loaded(self.teacher),)
+            self._flow = (self.load_teacher(self.teacher),)
 
     def on_train_start(self) -> None:
         """Know the number of steps, by which the grid is refined."""
         super().on_train_start()
         self._total = float(self.trainer.estimated_stepping_batches)
 
-    def _loaded(self, path: str) -> DiffusionModel:
+    def load_teacher(self, path: str) -> DiffusionModel:
+        """The diffusion model of a checkpoint.
+
+        Raises:
+            UsageError: It cannot teach this model.
+        """
         teacher = diffusion_teacher(path, self.shape)
         check_levels(teacher, self.levels.sigma_min, self.levels.sigma_max)
         return teacher
@@ -140,7 +145,7 @@ class ConsistencyModel(FewSteps):
         """One step of the teacher's flow."""
         if self._flow is None:
             assert self.teacher is not None
-            self._flow = (self._loaded(self.teacher),)
+            self._flow = (self.load_teacher(self.teacher),)
         (teacher,) = self._flow  # in a tuple, because a module in an attribute would be trained and saved
         teacher.to(x.device)
         return heun_step(teacher.denoiser(), teacher.process, x, high, low)
@@ -158,7 +163,7 @@ class ConsistencyModel(FewSteps):
     # ------------------------------------------------------------------ sampling
 
     def take_steps(self, noise: Tensor, num_steps: int, draws: SampleNoise) -> Tensor:
-        """The function at σ_max, then for each further level noise again and apply it again (Song et al. 2023, Alg. 1)."""
+        """From σ_max to the data, and for each further level up to it and down again (Song et al. 2023)."""
         sigmas = self.levels.steps(num_steps)
         x = sigmas[0] * noise
         for k, sigma in enumerate(sigmas):

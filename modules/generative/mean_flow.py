@@ -131,9 +131,9 @@ def mean_and_target(net: nn.Module, t: Tensor, h: Tensor, x: Tensor, v: Tensor) 
         v: Velocities there, shape of x.
     """
     one = torch.ones_like(t)
-    u, rate = torch.func.jvp(lambda s, z, k: net(s, z, None, k), (t, x, h), (one, v, -one))
-    target = v + h.reshape(-1, *[1] * (x.ndim - 1)) * rate
-    return u, target.detach()
+    made = torch.func.jvp(lambda s, z, k: net(s, z, None, k), (t, x, h), (one, v, -one))
+    target = v + h.reshape(-1, *[1] * (x.ndim - 1)) * made[1]
+    return made[0], target.detach()
 
 
 class _WithLength(Backbone):

@@ -48,4 +48,4 @@ class PooledPairs:
         self._gathered = []
         x0, x1 = self.couple(torch.randn_like(data), data)
         order = torch.randperm(len(x0), device=x0.device)
-        return list(zip(x0[order].split(sizes), x1[order].split(sizes), strict=True))
+        return list(zip(torch.split(x0[order], sizes), torch.split(x1[order], sizes), strict=True))

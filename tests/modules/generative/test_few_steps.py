@@ -4,16 +4,22 @@ import math
 
 import pytest
 import torch
+import yaml
 
+from integrand.diffusion import EDM, VE, VP, CosineVP, ExactMixture
 from integrand.errors import UsageError
 from integrand.evaluations.sampling import Wishes, named_sampler, way
 from integrand.modules.generative.backbones import TimeNet
+from integrand.modules.generative.consistency import ConsistencyModel
+from integrand.modules.generative.consistency_levels import ConsistencyLevels
+from integrand.modules.generative.diffusion import DiffusionModel
 from integrand.modules.generative.few_steps import LearnedSteps
 from integrand.modules.generative.flow_matching import FlowMatching
 from integrand.modules.generative.flow_times import LogitNormalTimes, UniformFlowTimes
 from integrand.modules.generative.mean_flow import MeanFlow, mean_and_target
 from integrand.modules.generative.paths import OptimalTransportCFM
 from integrand.modules.generative.pooled import PooledPairs
+from integrand.modules.generative.teacher import denoised, heun_step
 from integrand.solvers import Dopri5
 from integrand.spec import Density, VectorSpec
 
@@ -189,3 +195,150 @@ def test_a_budget_of_evaluations_becomes_learned_steps():
 def test_wrong_settings_are_refused(make, message):
     with pytest.raises(UsageError, match=message):
         make()
+
+
+# ---------------------------------------------------------------------- consistency models
+
+
+LEVELS = ConsistencyLevels(sigma_min=0.01, sigma_max=20.0, coarsest=10, finest=80)
+
+
+def flowed(x, sigma):
+    """The end at σ_min of the probability flow of N(0, STD²) through x at σ."""
+    return x * ((STD**2 + LEVELS.sigma_min**2) / (STD**2 + sigma**2)) ** 0.5
+
+
+class GaussianConsistency(TimeNet):
+    """The network with which `ConsistencyModel` is `flowed`: (f − c_skip x)/c_out of σ and c_in x."""
+
+    def forward(self, t, x, y=None):
+        sigma = (LEVELS.sigma_min * (LEVELS.sigma_max / LEVELS.sigma_min) ** t).reshape(-1, 1)
+        above, norm = sigma - LEVELS.sigma_min, (sigma**2 + 0.5**2).sqrt()
+        state = x * norm
+        return (flowed(state, sigma) - 0.25 / (above**2 + 0.25) * state) * norm / (above * 0.5)
+
+
+def consistency(**kwargs):
+    torch.manual_seed(0)
+    return ConsistencyModel(POINTS, ema=None, levels=LEVELS, **kwargs).double()
+
+
+def test_the_consistency_function_is_the_identity_at_the_lowest_level():
+    module = consistency()
+    x = draws(9, 2)
+    lowest = torch.full((9,), LEVELS.sigma_min, dtype=torch.float64)
+    assert torch.equal(module.consistency(module.net, x, lowest), x)
+    assert not torch.equal(module.consistency(module.net, x, lowest + 0.1), x)
+
+
+def test_one_step_of_the_exact_function_is_exact_and_more_keep_the_deviation():
+    module = consistency()
+    module.net = GaussianConsistency()
+    noise = draws(6, 2)
+    x, stats = module.generate(noise, range(6), 0)
+    torch.testing.assert_close(x, flowed(LEVELS.sigma_max * noise, LEVELS.sigma_max), rtol=1e-9, atol=1e-12)
+    assert stats.nfe_forward == 1
+    x, stats = module.generate(draws(20_000, 2), range(20_000), 0, LearnedSteps(3))
+    assert stats.nfe_forward == 3
+    # after each step the variance is (STD² + σ_min²): what was added is x̂ ~ STD² + σ_min² + σ² − σ_min²
+    assert float(x.std()) == pytest.approx(math.hypot(STD, LEVELS.sigma_min), rel=5 / math.sqrt(8e4))
+
+
+@pytest.mark.parametrize("process", [EDM(), VP(), CosineVP()], ids=lambda p: type(p).__name__)
+def test_a_step_of_the_teacher_follows_its_flow_to_third_order(process):
+    wide = {"dtype": torch.float64}
+    teacher = ExactMixture(process, torch.zeros(1, 1, **wide), torch.tensor([STD], **wide))
+    x, high = draws(5, 1), torch.full((5,), 0.5, **wide)
+    errors = []
+    for gap in (0.1, 0.05):
+        low = high - gap
+        x_low = heun_step(teacher, process, x, high, low)
+        errors.append(float((flowed(x_low, low[0]) - flowed(x, high[0])).abs().max()))
+    # Heun's error of one step is O(gap³); at these gaps the next term changes the slope by less than 0.4
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(3, abs=0.4)
+
+
+def test_the_denoised_of_any_process_is_that_of_the_noise_level():
+    x, sigma = draws(5, 2), torch.tensor([0.05, 0.2, 1.0, 3.0, 10.0], dtype=torch.float64)
+    for process in (EDM(), VP(), CosineVP(), VE()):
+        teacher = ExactMixture(process, torch.zeros(1, 2), torch.tensor([STD]))
+        expected = x * STD**2 / (STD**2 + sigma[:, None] ** 2)
+        torch.testing.assert_close(denoised(teacher, process, x, sigma), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_neighbouring_levels_are_drawn_as_the_log_normal_says():
+    grid = LEVELS.grid(20)
+    assert grid[0].item() == pytest.approx(0.01)
+    assert grid[-1].item() == pytest.approx(20.0)
+    torch.manual_seed(0)
+    n = 50_000
+    low, high = LEVELS.draw(n, 0.3, torch.device("cpu"))  # the second of four stages: 20 intervals
+    assert set(low.tolist()) <= set(grid.float().tolist())
+    normal = torch.distributions.Normal(LEVELS.mean, LEVELS.std)
+    mass = normal.cdf(grid.log()).diff()
+    share = torch.stack([(low == g).double().mean() for g in grid[:-1].float()])
+    # five standard errors of a share
+    assert ((share - mass / mass.sum()).abs() < 5 * (share / n).sqrt() + 1e-4).all()
+    following = dict(zip(grid.float().tolist(), grid[1:].float().tolist(), strict=False))
+    assert all(following[a] == b for a, b in zip(low[:100].tolist(), high[:100].tolist(), strict=True))
+
+
+def test_the_grid_is_refined_at_equal_shares_of_the_training():
+    assert [LEVELS.intervals(p) for p in (0, 0.24, 0.26, 0.51, 0.76, 1.0)] == [10, 10, 20, 40, 80, 80]
+
+
+def test_the_distance_is_square_near_zero_and_the_norm_far_away():
+    module = consistency(huber=0.1)
+    c = 0.1 * math.sqrt(2)
+    gap = torch.tensor([[3.0, 4.0], [3e-5, 4e-5]], dtype=torch.float64)
+    far, near = module.distance(gap).tolist()
+    assert far == pytest.approx(math.sqrt(25 + c**2) - c)
+    assert near == pytest.approx(25e-10 / (2 * c), rel=1e-6)
+
+
+class Dropping(TimeNet):
+    """Half of the state, each time another half."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop = torch.nn.Dropout(0.5)
+
+    def forward(self, t, x, y=None):
+        return self.drop(x)
+
+
+def test_both_passes_drop_the_same_features():
+    """At nearly one level the two outputs are nearly one, unless the masks differ."""
+    module = consistency().train()
+    module.net = Dropping()
+    low = torch.ones(64, dtype=torch.float64)
+    module.levels = ConsistencyLevels(sigma_min=0.01, sigma_max=20.0)
+    module.levels.draw = lambda n, progress, device: (low, low + 1e-6)
+    # a gap of 1e-6 over a difference of 1e-6; other masks would give gaps of order 1 over 1e-6
+    assert module.objective(draws(64, 2), None, "train").terms["loss"] < 10
+
+
+def teacher_file(model, path):
+    config = {"model": {"class_path": "DiffusionModel", "init_args": {"likelihood_samples": 0}}}
+    contents = {"config": yaml.safe_dump(config), "spec": model.spec.to_dict(), "family": "diffusion"}
+    torch.save({"state_dict": model.state_dict(), "integrand": contents}, path)
+    return str(path)
+
+
+def test_a_diffusion_run_teaches(tmp_path):
+    torch.manual_seed(0)
+    path = teacher_file(DiffusionModel(POINTS), tmp_path / "best.ckpt")
+    levels = ConsistencyLevels(sigma_min=0.02, sigma_max=100.0)
+    module = ConsistencyModel(POINTS, teacher=path, levels=levels, ema=None).train()
+    outcome = module.objective(draws(8, 2).float(), None, "train")
+    outcome.loss.backward()
+    assert sum(s.nfe_forward for s in outcome.solves) == 4
+    assert all(p.grad is not None for p in module.net.parameters())
+    # the teacher is neither trained nor saved
+    assert {n.split(".")[0] for n, _ in module.named_parameters()} == {"net"}
+    with pytest.raises(UsageError, match="the teacher knows noise from"):
+        ConsistencyModel(POINTS).load_teacher(path)
+    with pytest.raises(UsageError, match="models samples of shape"):
+        ConsistencyModel(VectorSpec("made-up", Density(), 3)).load_teacher(path)
+    with pytest.raises(UsageError, match="no checkpoint"):
+        ConsistencyModel(POINTS).load_teacher(str(tmp_path / "none.ckpt"))
