@@ -84,8 +84,9 @@ class ConsistencyModel(FewSteps):
         s, d = sigma.view(-1, *[1] * (x.ndim - 1)), self.sigma_data
         above = s - self.levels.sigma_min
         norm = (s.square() + d**2).sqrt()
-        out = net(logarithm(sigma, self.levels.sigma_min, self.levels.sigma_max), x / norm)
-        return d**2 / (above.square() + d**2) * x + above * d / norm * out
+        out: Tensor = net(logarithm(sigma, self.levels.sigma_min, self.levels.sigma_max), x / norm)
+        skip = d**2 / (above.square() + d**2)
+        return skip * x + above * d / norm * out
 
     # ------------------------------------------------------------------ training
 
