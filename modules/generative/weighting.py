@@ -90,3 +90,11 @@ class MinSNRWeighting(LevelWeighting):
     def weight(self, alpha: Tensor, sigma: Tensor, t: Tensor, process: Process) -> Tensor:
         """See `Weighting`."""
         return (alpha / sigma).square().clamp(max=self.gamma)
+
+
+class TruncatedSNRWeighting(LevelWeighting):
+    """max(α²/σ², 1): the larger of the errors of data and noise (Salimans & Ho 2022, Sec. 4)."""
+
+    def weight(self, alpha: Tensor, sigma: Tensor, t: Tensor, process: Process) -> Tensor:
+        """See `Weighting`."""
+        return (alpha / sigma).square().clamp(min=1)

@@ -6,7 +6,17 @@ import pytest
 import torch
 import yaml
 
-from integrand.diffusion import EDM, VE, VP, CosineVP, ExactMixture
+from integrand.diffusion import (
+    DDIM,
+    EDM,
+    VE,
+    VP,
+    CosineVP,
+    DataPrediction,
+    ExactMixture,
+    ExplicitGrid,
+    NoisePrediction,
+)
 from integrand.errors import UsageError
 from integrand.evaluations.sampling import Wishes, named_sampler, way
 from integrand.modules.generative.backbones import TimeNet
@@ -19,6 +29,7 @@ from integrand.modules.generative.flow_times import LogitNormalTimes, UniformFlo
 from integrand.modules.generative.mean_flow import MeanFlow, mean_and_target
 from integrand.modules.generative.paths import OptimalTransportCFM
 from integrand.modules.generative.pooled import PooledPairs
+from integrand.modules.generative.progressive_distillation import ProgressiveDistillation, one_step_target
 from integrand.modules.generative.teacher import denoised, heun_step
 from integrand.solvers import Dopri5
 from integrand.spec import Density, VectorSpec
@@ -319,7 +330,7 @@ def test_both_passes_drop_the_same_features():
 
 
 def teacher_file(model, path):
-    config = {"model": {"class_path": "DiffusionModel", "init_args": {"likelihood_samples": 0}}}
+    config = {"model": {"class_path": type(model).__name__, "init_args": {"likelihood_samples": 0}}}
     contents = {"config": yaml.safe_dump(config), "spec": model.spec.to_dict(), "family": "diffusion"}
     torch.save({"state_dict": model.state_dict(), "integrand": contents}, path)
     return str(path)
@@ -342,3 +353,61 @@ def test_a_diffusion_run_teaches(tmp_path):
         ConsistencyModel(VectorSpec("made-up", Density(), 3)).load_teacher(path)
     with pytest.raises(UsageError, match="no checkpoint"):
         ConsistencyModel(POINTS).load_teacher(str(tmp_path / "none.ckpt"))
+
+
+# ---------------------------------------------------------------------- progressive distillation
+
+
+@pytest.mark.parametrize("process", [CosineVP(), VP(), EDM()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("last", [True, False])
+def test_one_step_with_the_target_ends_where_two_of_the_teacher_do(process, last):
+    """Against the DDIM of the samplers, to the data and on the way to it."""
+    wide = {"dtype": torch.float64}
+    means = torch.tensor([[-1.0, 0.5], [1.0, 0.0]], **wide)
+    teacher = ExactMixture(process, means, torch.tensor([0.2, 0.4], **wide))
+    times = [t * process.t_max for t in (0.5, 0.2, 0.0 if last else 0.1)]
+    z = 2 * draws(6, 2) * process.prior_std(times[0])
+    two = DDIM().sample(teacher, process, ExplicitGrid(times), z, steps=2).x
+    t, m, q = (torch.full((6,), time, **wide) for time in times)
+    target = one_step_target(teacher, process, z, t, m, q)
+    (a, s), (a_q, s_q) = (process.levels(time[0]) for time in (t, q))
+    torch.testing.assert_close(a_q * target + s_q / s * (z - a * target), two, rtol=1e-9, atol=1e-9)
+
+
+def test_a_pupil_begins_at_its_teacher_and_counts_both(tmp_path):
+    torch.manual_seed(0)
+    first = ProgressiveDistillation(POINTS)
+    path = teacher_file(first, tmp_path / "best.ckpt")
+    pupil = ProgressiveDistillation(POINTS, teacher=path, num_steps=2).train()
+    pupil.begin_at(first)
+    outcome = pupil.objective(draws(16, 2).float(), None, "train")
+    outcome.loss.backward()
+    assert sum(s.nfe_forward for s in outcome.solves) == 3
+    assert torch.equal(pupil.net.last.weight, first.trained.last.weight)
+    assert {n.split(".")[0] for n, _ in pupil.named_parameters()} == {"net", "average"}
+    assert pupil.sample(3).nfe == 2
+    other = ProgressiveDistillation(POINTS, teacher=path, process=CosineVP())
+    with pytest.raises(UsageError, match="process is CosineVP, the teacher's VP"):
+        other.objective(draws(4, 2).float(), None, "train")
+
+
+def test_a_pupil_that_agrees_with_its_teacher_has_no_loss():
+    """Where one step is exact, as for a point mass, two steps ask for the same x₀."""
+
+    class Mass(TimeNet):
+        def forward(self, t, x, y=None):
+            return torch.zeros_like(x) + 0.7
+
+    torch.manual_seed(0)
+    pupil = ProgressiveDistillation(POINTS, teacher="none.ckpt", parametrisation=DataPrediction(), ema=None)
+    teacher = DiffusionModel(POINTS, parametrisation=DataPrediction(), ema=None)
+    pupil.net, teacher.net = Mass(), Mass()
+    pupil._two = (teacher,)
+    assert pupil.objective(draws(16, 2).float(), None, "val").terms["loss"] < 1e-6
+    pupil.net = GaussianMean()
+    assert pupil.objective(draws(16, 2).float(), None, "val").terms["loss"] > 1e-2
+
+
+def test_noise_cannot_be_distilled():
+    with pytest.raises(UsageError, match="a prediction of the noise cannot be distilled"):
+        ProgressiveDistillation(POINTS, parametrisation=NoisePrediction())
