@@ -61,6 +61,7 @@ DECLARED: tuple[Quantity, ...] = (
     *_all(
         "neither",
         ("*_floor", "what data score against data"),
+        ("*_deviation", "standard deviation over splits of the data or seeds of the samples"),
         ("loss_step", "training loss of single steps"),
         ("lr", "learning rate"),
         ("epoch", "epoch"),

@@ -318,7 +318,9 @@ def test_a_sweep_scores_every_cell_and_leaves_curve_and_pictures(at, tmp_path, c
     cells = [("ddim", "2"), ("ddim", "14"), ("pndm", "14"), ("unipc", "2"), ("unipc", "14")]
     assert [(row["sampler"], row["nfe"]) for row in rows] == cells
     assert {row["n"] for row in rows} == {"24"}
-    (headline,) = [name for name in rows[0] if name.startswith("FD-") and not name.endswith("_floor")]
+    (headline,) = [
+        name for name in rows[0] if name.startswith("FD-") and not name.endswith(("_floor", "_deviation"))
+    ]
     files = {"samples.csv", "quality_nfe.png", "side_by_side.png"}
     assert {p.name for p in folder.iterdir()} == files
     assert {f"evaluations/{folder.name}/{f}" for f in files} <= artifacts(named(at, "plain"))
@@ -330,6 +332,36 @@ def test_a_sweep_scores_every_cell_and_leaves_curve_and_pictures(at, tmp_path, c
         assert child.data.metrics[f"{headline}_floor"] == float(rows[0][f"{headline}_floor"])
         assert artifacts(child) >= {"figures/samples.png", "record.json"}
         assert not [name for name in child.data.metrics if quantities.find(name) is None]
+
+
+def test_scores_of_several_sampling_seeds_are_one_value_for_a_model(at, tmp_path, capsys):
+    """Mean and deviation are those of the seeds one by one; the floor has a deviation over splits."""
+    sweep = [
+        "--samples.samplers",
+        "Euler",
+        "--samples.nfe",
+        "4",
+        "--samples.n",
+        "50",
+        "--samples.splits",
+        "3",
+    ]
+    found = []
+    for options in (["--samples.seed", "7"], ["--samples.seed", "8"], ["--samples.seed", "7", "--samples.seeds", "2"]):  # fmt: skip
+        out = tmp_path / str(len(found))
+        assert evaluate("--run", "flow", "--with", "samples", *sweep, *options, out=out) == 0
+        (table,) = out.rglob("samples.csv")
+        (row,) = csv.DictReader(table.open())
+        found.append({k: float(v) for k, v in row.items() if k.startswith("sliced_w2") and v})
+    one, two, both = found
+    assert both["sliced_w2"] == pytest.approx((one["sliced_w2"] + two["sliced_w2"]) / 2, rel=1e-9)
+    spread = abs(one["sliced_w2"] - two["sliced_w2"]) / 2**0.5
+    assert both["sliced_w2_deviation"] == pytest.approx(spread, rel=1e-6)
+    assert "sliced_w2_deviation" not in one
+    assert both["sliced_w2_floor"] == one["sliced_w2_floor"]
+    assert 0 < one["sliced_w2_floor_deviation"] < one["sliced_w2_floor"]
+    assert "over 3 splits" in capsys.readouterr().out
+    assert evaluate("--run", "flow", "--with", "samples", "--samples.seeds", "0", out=tmp_path) == 2
 
 
 def test_a_sweep_is_compared_like_any_other(at, tmp_path, capsys):

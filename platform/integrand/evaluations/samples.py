@@ -18,6 +18,7 @@ from integrand.modules.generative.image_evaluation import ImageEvaluation
 from ..errors import IntegrandError, UsageError
 from ..figures.budgets import budget_figure
 from ..figures.samples import side_by_side
+from ..solvers.options import require_counts
 from .base import Evaluation, Finding, Summary, rows_of
 from .named import presets
 from .sampling import Wishes, is_diffusion, labels, learns_steps, named_sampler, picture, pixels, plane, way
@@ -26,6 +27,8 @@ USUAL = ("ddpm", "ddim", "heun", "dpm_solver_pp_2m", "unipc", "deis_tab", "euler
 USUAL_OF_FLOWS = ("Euler", "Midpoint", "Heun", "RK4", "Dopri5")
 FLOOR = "_floor"
 """What the score of data against data is called behind the name of the score."""
+DEVIATION = "_deviation"
+"""What the standard deviation of a score over splits or sampling seeds is called behind its name."""
 
 
 class Samples(Evaluation):
@@ -37,6 +40,10 @@ class Samples(Evaluation):
         nfe: Network evaluations per sample at most.
         n: Samples to score; by default what the model's own evaluation says.
         seed: Seed of the samples.
+        seeds: Sets of samples, seed to seed + seeds − 1: the scores are their means, one value for each
+            model, whose scatter over models holds that of sampling, and `…_deviation` that of the sets alone.
+        splits: Ways to divide the data in two halves that are compared: `…_floor` is the mean, and
+            `…_floor_deviation` the deviation.
         guidance: Weight of classifier-free guidance.
         label: Class number or name, or `none`; by default every class in turn.
         grid: Time grid, see `Named`.
@@ -44,14 +51,14 @@ class Samples(Evaluation):
         batch_size: Samples at once.
 
     Raises:
-        UsageError: Too few samples to score.
+        UsageError: Too few samples to score, or no seeds or splits.
     """
 
     name: ClassVar[str] = "samples"
     title: ClassVar[str] = "scores of samples, by sampler and number of evaluations"
     quantities: ClassVar[tuple[str, ...]] = (
         *("sliced_w2", "mmd2", "w2", "FID-*", "FD-*", "KD-*"),
-        *("precision-*", "recall-*", "density-*", "coverage-*", "*_floor", "failed"),
+        *("precision-*", "recall-*", "density-*", "coverage-*", "*_floor", "*_deviation", "failed"),
     )
 
     def __init__(
@@ -65,7 +72,11 @@ class Samples(Evaluation):
         grid: str | None = None,
         clip: float | None = None,
         batch_size: int | None = None,
+        seeds: int = 1,
+        splits: int = 5,
     ) -> None:
+        require_counts(seeds=seeds, splits=splits)
+        self.seeds, self.splits = seeds, splits
         if n is not None and n < 16:
             raise UsageError(f"{n} samples are too few to score", "ask for 16 or more")
         self.samplers = [samplers] if isinstance(samplers, str) else samplers
@@ -111,7 +122,9 @@ class Samples(Evaluation):
         pictures = [budget_figure(lines, floor, self.nfe, f"{self.headline} (N = {n:,})")]
         if self._shown:
             pictures.append(side_by_side(self._shown, list(lines), self.nfe, self._behind))
-        notes = [f"{self.headline} of real against real: {floor:.4g}, N = {n}"]
+        spread = self.floor.get(f"{self.headline}{FLOOR}{DEVIATION}")
+        within = "" if spread is None else f" ± {spread:.2g} over {self.splits} splits"
+        notes = [f"{self.headline} of real against real: {floor:.4g}{within}, N = {n}"]
         notes += [f"left out: {text}" for text in self.left_out]
         return Summary({self.name: [rows_of(finding) for finding in findings]}, pictures, notes)
 
@@ -159,7 +172,9 @@ class Samples(Evaluation):
         batches = [b[0] if isinstance(b, list | tuple) else b for b in data.test_dataloader()]
         scorer.prepare(data)
         reference, other = scorer.split(torch.cat(batches).to(model.device))
-        self.floor = scorer.compare(other, reference, True)
+        halves = divided(reference, other, self.splits)
+        means, deviations = mean_and_deviation([scorer.compare(b, a, True) for a, b in halves])
+        self.floor = means | {f"{name}{FLOOR}{DEVIATION}": value for name, value in deviations.items()}
         return scorer, reference
 
     def _cell(
@@ -176,31 +191,59 @@ class Samples(Evaluation):
         n, wishes = len(reference), self.wishes
         grid = getattr(how, "grid", None)
         settings = {"sampler": sampler, "nfe": nfe, "n": n, "seed": wishes.seed, "described": how.describe()}
+        if self.seeds > 1:
+            settings["seeds"] = self.seeds
         settings |= {"guidance": getattr(how, "guidance", None), "grid": grid and grid.describe()}
         found = Finding(f"{sampler} NFE {nfe}", {k: v for k, v in settings.items() if v is not None})
-        found.quantities = {f"{name}{FLOOR}": value for name, value in self.floor.items()}
+        found.quantities = {
+            name if name.endswith(DEVIATION) else f"{name}{FLOOR}": value
+            for name, value in self.floor.items()
+        }
         began = time.perf_counter()
         try:
-            made = model.sample(
-                n, wishes.seed, batch_size=wishes.batch_size, sampler=how, y=y, keep_failed=True
-            )
+            sets = [
+                model.sample(n, seed, batch_size=wishes.batch_size, sampler=how, y=y, keep_failed=True)
+                for seed in range(wishes.seed, wishes.seed + self.seeds)
+            ]
         except IntegrandError as error:
             # a solve that gave up: the other cells are still worth having
             found.error, found.quantities["failed"] = error.message, float(n)
             found.cost = {"sample_nfe": float(nfe), "evaluation_seconds": time.perf_counter() - began}
             return found
-        failed = int(made.failed.sum())
+        made, failed = sets[0], sum(int(each.failed.sum()) for each in sets)
         found.cost = {
-            "sample_nfe": float(made.nfe), "evaluation_seconds": time.perf_counter() - began
-        }  # fmt: skip
+            "sample_nfe": float(max(each.nfe for each in sets)),
+            "evaluation_seconds": time.perf_counter() - began,
+        }
         found.quantities["failed"] = float(failed)
         if failed:
             # a score of fewer samples than N would look better or worse for that alone
-            found.error = f"{failed} of {n} samples are not finite"
+            found.error = f"{failed} of {n * self.seeds} samples are not finite"
         else:
-            found.quantities |= scorer.compare(made.x, reference, True)
+            means, deviations = mean_and_deviation([scorer.compare(s.x, reference, True) for s in sets])
+            found.quantities |= means | {f"{name}{DEVIATION}": v for name, v in deviations.items()}
         found.pictures = (picture(made.x, data),)
         image = made.x.ndim == 4
         small = pixels(made.x[:9], data) if image else made.x[:1000, :2].float().cpu().numpy()
         self._shown[sampler, nfe] = small
         return found
+
+
+def divided(reference: Tensor, other: Tensor, splits: int) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of halves: the two as they are, then all of it divided anew at random.
+
+    Halves of different pairs share points, so that their scores are not independent.
+    """
+    pairs, pool = [(reference, other)], torch.cat((reference, other))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(splits - 1):
+        order = torch.randperm(len(pool), generator=generator).to(pool.device)
+        pairs.append((pool[order[: len(reference)]], pool[order[len(reference) :]]))
+    return pairs
+
+
+def mean_and_deviation(scores: Sequence[dict[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
+    """Means of scores of the same names, and their standard deviations where there is more than one."""
+    columns = {name: torch.tensor([row[name] for row in scores], dtype=torch.float64) for name in scores[0]}
+    deviations = {name: float(v.std()) for name, v in columns.items() if len(scores) > 1}
+    return {name: float(v.mean()) for name, v in columns.items()}, deviations
