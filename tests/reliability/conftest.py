@@ -8,20 +8,26 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
 from integrand.suites.warm import PROGRAM, WarmServer
 
 SEED = int(os.environ.get("INTEGRAND_SEED") or 0)
-KILLS = int(os.environ.get("INTEGRAND_KILLS") or 25)
-"""Of each class of fit, a tenth of them of suites and sweeps; docs/reliability.md says for how many its figures are."""
+KILLS = int(os.environ.get("INTEGRAND_KILLS") or 50)
+"""Of fits, suites, sweeps and `sync` each, by each story."""
 INPUTS = int(os.environ.get("INTEGRAND_INPUTS") or 100_000)
 """Fuzzed inputs, of all readers together."""
 INJECT = str(Path(__file__).with_name("inject"))
+
+sys.path.append(INJECT)
+import warm_servers  # noqa: E402  # of that folder
 
 TALLY = collections.defaultdict(collections.Counter)
 _UNTIMED = ("train/loss", "val/loss", "train/lr", "basics/nfe", "cost/parameters")
@@ -43,11 +49,49 @@ def tally(request):
     return TALLY
 
 
+STORIES = {
+    "at random": signal.SIGKILL,
+    "at changes of files": None,
+    "SIGTERM": signal.SIGTERM,
+    "SIGINT": signal.SIGINT,
+}
+"""How a command is ended, and by which signal; None is SIGKILL, which it sends itself."""
+
+
+def pytest_generate_tests(metafunc):
+    if "story" in metafunc.fixturenames:
+        metafunc.parametrize("story", STORIES)
+
+
 @pytest.fixture(scope="session")
-def server():
-    found = os.environ.get("PYTHONPATH")
-    paths = os.pathsep.join(filter(None, (INJECT, found)))
-    server = WarmServer({**os.environ, "PYTHONPATH": paths})
+def environment(clock):
+    """That of all victims: hooks on the path, one thread, whose sums are always the same, and warm servers to be had."""
+    paths = filter(None, (INJECT, os.environ.get("PYTHONPATH")))
+    found = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "OMP_NUM_THREADS": "1",
+        "INTEGRAND_OFFLINE": "1",
+    }
+    with tempfile.TemporaryDirectory() as folder:  # a short name, as sockets must have
+        place = Path(folder) / "servers"
+        forks = subprocess.Popen([sys.executable, "-m", "warm_servers", place], env=found)
+        deadline = clock() + 600
+        while not place.exists():
+            assert forks.poll() is None
+            assert clock() < deadline
+            time.sleep(0.1)
+        yield {**found, warm_servers.PLACE: str(place)}
+        forks.kill()
+        forks.wait()
+
+
+@pytest.fixture(scope="session")
+def server(environment):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", warm_servers.Popen)
+        patch.setenv(warm_servers.PLACE, environment[warm_servers.PLACE])
+        server = WarmServer(environment)
     yield server
     server.close()
 
@@ -59,18 +103,22 @@ class Victim:
         folder: Where; a store without runs is put there.
         server: What forks them.
         database: An empty store.
+        environment: That of all commands.
     """
 
-    def __init__(self, folder, server, database):
+    def __init__(self, folder, server, database, environment):
         folder.mkdir()
         shutil.copy(database, folder / "mlflow.db")
+        self.notes = folder.with_name(f"{folder.name}-notes")
+        self.notes.mkdir()
         self.folder, self.server = folder, server
+        self.environment = {**environment, "CAMPAIGN_NOTES": str(self.notes)}
 
     @contextlib.contextmanager
     def start(self, *command, **variables):
-        environment = {**os.environ, "INTEGRAND_OFFLINE": "1", "PYTHONPATH": INJECT, **variables}
         with (self.folder / "out").open("w") as out, open(os.devnull) as nothing:  # noqa: PTH123
             streams = (nothing.fileno(), out.fileno(), out.fileno())
+            environment = {**self.environment, **variables}
             process = self.server.start([*PROGRAM, *command], environment, streams, self.folder)
         try:
             yield process
@@ -85,15 +133,50 @@ class Victim:
             code = process.wait(600)
         return code, self.said
 
-    def disturbed(self, command, number=None, after=None, at=None):
-        """Its exit code where a signal comes after so many seconds, or a kill at a change of the file system."""
-        with self.start(*command, **({} if at is None else {"CAMPAIGN_KILL_AT": str(at)})) as process:
-            if after is not None:
-                with contextlib.suppress(subprocess.TimeoutExpired, TimeoutError):
-                    process.wait(after)
-                if process.poll() is None:
-                    os.kill(process.pid, number)
-            return process.wait(600)
+    def changes(self, command):
+        """How often the last `integrand COMMAND` changed the file system."""
+        return int((self.notes / f"changes-{command}").read_text())
+
+    def disturbed(self, command, story, rng, seconds, changes, **variables):
+        """The exit code of a command that a story ends, and how many processes that killed.
+
+        Args:
+            command: Its words.
+            story: One of `STORIES`.
+            rng: Says when.
+            seconds: How long it takes if nobody disturbs it.
+            changes: How often processes of `integrand WORD` change the file system then, by word; one of them is chosen.
+            **variables: More environment.
+        """
+        killed = self.notes / "killed"
+        killed.unlink(missing_ok=True)
+        number = STORIES[story]
+        if number is None:
+            word = rng.choice(sorted(changes))
+            variables["CAMPAIGN_KILL_AT"] = f"{word} {rng.randint(1, changes[word])}"
+        with self.start(*command, **variables) as process:
+            if number is not None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(rng.uniform(0.05, seconds))
+                process.send_signal(number)
+            code = process.wait(600)
+        if number is None:
+            return code, len(killed.read_text()) if killed.exists() else 0
+        ended = code in (-number, 128 + number)
+        assert ended or code in (0, 1, 75), self.said
+        return code, int(ended)
+
+    def left_alone(self, seconds=300):
+        """Wait until nothing that was started here is at work."""
+        deadline = time.monotonic() + seconds
+        while any(self._is_here(process) for process in psutil.process_iter()):
+            assert time.monotonic() < deadline, "still at work"
+            time.sleep(0.1)
+
+    def _is_here(self, process):
+        with contextlib.suppress(psutil.Error):
+            return process.cwd() == str(self.folder) and process.status() != psutil.STATUS_ZOMBIE
+        return False
 
     @property
     def said(self):
@@ -123,10 +206,10 @@ class Victim:
 
 
 @pytest.fixture(scope="session")
-def victim(tmp_path_factory, server, fresh_database):
+def victim(tmp_path_factory, server, fresh_database, environment):
     root = tmp_path_factory.mktemp("victims")
     numbers = iter(range(10**6))
-    return lambda: Victim(root / str(next(numbers)), server, fresh_database)
+    return lambda: Victim(root / str(next(numbers)), server, fresh_database, environment)
 
 
 @pytest.fixture

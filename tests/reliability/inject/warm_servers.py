@@ -1,0 +1,88 @@
+"""Forks the warm servers that killed suites and sweeps ask for: `python -m warm_servers SOCKET`.
+
+A suite starts its server as a new process, which imports for seconds; a campaign of hundreds of suites has no time for that.
+The server made here is the program's own, in a process and a session of its own as always, and it ends as it would.
+"""
+
+import contextlib
+import json
+import os
+import runpy
+import select
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+PLACE = "CAMPAIGN_SERVERS"
+"""Names the socket to victims."""
+SIZE = 1 << 20
+MODULE = ["-m", "integrand.cli.warm_server"]
+
+
+class Popen(subprocess.Popen):
+    """As always, but for a warm server where somebody forks them."""
+
+    def __new__(cls, args, *others, **settings):
+        """Instead of a new process, one that is asked for."""
+        if PLACE in os.environ and list(args[1:3]) == MODULE:
+            return Borrowed(int(args[3]), settings["env"])
+        return super().__new__(cls)
+
+
+class Borrowed:
+    """A server that another process has forked, with the ways of `Popen` that are asked for."""
+
+    def __init__(self, descriptor, environment):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
+            asked.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SIZE)
+            asked.connect(os.environ[PLACE])
+            socket.send_fds(asked, [json.dumps([dict(environment), os.getcwd()]).encode()], [descriptor])  # noqa: PTH109
+            self.pid = int(asked.recv(20))
+        self._handle = os.pidfd_open(self.pid)
+
+    def wait(self, timeout=None):
+        """Until it is gone; how it ended is nobody's business."""
+        select.select([self._handle], [], [], timeout)
+        return 0
+
+
+def serve(listener):
+    """Fork until the end comes from outside; in a child, the descriptor that it is to serve."""
+    while True:
+        asked, _ = listener.accept()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
+        message, (descriptor,), *_ = socket.recv_fds(asked, SIZE, 1)
+        pid = os.fork()
+        if pid == 0:
+            listener.close()
+            asked.close()
+            os.setsid()
+            environment, folder = json.loads(message)
+            os.environ.update(environment)
+            os.chdir(folder)
+            sys.path[0] = folder
+            return descriptor
+        os.close(descriptor)
+        with contextlib.suppress(BrokenPipeError), asked:  # killed meanwhile: the server sees it as well
+            asked.sendall(str(pid).encode())
+
+
+def main(path):
+    """Import, listen, be a server in every child and the program in every child of those."""
+    from integrand.cli import warm_server
+
+    warm_server.preload()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(path + ".new")
+        listener.listen(64)
+        Path(path + ".new").rename(path)
+        descriptor = serve(listener)
+    if warm_server.Server(socket.socket(fileno=descriptor)).serve():
+        runpy.run_module("integrand", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
