@@ -7,6 +7,7 @@ import math
 import pickle
 import pickletools
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -123,8 +124,11 @@ def loads(data: bytes, where: str) -> Any:
         DataError: The pickle names anything else, or is damaged.
     """
     try:
-        check_memo(data)
-        return _Plain(len(data)).of(ArrayUnpickler(io.BytesIO(data), encoding="bytes").load())
+        with warnings.catch_warnings():
+            # of escapes in strings: what is odd in a file is no fault of the program that reads it
+            warnings.simplefilter("ignore", DeprecationWarning)
+            check_memo(data)
+            return _Plain(len(data)).of(ArrayUnpickler(io.BytesIO(data), encoding="bytes").load())
     except Exception as error:  # a hostile or damaged pickle can fail in any way
         raise DataError(
             f"{where} cannot be read as plain arrays: {error}",

@@ -3,6 +3,7 @@
 import contextlib
 import pickle
 import random
+import warnings
 
 import numpy as np
 import pytest
@@ -58,6 +59,13 @@ def test_plain_arrays_come_back_as_they_were(kind, order):
     np.testing.assert_array_equal(read, given)
     assert read.dtype == given.dtype
     assert read.flags.writeable
+
+
+def test_an_odd_escape_is_read_without_a_word():
+    """Of Python 2's strings; Python says of some escapes that it will refuse them one day."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pickles.loads(rb"S'a\d'" + b"\n.", "file") == rb"a\d"
 
 
 def test_no_damage_brings_anything_but_the_error():
