@@ -51,6 +51,7 @@ port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0))
 sed -i "s/^TRACKING_PORT=.*/TRACKING_PORT=$port/; /^COMPOSE_PROJECT_NAME=/d" "$folder/.env"
 "${stack[@]}" config --quiet
 "${stack[@]}" --file docker/compose.gpu.yaml config --quiet
+"${stack[@]}" --profile tls config --quiet
 
 say "build"
 docker/build.sh cpu

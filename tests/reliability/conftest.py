@@ -21,7 +21,7 @@ from integrand.suites.warm import PROGRAM, WarmServer
 
 SEED = int(os.environ.get("INTEGRAND_SEED") or 0)
 KILLS = int(os.environ.get("INTEGRAND_KILLS") or 50)
-"""Of fits, suites, sweeps and `sync` each, by each story."""
+"""Of fits and of `sync`, by each story; half as many of suites and of sweeps, which take longer."""
 INPUTS = int(os.environ.get("INTEGRAND_INPUTS") or 100_000)
 """Fuzzed inputs, of all readers together."""
 INJECT = str(Path(__file__).with_name("inject"))
@@ -40,13 +40,14 @@ def pytest_terminal_summary(terminalreporter):
     terminalreporter.section(f"reliability, seed {SEED}")
     for name, counts in sorted(TALLY.items()):
         terminalreporter.line(f"{name}: " + ", ".join(f"{k} {v}" for k, v in counts.items()))
-    if path := os.environ.get("INTEGRAND_TALLY"):
-        Path(path).write_text(json.dumps(TALLY, indent=1, sort_keys=True))
 
 
 @pytest.fixture
-def tally(request):
-    return TALLY
+def tally():
+    """The figures; where INTEGRAND_TALLY names a file they are kept there after every test, to be added up."""
+    yield TALLY
+    if path := os.environ.get("INTEGRAND_TALLY"):
+        Path(path).write_text(json.dumps(TALLY, indent=1, sort_keys=True))
 
 
 STORIES = {

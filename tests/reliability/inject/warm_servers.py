@@ -74,6 +74,7 @@ def main(path):
     """Import, listen, be a server in every child and the program in every child of those."""
     from integrand.cli import warm_server
 
+    sys.argv[1:] = []  # for those who look at it while they are imported
     warm_server.preload()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(path + ".new")
