@@ -18,14 +18,14 @@ _MAGIC = b"PK\x03\x04"
 
 
 def verify(path: str | Path) -> None:
-    """Is every byte of a checkpoint as it was written?
+    """Is every byte of a checkpoint as it was written, and every weight a number?
 
     `torch.save` writes a zip archive with a CRC-32 of every tensor, which `torch.load` does not look at. As
     part of the file it survives copying and renaming. Files of other kinds, folders of sharded checkpoints
     among them, carry none and are left to whoever reads them.
 
     Raises:
-        UsageError: The file is cut short or has changed since it was written.
+        UsageError: The file is cut short or has changed since it was written, or there are NaN in it.
     """
     path = Path(path)
     if not path.is_file():
@@ -36,6 +36,8 @@ def verify(path: str | Path) -> None:
     damage = _damage(path)
     if damage:
         raise UsageError(f"the checkpoint {path} is damaged: {damage}", _instead(path))
+    if name := _not_a_number(path):
+        raise UsageError(f"the checkpoint {path} holds NaN in {name}", _instead(path))
 
 
 def _damage(path: Path) -> str:
@@ -49,10 +51,21 @@ def _damage(path: Path) -> str:
     return f"{bad} is not what was written" if bad else ""
 
 
+def _not_a_number(path: Path) -> str:
+    """The first weight with NaN; none of what is no checkpoint, which whoever reads it will say."""
+    import torch
+
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
+        return next((str(name) for name, value in weights.items() if torch.isnan(value).any()), "")
+    except Exception:  # a file of others can hold anything
+        return ""
+
+
 def _instead(path: Path) -> str:
     """What else can be loaded."""
     other = path.with_name("best.ckpt" if path.name == "last.ckpt" else "last.ckpt")
-    if other == path or not other.is_file() or _damage(other):
+    if other == path or not other.is_file() or _damage(other) or _not_a_number(other):
         return "restore it from a copy"
     return f"restore it from a copy, or take the other one of the run: --ckpt_path {other}"
 

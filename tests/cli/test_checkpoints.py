@@ -63,6 +63,25 @@ def test_a_truncated_one_gives_one_line(checkpoint, share):
     assert "\n" not in str(raised.value)
 
 
+def test_nan_in_a_weight_is_named(checkpoint):
+    weights = {
+        "whole": torch.ones(2, dtype=torch.int64),
+        "wide": torch.tensor([torch.inf]),
+        "w": torch.zeros(5),
+    }
+    torch.save({"state_dict": weights}, checkpoint)
+    verify(checkpoint)
+    best = checkpoint.with_name("best.ckpt")
+    shutil.copy(checkpoint, best)
+    weights["w"][3] = torch.nan
+    torch.save({"state_dict": weights}, checkpoint)
+    with pytest.raises(UsageError, match=r"holds NaN in w .*--ckpt_path .*best\.ckpt"):
+        read(checkpoint)
+    shutil.copy(checkpoint, best)
+    with pytest.raises(UsageError, match=r"holds NaN in w → restore it from a copy$"):
+        verify(checkpoint)
+
+
 def test_a_bomb_is_not_unpacked(checkpoint):
     with zipfile.ZipFile(checkpoint, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(10**7))
