@@ -100,8 +100,8 @@ class Sampling:
 def usual_grid(process: Process, points: bool = False) -> TimeGrid:
     """The grid that the process is usually sampled on, its last step to the data.
 
-    Karras's for variance-exploding processes, else uniform in time; for points in equal steps of √t, because
-    their details are finer, beside their spread, than those of images (docs/generative.md has figures).
+    EDM's own; for points in equal steps of √t, because their details are finer, beside their spread, than
+    those of images; for images Karras's on VE, else uniform in time (docs/samplers.md has figures).
 
     Args:
         process: The process.
@@ -109,6 +109,6 @@ def usual_grid(process: Process, points: bool = False) -> TimeGrid:
     """
     if isinstance(process, EDM):
         return EDMGrid(sigma_min=process.t_min, sigma_max=process.t_max)
-    if isinstance(process, VE):
-        return KarrasGrid(to_zero=True)
-    return QuadraticGrid(to_zero=True) if points else UniformGrid(to_zero=True)
+    if points:
+        return QuadraticGrid(to_zero=True)
+    return KarrasGrid(to_zero=True) if isinstance(process, VE) else UniformGrid(to_zero=True)

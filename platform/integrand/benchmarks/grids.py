@@ -127,7 +127,8 @@ def run(args: argparse.Namespace) -> int:
     rows = [row for job in track(jobs, "bench grids", console=console) for row in _cells(*job, args)]
     _print(rows)
     if args.json is not None:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        lines = ",\n".join(json.dumps(row) for row in rows)
+        args.json.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     return 0
 
 
@@ -147,7 +148,7 @@ def _cells(name: str, kind: str, args: argparse.Namespace) -> Iterator[dict[str,
                 except BudgetError:
                     continue
                 keys = {"process": name, "data": kind, "grid": grid_name, "sampler": sampler_name, "nfe": nfe}
-                yield {**keys, "w2": w2, "floor": floor, "n": args.n, "seeds": args.seeds}
+                yield {**keys, "w2": round(w2, 4), "floor": round(floor, 4), "n": args.n, "seeds": args.seeds}
 
 
 def _w2(

@@ -125,7 +125,7 @@ def test_the_default_grid_is_dense_near_the_data_for_points_alone():
     """Points have details that are fine beside their spread; see docs/generative.md."""
     for process, points, images in (
         (VP(), QuadraticGrid, UniformGrid),
-        (VE(), KarrasGrid, KarrasGrid),
+        (VE(), QuadraticGrid, KarrasGrid),
         (EDM(), EDMGrid, EDMGrid),
     ):
         assert type(usual_grid(process, points=True)) is points
