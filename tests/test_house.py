@@ -61,6 +61,7 @@ FLOORS = (
     {
         "version",
         "errors",
+        "imports",
         "suggest",
         "record",
         "registry",

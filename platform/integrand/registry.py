@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from typing import TypeVar
 
 from .errors import UsageError
+from .imports import uncollected
 
 T = TypeVar("T")
 
@@ -17,9 +18,10 @@ T = TypeVar("T")
 @cache
 def import_package(name: str) -> None:
     """Import a package with all its submodules, so that every class in it is defined; once in a process."""
-    package = importlib.import_module(name)
-    for info in pkgutil.walk_packages(package.__path__, prefix=f"{name}."):
-        importlib.import_module(info.name)
+    with uncollected():
+        package = importlib.import_module(name)
+        for info in pkgutil.walk_packages(package.__path__, prefix=f"{name}."):
+            importlib.import_module(info.name)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from ..errors import IntegrandError, UsageError
+from ..imports import import_torchmetrics, uncollected
 from ..suggest import did_you_mean
 from ..version import __version__
 from . import preflight
@@ -120,7 +122,11 @@ def dispatch(arguments: list[str]) -> int:
         print(short_help(name))
         return 0
     preflight.begin(name if command.needs_name else "", rest)
-    run: Callable[..., int] = import_module(f".{command.module}", __package__).run
+    with uncollected():
+        if command.needs_name:
+            import_torchmetrics()
+        run: Callable[..., int] = import_module(f".{command.module}", __package__).run
+    gc.freeze()  # modules stay: no later collection has to walk over them
     if not command.needs_name:
         return run(rest)
     return run(name, ["--help" if word == "--help-all" else word for word in rest])

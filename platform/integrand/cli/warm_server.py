@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..imports import import_torchmetrics, uncollected
 from ..suites.warm import HEADER_BYTES, STREAMS
 
 TITLE = "integrand"
@@ -49,6 +50,7 @@ def preload() -> None:
     from integrand.tracking.store.opening import quiet_mlflow
 
     quiet_mlflow()
+    import_torchmetrics()
     import integrand.datamodules
     import integrand.modules
 
@@ -205,7 +207,8 @@ def _fresh_generators() -> None:
 def main(descriptor: int) -> None:
     """Serve the client behind an inherited socket, and be the program in every child."""
     server = Server(socket.socket(fileno=descriptor))
-    preload()
+    with uncollected():
+        preload()
     if threading.active_count() > 1:
         raise SystemExit("something that was imported has started a thread, which no fork survives")
     gc.collect()

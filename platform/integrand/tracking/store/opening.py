@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from ...errors import TrackingError
+from ...imports import uncollected
 from .refusals import explained, held_by_another, unreachable
 from .uris import artifact_location, is_http, redact, resolve_uri, sqlite_path, sqlite_uri
 
@@ -30,9 +31,10 @@ _LOCK_SECONDS = 180.0
 def mlflow_client(uri: str) -> Any:
     """An `MlflowClient` on `uri`; the import is here so that it costs only those who connect."""
     quiet_mlflow()
-    from mlflow.tracking import MlflowClient
+    with uncollected():  # a client imports its store
+        from mlflow.tracking import MlflowClient
 
-    return MlflowClient(tracking_uri=uri)
+        return MlflowClient(tracking_uri=uri)
 
 
 def quiet_mlflow() -> None:
