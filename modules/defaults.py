@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, TypeVar, cast
 
-from jsonargparse import lazy_instance  # type: ignore[attr-defined]  # its __all__ is built at run time
+# lazy_instance itself looks for its caller in the source of every module that is loaded
+from jsonargparse.typing import _LazyInitBaseClass
 
 T = TypeVar("T")
 
@@ -21,12 +23,20 @@ def default(made: type[T], **options: Any) -> T:
         made: Its class.
         options: Arguments of its constructor.
     """
-    stands_for = lazy_instance(made, **options)
-    derived: Any = type(stands_for)
-    derived.__name__ = made.__name__  # the qualified name still tells the two apart
-    derived.__reduce__ = _as_itself
-    derived.__repr__ = lambda self: repr(_itself(self))
-    return stands_for
+    kind: Any = made  # mypy doubts that a class can be hashed
+    return cast(T, _derived(kind)(made, options))
+
+
+@cache
+def _derived(made: type) -> Any:
+    members = {
+        "__doc__": made.__doc__,
+        "__module__": __name__,
+        "__qualname__": f"LazyInstance_{made.__name__}",  # tells the two apart
+        "__reduce__": _as_itself,
+        "__repr__": lambda self: repr(_itself(self)),
+    }
+    return type(made.__name__, (_LazyInitBaseClass, made), members)
 
 
 def _itself(stands_for: Any) -> Any:

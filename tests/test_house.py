@@ -152,6 +152,12 @@ def test_files_stay_small(path):
         ("import integrand.quantities", {"torch", "lightning", "mlflow", "numpy"}),
         ("import integrand.datamodules", {"torch", "lightning"}),
         ("import integrand.modules", {"torch", "lightning"}),
+        # a fit until its tracking store is opened, which only MLflow's imports can make slower
+        (
+            "from integrand.cli.main import main; main(['fit', '--print_config'])",
+            {"scipy.signal", "scipy.stats", "scipy.integrate", "scipy.optimize", "pandas", "sklearn"}
+            | {"mlflow", "alembic", "fastapi", "torchvision", "diffusers", "torch._inductor.compile_fx"},
+        ),
     ],
 )
 def test_light_imports_stay_light(statement, absent):

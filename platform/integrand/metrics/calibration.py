@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 SMALLEST_TEMPERATURE, LARGEST_TEMPERATURE = 1e-2, 1e2
@@ -108,6 +107,8 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
 
     def loss(log_temperature: float) -> float:
         return negative_log_likelihood(mean_probabilities(logits, math.exp(log_temperature)), target)
+
+    from scipy.optimize import minimize_scalar  # slow to import, and every command knows this file
 
     bounds = (math.log(SMALLEST_TEMPERATURE), math.log(LARGEST_TEMPERATURE))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})

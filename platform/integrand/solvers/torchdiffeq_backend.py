@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torchdiffeq import odeint, odeint_adjoint
 
 from .accounts import CountedField, refuse_dropout
 from .base import ODESolver
@@ -172,6 +171,9 @@ class TorchDiffEq(ODESolver):
             f0 = f0.detach()
             counted.remember(f0)
             adjoint = bool(inputs) or y0.requires_grad
+        # here, because it brings scipy.integrate, which most solves do without
+        from torchdiffeq import odeint, odeint_adjoint
+
         if adjoint:
             refuse_dropout(counted.field, "adjoint")
             allow_retained_graphs(counted.field)
