@@ -1,6 +1,7 @@
 """Telling data sets apart: the metrics against scikit-learn's definitions, the evaluation on digits."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,10 +9,14 @@ import torch
 from integrand.datamodules.images.digits import Digits
 from integrand.datamodules.registry import find_card
 from integrand.errors import UsageError
+from integrand.evaluations.adversarial import Adversarial
+from integrand.evaluations.corruption import Corruptions
 from integrand.evaluations.ood import OutOfDistribution
 from integrand.evaluations.other_images import fitted, other_images
 from integrand.metrics import doubt
 from integrand.metrics.detection import detection
+from integrand.modules import NoBlock
+from integrand.spec import Classes, ImageSpec
 
 
 def test_detection_by_counting():
@@ -107,3 +112,11 @@ def test_images_are_made_to_fit():
     data = Digits()
     pixels = torch.rand(3, 1, 8, 8)
     assert torch.allclose(data.denormalise(data.scaled(pixels)), pixels, atol=1e-6)
+
+
+@pytest.mark.parametrize("evaluation", [OutOfDistribution, Corruptions, Adversarial])
+def test_own_pictures_are_not_said_to_be_none(evaluation):
+    spec = ImageSpec("shapes", Classes(2), (1, 8, 8))
+    model = NoBlock(spec, channels=4)
+    assert "your own" in evaluation.fits(model, SimpleNamespace(spec=spec))
+    assert "no images" in evaluation.fits(model, SimpleNamespace())

@@ -24,6 +24,7 @@ from .auto_attack import auto_attack
 from .base import Evaluation, Finding, Row, Summary, rows_of
 from .drawn import drawn, number_of_draws, seeded
 from .masking import Check, checks
+from .other_images import lacks_images
 from .passes import batches
 from .solved_by import held, solved_by
 
@@ -83,7 +84,7 @@ class Adversarial(Evaluation):
         """It has to classify images, whose range is known."""
         if not isinstance(model, FamilyModule) or not isinstance(model.task, Classification):
             return "it is no family that classifies"
-        return "" if isinstance(data, ImageDataModule) else "its data set holds no images"
+        return lacks_images(data)
 
     @property
     def headline(self) -> str:

@@ -19,6 +19,7 @@ from ..tasks.classification import Classification
 from .base import Evaluation, Finding, Row, Summary
 from .corrupted import KINDS, SEVERITIES, corrupt
 from .drawn import drawn, number_of_draws, seeded
+from .other_images import lacks_images
 from .passes import batches
 
 
@@ -63,8 +64,8 @@ class Corruptions(Evaluation):
         """It has to classify images that can be told in grey levels."""
         if not isinstance(model, FamilyModule) or not isinstance(model.task, Classification):
             return "it is no family that classifies"
-        if not isinstance(data, ImageDataModule):
-            return "its data set holds no images"
+        if lacking := lacks_images(data):
+            return lacking
         return "" if min(data.spec.shape[1:]) >= 8 else "its images are smaller than 8×8"
 
     @property

@@ -19,7 +19,7 @@ from ..metrics.detection import detection
 from ..tasks.classification import Classification
 from .base import Evaluation, Finding
 from .drawn import Said, number_of_draws, said_of
-from .other_images import check, other_images, usual
+from .other_images import check, lacks_images, other_images, usual
 from .passes import batches
 
 
@@ -67,7 +67,7 @@ class OutOfDistribution(Evaluation):
         """It has to classify images of a set that is published here."""
         if not isinstance(model, FamilyModule) or not isinstance(model.task, Classification):
             return "it is no family that classifies"
-        return "" if isinstance(data, ImageDataModule) else "its data set holds no images"
+        return lacks_images(data)
 
     @property
     def headline(self) -> str:

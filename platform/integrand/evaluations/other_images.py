@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,15 @@ USUAL: Mapping[str, Sequence[str]] = {
 _ALWAYS = ("fashion-mini",)
 # weights of red, green and blue in grey (ITU-R BT.601)
 _LUMA = (0.299, 0.587, 0.114)
+
+
+def lacks_images(data: Any) -> str:
+    """Why an evaluation of images cannot measure a data set; empty where it can."""
+    if isinstance(data, ImageDataModule):
+        return ""
+    if isinstance(getattr(data, "spec", None), ImageSpec):
+        return "its images are your own, and only image sets of `integrand data list` are measured so"
+    return "its data set holds no images"
 
 
 def usual(data: ImageDataModule) -> list[str]:
