@@ -53,6 +53,8 @@ class GenerativeModule(FamilyModule):
     models = "distribution"
     conditional: bool = False
     """Whether the network is told the class."""
+    own_sampler: ClassVar[type[Any] | None] = None
+    """What samples this family alone, by a number of evaluations: `num_steps` of it."""
     takes: ClassVar[tuple[type[Spec], ...]] = (ImageSpec, VectorSpec)
     stochastic = True
 

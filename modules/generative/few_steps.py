@@ -17,8 +17,8 @@ from integrand.spec import Spec
 from .base import GenerativeModule
 
 
-class LearnedSteps:
-    """Sampling in steps that the network makes by itself, one evaluation each.
+class FixedSteps:
+    """A way to sample in a number of steps that a family makes itself, one evaluation each.
 
     Args:
         num_steps: How many.
@@ -35,6 +35,18 @@ class LearnedSteps:
         self.num_steps = num_steps
 
     def describe(self) -> str:
+        """In a few words."""
+        return f"{self.num_steps} step{'s' if self.num_steps > 1 else ''}"
+
+
+class LearnedSteps(FixedSteps):
+    """Steps of any length that the network has learned.
+
+    Args:
+        num_steps: How many.
+    """
+
+    def describe(self) -> str:
         """Such as `2 learned steps`."""
         return f"{self.num_steps} learned step{'s' if self.num_steps > 1 else ''}"
 
@@ -47,6 +59,8 @@ class FewSteps(GenerativeModule):
         num_steps: Steps of sampling unless told otherwise, one evaluation each.
         **kwargs: Of the other base.
     """
+
+    own_sampler = LearnedSteps
 
     def __init__(self, spec: Spec, *args: Any, num_steps: int = 1, **kwargs: Any) -> None:
         super().__init__(spec, *args, **kwargs)

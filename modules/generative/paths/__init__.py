@@ -2,6 +2,7 @@
 
 from .base import Path
 from .independent import IndependentCFM
+from .interpolants import LinearInterpolant, TrigonometricInterpolant
 from .lipman import Lipman
 from .optimal_transport import OptimalTransportCFM
 from .schroedinger_bridge import SchroedingerBridgeCFM
@@ -9,9 +10,11 @@ from .variance_preserving import VariancePreservingCFM
 
 __all__ = [
     "IndependentCFM",
+    "LinearInterpolant",
     "Lipman",
     "OptimalTransportCFM",
     "Path",
     "SchroedingerBridgeCFM",
+    "TrigonometricInterpolant",
     "VariancePreservingCFM",
 ]

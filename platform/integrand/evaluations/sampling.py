@@ -72,9 +72,12 @@ def way(model: Any, wishes: Wishes, sampler: Named[Any] | None, nfe: int | None)
         raise UsageError(f"--nfe {nfe} evaluates nothing", "ask for 1 or more")
     if is_diffusion(model):
         return _diffusion(model, wishes, sampler, nfe)
-    if learns_steps(model) and (sampler is None or sampler.cls is LearnedSteps):
+    if sampler is None and learns_steps(model):
         _refuse(model, wishes)
         return LearnedSteps(nfe or model.steps.num_steps)
+    if sampler is not None and sampler.cls is model.own_sampler:
+        _refuse(model, wishes)
+        return sampler.make() if nfe is None else sampler.make(num_steps=nfe)
     return _flow(model, wishes, sampler, nfe)
 
 
@@ -86,8 +89,8 @@ def named_sampler(model: Any, text: str, init_args: dict[str, Any] | None = None
     """
     if is_diffusion(model):
         return Named(Sampler, text, "sampler", init_args)
-    if learns_steps(model) and text == LearnedSteps.__name__:
-        return Named(LearnedSteps, text, "sampler", init_args)
+    if model.own_sampler is not None and text == model.own_sampler.__name__:
+        return Named(model.own_sampler, text, "sampler", init_args)
     try:
         return Named(ODESolver, text, "solver", init_args)
     except UsageError:
