@@ -15,6 +15,7 @@ from integrand.solvers.options import is_whole
 from integrand.spec import Spec
 
 from .base import GenerativeModule
+from .evaluation import PointEvaluation
 
 
 class FixedSteps:
@@ -104,6 +105,12 @@ class FewSteps(GenerativeModule):
             f"{type(sampler).__name__} cannot sample from {type(self).__name__}",
             "its network has learned steps: LearnedSteps(num_steps)",
         )
+
+    @property
+    def monitor(self) -> str:
+        """The samples' distance from data where it is measured: a loss against own outputs says little."""
+        scored = isinstance(self.evaluation, PointEvaluation)
+        return "val/sliced_w2" if scored else super().monitor
 
     def describe_solver(self) -> tuple[str, str]:
         """The number of steps; nothing is differentiated through them."""

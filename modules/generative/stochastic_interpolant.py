@@ -48,7 +48,7 @@ class StochasticInterpolant(FlowMatching):
     """A flow whose network also says the noise of the path, hence the score, so that an SDE samples it too.
 
     With x_t = a_t x₀ + b_t x₁ + γ_t z the velocity is b = E[ẋ_t given x_t = x] and the score
-    s = −E[z given x]/γ (Albergo et al. 2023, Stochastic Interpolants: A Unifying Framework, Eq. 2.10, 2.14);
+    s = −E[z given x]/γ (Albergo et al. 2023, Stochastic Interpolants: A Unifying Framework, Sec. 2);
     both are regressed at once. The ODE ẋ = b and the SDE dx = (b + εs) dt + √(2ε) dW have the same marginals
     for any ε ≥ 0. On `SchroedingerBridgeCFM` it is [SF]²M (Tong et al. 2024, Simulation-Free Schrödinger
     Bridges via Score and Flow Matching).
@@ -70,8 +70,8 @@ class StochasticInterpolant(FlowMatching):
     title = "Stochastic interpolant"
     equation = "dx = (b + εs) dt + √(2ε) dW, min E‖b − ẋ_t‖² + E‖η − z‖², s = −η/γ, x_t = a x₀ + b x₁ + γz"
     reference = (
-        "Albergo et al. 2023, Stochastic Interpolants: A Unifying Framework for Flows and Diffusions; Tong et "
-        "al. 2024, Simulation-Free Schrödinger Bridges via Score and Flow Matching"
+        "Albergo et al. 2023, Stochastic Interpolants: A Unifying Framework for Flows and Diffusions; Tong "
+        "et al. 2024, Simulation-Free Schrödinger Bridges via Score and Flow Matching"
     )
     own_sampler = StochasticSteps
 

@@ -32,7 +32,7 @@ from integrand.modules.generative.pooled import PooledPairs
 from integrand.modules.generative.progressive_distillation import ProgressiveDistillation, one_step_target
 from integrand.modules.generative.teacher import denoised, heun_step
 from integrand.solvers import Dopri5
-from integrand.spec import Density, VectorSpec
+from integrand.spec import Density, ImageSpec, VectorSpec
 
 POINTS = VectorSpec("made-up", Density(), 2)
 STD = 0.3
@@ -182,6 +182,12 @@ def test_evaluation_is_never_coupled_from_a_pool():
 
 
 # ---------------------------------------------------------------------- samplers by name
+
+
+def test_the_best_checkpoint_is_that_of_the_best_samples_where_they_are_scored():
+    assert MeanFlow(POINTS).monitor == "val/sliced_w2"
+    assert MeanFlow(ImageSpec("images", Density(), (1, 4, 4))).monitor == "val/loss"
+    assert MeanFlow(POINTS).monitor_mode == "min"
 
 
 def test_a_budget_of_evaluations_becomes_learned_steps():
