@@ -126,7 +126,8 @@ def dispatch(arguments: list[str]) -> int:
         if command.needs_name:
             import_torchmetrics()
         run: Callable[..., int] = import_module(f".{command.module}", __package__).run
-    gc.freeze()  # modules stay: no later collection has to walk over them
+    if not gc.get_freeze_count():  # once: what a command leaves behind in a process of many is collected
+        gc.freeze()  # modules stay: no later collection has to walk over them
     if not command.needs_name:
         return run(rest)
     return run(name, ["--help" if word == "--help-all" else word for word in rest])
