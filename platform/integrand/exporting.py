@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -61,7 +63,7 @@ def export(model: BenchFamily, path: Path, fmt: Format) -> float:
     x = torch.randn(_ROWS, *model.spec.input_shape, generator=draw)
     graph = _traced(answering, x, type(model).__name__)
     if fmt == "onnx":
-        _write_onnx(graph, path)
+        _write_onnx(graph, path, type(model).__name__)
     else:
         torch.export.save(graph, path)
     worst = 0.0
@@ -101,22 +103,36 @@ def _check(model: BenchFamily, fmt: Format) -> None:
 
 def _traced(answering: nn.Module, x: Tensor, name: str) -> torch.export.ExportedProgram:
     sizes = {"x": {0: torch.export.Dim.DYNAMIC}}
+    remedy = "what it computes may depend on values, such as iterations to a tolerance: export another family"
+    with _refusing(f"{name} cannot be written as one graph", remedy):
+        return torch.export.export(answering, (x,), dynamic_shapes=sizes, strict=False)
+
+
+def _write_onnx(graph: torch.export.ExportedProgram, path: Path, name: str) -> None:
+    with _refusing(f"{name} cannot be written as ONNX", "--format torch takes every operation of torch"):
+        program = torch.onnx.export(graph, dynamo=True, verbose=False)
+    assert program is not None
+    program.save(str(path))
+
+
+@contextmanager
+def _refusing(complaint: str, remedy: str) -> Iterator[None]:
+    """What fails inside is a refusal in one line; what exporters remark about themselves is not shown."""
+    remarks = logging.getLogger("torch.onnx")
+    level = remarks.level
+    remarks.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.export.export(answering, (x,), dynamic_shapes=sizes, strict=False)
-    except Exception as error:  # tracing fails in many types, all of which mean this
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UsageError(
-            f"{name} cannot be written as one graph: {first}",
-            "what it computes may depend on values, such as iterations to a tolerance: export another family",
-        ) from error
-
-
-def _write_onnx(graph: torch.export.ExportedProgram, path: Path) -> None:
-    program = torch.onnx.export(graph, dynamo=True, verbose=False)
-    assert program is not None
-    program.save(str(path))
+            yield
+    except Exception as error:  # exporters fail in many types, all of which mean this
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        lines = str(cause).strip().splitlines() or [type(cause).__name__]
+        raise UsageError(f"{complaint}: {lines[0]}", remedy) from error
+    finally:
+        remarks.setLevel(level)
 
 
 def _read(path: Path, fmt: Format, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 
 import integrand
 from integrand.cli.main import main
-from integrand.datamodules import Digits
+from integrand.datamodules import Digits, Wine
 from integrand.errors import UsageError
 from integrand.exporting import export
 from integrand.modules import DeepEquilibrium, NeuralODE, ResNet
@@ -68,12 +68,41 @@ def test_onnx_names_the_missing_packages(tmp_path, monkeypatch):
         export(ResNet(Digits().spec, channels=4), tmp_path / "x.onnx", "onnx")
 
 
-def test_onnx_answers_alike(tmp_path):
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxscript")
+@pytest.fixture
+def onnxruntime():
+    for name in ("onnx", "onnxscript"):
+        pytest.importorskip(name)
+    return pytest.importorskip("onnxruntime")
+
+
+@pytest.mark.parametrize("data", [Digits, Wine])
+@pytest.mark.parametrize(
+    ("family", "options"), [(ResNet, {}), (NeuralODE, {"solver": RK4(num_steps=3)})], ids=["discrete", "ode"]
+)
+def test_onnx_answers_alike_in_another_runtime(data, family, options, onnxruntime, tmp_path, capfd):
     torch.manual_seed(0)
-    model = NeuralODE(Digits().spec, channels=4, solver=RK4(num_steps=3))
-    assert export(model, tmp_path / "x.onnx", "onnx") < 1e-4
+    model, path = family(data().spec, channels=4, **options), tmp_path / "x.onnx"
+    # running statistics away from 0 and 1, which a graph in training mode would not read
+    model.train()(2 + 3 * torch.randn(8, *model.spec.input_shape))
+    assert export(model, path, "onnx") < 1e-5
+    assert capfd.readouterr().err == ""
+    session = onnxruntime.InferenceSession(path)
+    for rows in (1, 6):
+        x = 2 + 3 * torch.randn(rows, *model.spec.input_shape)
+        (said,) = session.run(None, {"x": x.numpy()})
+        with torch.no_grad():
+            expected = model.eval()(x).softmax(1)
+        # float32 in another order
+        np.testing.assert_allclose(said, expected.numpy(), atol=1e-5)
+
+
+def test_what_onnx_has_no_operation_for_is_refused_by_its_name(onnxruntime, tmp_path):
+    model = ResNet(Wine().spec, channels=4)
+    model.net.forward = lambda x: (torch.linalg.eigvals(x[:, :, None] * x[:, None]).real,)
+    with pytest.raises(UsageError, match=r"ResNet cannot be written as ONNX: .*linalg_eig") as refused:
+        export(model, tmp_path / "x.onnx", "onnx")
+    assert "--format torch" in str(refused.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_format_that_is_none_is_refused(capsys, monkeypatch, tmp_path):

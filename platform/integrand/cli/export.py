@@ -12,6 +12,11 @@ from .parser import Parser
 if TYPE_CHECKING:
     from ..modules.family import FamilyModule
 
+_READ = {
+    "torch": 'torch.export.load("{path}").module()(x)',
+    "onnx": 'onnxruntime.InferenceSession("{path}").run(None, {{"x": x}})',
+}
+
 
 def run(argv: list[str]) -> int:
     """Write a run's network to a file and say how it is read.
@@ -44,8 +49,7 @@ def run(argv: list[str]) -> int:
         model = _in_equal_steps(model, checkpoint, args.num_steps, args.trust)
     difference = export(model, path, args.format)
     print(f"wrote {path}: differs from the network by {difference:.2g} at most; takes {_inputs(model)}")
-    if args.format == "torch":
-        print(f'read it: torch.export.load("{path}").module()(x)')
+    print(f"read it: {_READ[args.format].format(path=path)}")
     return 0
 
 
