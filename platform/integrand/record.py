@@ -111,8 +111,8 @@ class RunRecord:
             if field_.name in values and not _fits(values[field_.name], str(field_.type)):
                 raise ValueError(f"not a run record: {field_.name} is no {field_.type}")
         values["task"] = _RENAMED.get(values.get("task", ""), values.get("task", ""))
-        if found := values.get("evaluation"):
-            found["name"] = current_evaluation(found.get("name"))
+        if "name" in (found := values.get("evaluation") or {}):
+            found["name"] = current_evaluation(found["name"])
         known = {f.name for f in fields(cls)}
         return cls(**{k: v for k, v in values.items() if k in known})
 
