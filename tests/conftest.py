@@ -1,8 +1,11 @@
-"""What every test gets: one thread, no telemetry, no network, and stores that lie in its own folder."""
+"""What every test gets: one thread, no telemetry, no network, stores in its own folder, `pipelines`."""
 
 import contextlib
+import importlib.util
 import os
 import sqlite3
+import sys
+from pathlib import Path
 
 # before torch is imported: two test processes with two threads each are slower than with one
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -10,6 +13,11 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
+
+# pytest's importlib mode keeps this folder off the path
+_spec = importlib.util.spec_from_file_location("pipelines", Path(__file__).with_name("pipelines.py"))
+sys.modules["pipelines"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(sys.modules["pipelines"])
 
 
 @pytest.fixture(autouse=True)

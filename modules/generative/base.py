@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 
@@ -53,6 +53,8 @@ class GenerativeModule(FamilyModule):
     models = "distribution"
     conditional: bool = False
     """Whether the network is told the class."""
+    teacher: str | None = None
+    """Checkpoint of the run that a family with a teacher learns from."""
     own_sampler: ClassVar[type[Any] | None] = None
     """What samples this family alone, by a number of evaluations: `num_steps` of it."""
     takes: ClassVar[tuple[type[Spec], ...]] = (ImageSpec, VectorSpec)
@@ -153,9 +155,31 @@ class GenerativeModule(FamilyModule):
         return next((p.dtype for p in self.trained.parameters()), torch.float32)
 
     def shards(self) -> list[nn.Module]:
-        """The network and its average, each with its blocks by themselves."""
+        """The network and its average, each with its blocks by themselves.
+
+        Raises:
+            UsageError: There is a teacher, which would be a second network in one piece.
+        """
+        if self.teacher is not None:
+            raise self.unshardable("a teacher's network is needed in one piece")
         nets = [self.net] if self.average is None else [self.net, cast(TimeNet, self.average.module)]
         return [part for net in nets for part in (*net.blocks_once(), net)]
+
+    def begin_at(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights of the teacher's network, for the average too.
+
+        Raises:
+            UsageError: Its network has other shapes.
+        """
+        try:
+            self.net.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UsageError(
+                f"the network of {self.teacher} has other shapes than this one",
+                "give both the same model.backbone and data set",
+            ) from error
+        if self.average is not None:
+            self.average.module.load_state_dict(weights)
 
     def setup(self, stage: str) -> None:
         """Refuse an evaluation that cannot be made before anything is trained."""

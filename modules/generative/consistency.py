@@ -151,16 +151,6 @@ class ConsistencyModel(FewSteps):
         teacher.to(x.device)
         return heun_step(teacher.denoiser(), teacher.process, x, high, low)
 
-    def shards(self) -> list[nn.Module]:
-        """See `GenerativeModule.shards`.
-
-        Raises:
-            UsageError: There is a teacher, which would be a second network in one piece.
-        """
-        if self.teacher is not None:
-            raise self.unshardable("a teacher's network is needed in one piece")
-        return super().shards()
-
     # ------------------------------------------------------------------ sampling
 
     def take_steps(self, noise: Tensor, num_steps: int, draws: SampleNoise) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from integrand.diffusion import (
     DDIM,
@@ -124,24 +124,7 @@ class ProgressiveDistillation(DiffusionModel):
         """Begin a fit at the teacher's weights; those of a resumed fit replace them."""
         super().setup(stage)
         if stage == "fit" and self.teacher is not None:
-            self.begin_at(self._frozen())
-
-    def begin_at(self, teacher: DiffusionModel) -> None:
-        """Take the weights of a teacher.
-
-        Raises:
-            UsageError: Its network has other shapes.
-        """
-        weights = teacher.trained.state_dict()
-        try:
-            self.net.load_state_dict(weights)
-        except RuntimeError as error:
-            raise UsageError(
-                f"the network of {self.teacher} has other shapes than this one",
-                "give both the same model.backbone and data set",
-            ) from error
-        if self.average is not None:
-            self.average.module.load_state_dict(weights)
+            self.begin_at(self._frozen().trained.state_dict())
 
     def _frozen(self) -> DiffusionModel:
         """The teacher, read once.
@@ -162,16 +145,6 @@ class ProgressiveDistillation(DiffusionModel):
             # in a tuple, because a module in an attribute would be trained and saved
             self._two = (teacher,)
         return self._two[0]
-
-    def shards(self) -> list[nn.Module]:
-        """See `GenerativeModule.shards`.
-
-        Raises:
-            UsageError: There is a teacher, which would be a second network in one piece.
-        """
-        if self.teacher is not None:
-            raise self.unshardable("a teacher's network is needed in one piece")
-        return super().shards()
 
 
 def one_step_target(

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from integrand import checkpoints
 from integrand.diffusion import Trace
@@ -64,26 +64,7 @@ class RectifiedFlow(FlowMatching):
         self.teacher, self.num_pairs, self.pair_seed = teacher, pairs, pair_seed
         self._pairs: tuple[Tensor, Tensor] | None = None
         if teacher is not None:
-            weights = teacher_weights(teacher, self.family)
-            try:
-                self.net.load_state_dict(weights)
-            except RuntimeError as error:
-                raise UsageError(
-                    f"the network of {teacher} has other shapes than this one",
-                    "give both the same model.backbone and data set",
-                ) from error
-            if self.average is not None:
-                self.average.module.load_state_dict(weights)
-
-    def shards(self) -> list[nn.Module]:
-        """See `GenerativeModule.shards`.
-
-        Raises:
-            UsageError: There is a teacher, which would need a second network in one piece.
-        """
-        if self.teacher is not None:
-            raise self.unshardable("a teacher's network is needed in one piece")
-        return super().shards()
+            self.begin_at(teacher_weights(teacher, self.family))
 
     def on_fit_start(self) -> None:
         """Let the teacher generate the pairs; its weights are read anew: a resumed fit has its own by now."""

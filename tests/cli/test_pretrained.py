@@ -1,10 +1,10 @@
 """`integrand sample` and `evaluate` on small random networks of diffusers, written to disk."""
 
 import csv
-import json
 
 import pytest
 import torch
+from pipelines import saved
 
 from integrand.cli.main import main
 from integrand.diffusion import DPMSolverPPMultistep
@@ -12,33 +12,6 @@ from integrand.diffusion.pretrained import load_diffusers
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-
-
-def network(kind):
-    torch.manual_seed(0)
-    small = {"sample_size": 8, "in_channels": 1, "out_channels": 1, "block_out_channels": (8, 16)}
-    small |= {"layers_per_block": 1, "norm_num_groups": 4}
-    if kind == "UNet2DModel":
-        return diffusers.UNet2DModel(
-            **small, down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2
-        )
-    if kind == "UNet2DConditionModel":
-        return diffusers.UNet2DConditionModel(
-            **small,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-            cross_attention_dim=6,
-            attention_head_dim=4,
-        )
-    return diffusers.DiTTransformer2DModel(
-        num_attention_heads=2,
-        attention_head_dim=4,
-        in_channels=2,
-        out_channels=4,
-        num_layers=1,
-        sample_size=8,
-        num_embeds_ada_norm=5,
-    )
 
 
 @pytest.fixture
@@ -51,11 +24,7 @@ def folder(tmp_path, monkeypatch):
 
     def write(kind, scheduler="DDIMScheduler", **config):
         place = tmp_path / kind
-        part = "transformer" if kind.startswith("DiT") else "unet"
-        network(kind).save_pretrained(place / part)
-        getattr(diffusers, scheduler)(**config).save_pretrained(place / "scheduler")
-        index = {"_class_name": "Pipeline", part: ["diffusers", kind], "scheduler": ["diffusers", scheduler]}
-        (place / "model_index.json").write_text(json.dumps(index))
+        saved(place, kind, scheduler, channels=1, **config)
         return place
 
     return write

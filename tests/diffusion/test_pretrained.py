@@ -1,10 +1,10 @@
 """Small random networks of diffusers, written to disk, read back and sampled as diffusers samples them."""
 
 import importlib
-import json
 
 import pytest
 import torch
+from pipelines import network, saved
 
 from integrand.diffusion import (
     DDIM,
@@ -33,45 +33,10 @@ diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
-def network(kind):
-    torch.manual_seed(0)
-    small = {"sample_size": 8, "in_channels": 2, "out_channels": 2, "block_out_channels": (8, 16)}
-    small |= {"layers_per_block": 1, "norm_num_groups": 4}
-    if kind == "UNet2DModel":
-        return diffusers.UNet2DModel(
-            **small, down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2
-        )
-    if kind == "UNet2DConditionModel":
-        return diffusers.UNet2DConditionModel(
-            **small,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-            cross_attention_dim=6,
-            attention_head_dim=4,
-        )
-    options = {"num_attention_heads": 2, "attention_head_dim": 4, "in_channels": 2, "out_channels": 4}
-    model = diffusers.DiTTransformer2DModel(**options, num_layers=1, sample_size=8, num_embeds_ada_norm=5)
-    with torch.no_grad():  # its last layer starts at zero
-        model.proj_out_2.weight.normal_(std=0.3)
-    return model
-
-
 def condition_of(kind, n):
     if kind == "UNet2DConditionModel":
         return torch.randn(n, 3, 6, generator=torch.Generator().manual_seed(1))
     return torch.tensor([0, 4, 2][:n]) if kind == "DiTTransformer2DModel" else None
-
-
-def saved(folder, kind, scheduler="DDIMScheduler", **config):
-    """A network and its scheduler as a pipeline's folder."""
-    part = "transformer" if kind.startswith("DiT") else "unet"
-    model = network(kind)
-    model.save_pretrained(folder / part)
-    made = getattr(diffusers, scheduler)(**config)
-    made.save_pretrained(folder / "scheduler")
-    index = {"_class_name": "Pipeline", part: ["diffusers", kind], "scheduler": ["diffusers", scheduler]}
-    (folder / "model_index.json").write_text(json.dumps(index))
-    return model.eval(), made
 
 
 @torch.no_grad()

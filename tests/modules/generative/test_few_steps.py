@@ -385,7 +385,7 @@ def test_a_pupil_begins_at_its_teacher_and_counts_both(tmp_path):
     first = ProgressiveDistillation(POINTS)
     path = teacher_file(first, tmp_path / "best.ckpt")
     pupil = ProgressiveDistillation(POINTS, teacher=path, num_steps=2).train()
-    pupil.begin_at(first)
+    pupil.begin_at(first.trained.state_dict())
     outcome = pupil.objective(draws(16, 2).float(), None, "train")
     outcome.loss.backward()
     assert sum(s.nfe_forward for s in outcome.solves) == 3
