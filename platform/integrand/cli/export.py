@@ -34,7 +34,6 @@ def run(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     if args.tracking_uri:
         os.environ["MLFLOW_TRACKING_URI"] = args.tracking_uri
-    from ..checkpoints import verify_run
     from ..exporting import FORMATS, export
     from ..modules.family import FamilyModule
     from ..modules.from_checkpoint import network
@@ -42,7 +41,6 @@ def run(argv: list[str]) -> int:
 
     found = runs.find_trained(args.run)
     checkpoint = runs.checkpoint(found, args.checkpoint)
-    verify_run(checkpoint, found.run_id)
     model, _ = network(FamilyModule, checkpoint, {}, trust=args.trust, strict=True)
     path = Path(args.out or f"{found.name}{FORMATS[args.format]}")
     if args.num_steps is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..checkpoints import verify_run
 from ..tracking.store import runs
 from .arguments import RecordedRun
 
@@ -22,6 +21,4 @@ def recorded_run(which: str, checkpoint: Literal["best", "last"] | None) -> Reco
     """
     run = runs.find_trained(which)
     path = None if checkpoint is None else runs.checkpoint(run, checkpoint)
-    if path is not None:
-        verify_run(path, run.run_id)
     return RecordedRun(run.run_id, runs.config_path(run), path, run.experiment)

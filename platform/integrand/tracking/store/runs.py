@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ...checkpoints import verify_run
 from ...errors import TrackingError
 from ...moved import current_evaluation
 from ...quantities import mode_of
@@ -176,6 +177,7 @@ def checkpoint(run: RunHandle, which: Literal["best", "last"] = "best") -> Path:
 
     Raises:
         TrackingError: The run has none.
+        UsageError: It is damaged, or another run's.
     """
     # written locally while the artifacts go to a server, which may not have the newest yet
     path: Path | None = folders.checkpoint_dir(run.run_id) / f"{which}.ckpt"
@@ -186,6 +188,7 @@ def checkpoint(run: RunHandle, which: Literal["best", "last"] = "best") -> Path:
             f"run {run.name} ({run.run_id[:8]}) has no {which} checkpoint",
             "it may have ended before its first epoch did, or ran with --trainer.enable_checkpointing false",
         )
+    verify_run(path, run.run_id)
     return path
 
 
