@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .densities.pinwheel import Pinwheel
     from .densities.swiss_roll import SwissRoll
     from .densities.two_moons import TwoMoons
+    from .images.animal_shapes import AnimalShapes
     from .images.augment import Augmentation, Cutout, HorizontalFlip, RandomCrop
     from .images.base import ImageDataModule
     from .images.cifar10 import CIFAR10
@@ -69,6 +70,7 @@ __all__ = [
     "PBC",
     "SVHN",
     "UCR",
+    "AnimalShapes",
     "Arrays",
     "Augmentation",
     "BasicMotions",

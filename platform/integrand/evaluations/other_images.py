@@ -20,10 +20,12 @@ from ..spec import ImageSpec
 USUAL: Mapping[str, Sequence[str]] = {
     "digits": ("fashion-mini",),
     "mnist": ("fashion-mini", "digits"),
-    "fashion-mini": ("digits", "mnist"),
-    "fashion-mnist": ("digits", "mnist"),
-    "cifar10": ("fashion-mini", "cifar100"),
-    "cifar100": ("fashion-mini", "cifar10"),
+    "fashion-mini": ("digits", "mnist", "animal-shapes"),
+    "fashion-mnist": ("digits", "mnist", "animal-shapes"),
+    "animal-shapes": ("fashion-mini", "mnist"),
+    "cifar10": ("fashion-mini", "svhn", "cifar100"),
+    "cifar100": ("fashion-mini", "svhn", "cifar10"),
+    "svhn": ("fashion-mini", "cifar10"),
 }
 """Pairs that are usual or always at hand; the others of a pair are resized, and grey ones made colour."""
 _ALWAYS = ("fashion-mini",)
