@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import i0e
 
 from .base import DensityDataModule
 from .cards import CIRCLES
@@ -34,6 +33,8 @@ class Circles(DensityDataModule):
 
         A Gaussian averaged over a circle of radius R: exp(−(r² + R²)/2σ²) I₀(rR/σ²) / 2πσ².
         """
+        from scipy.special import i0e  # here, because every command imports every data set
+
         r = np.linalg.norm(x, axis=1)
         # i0e(z) = e^{−z} I₀(z), so that the exponent is −(r − R)²/2σ²
         terms = [-((r - R) ** 2) / (2 * STD**2) + np.log(i0e(r * R / STD**2)) for R in RADII]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from ..errors import IntegrandError, UsageError
-from ..imports import import_torchmetrics, uncollected
+from ..imports import freeze, import_torchmetrics, uncollected
 from ..suggest import did_you_mean
 from ..version import __version__
 from . import preflight
@@ -126,8 +125,7 @@ def dispatch(arguments: list[str]) -> int:
         if command.needs_name:
             import_torchmetrics()
         run: Callable[..., int] = import_module(f".{command.module}", __package__).run
-    if not gc.get_freeze_count():  # once: what a command leaves behind in a process of many is collected
-        gc.freeze()  # modules stay: no later collection has to walk over them
+    freeze()
     if not command.needs_name:
         return run(rest)
     return run(name, ["--help" if word == "--help-all" else word for word in rest])

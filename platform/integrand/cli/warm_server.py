@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..imports import import_torchmetrics, uncollected
+from ..imports import freeze, import_torchmetrics, uncollected
 from ..suites.warm import HEADER_BYTES, STREAMS
 
 TITLE = "integrand"
@@ -212,7 +212,7 @@ def main(descriptor: int) -> None:
     if threading.active_count() > 1:
         raise SystemExit("something that was imported has started a thread, which no fork survives")
     gc.collect()
-    gc.freeze()  # children share these pages as long as no collection writes into them
+    freeze()  # children share these pages as long as no collection writes into them
     if server.serve():
         # the interpreter goes on and ends as after `python -m integrand`
         runpy.run_module("integrand", run_name="__main__", alter_sys=True)
