@@ -24,6 +24,7 @@ from ..family import FamilyModule
 from ..schedules import Interval
 from .averaging import averaged
 from .backbones import Backbone, TimeNet, default_backbone
+from .encoders.base import Encoder, EncoderDigest
 from .evaluation import Evaluation, PointEvaluation
 from .gathering import interleaved, made_together
 from .samples import Samples
@@ -39,6 +40,8 @@ class GenerativeModule(FamilyModule):
     Args:
         spec: What the data set publishes; the command line fills it in.
         backbone: The network; an MLP for points and convolutions for images where omitted.
+        encoder: Whose latents the network models in place of the data; it is not trained. Samples are
+            decoded, so that they are evaluated as data.
         ema: Decay of the average of the weights, null for none.
         evaluation: How samples are scored in validation and test; by default distances for points, nothing
             for images.
@@ -64,6 +67,7 @@ class GenerativeModule(FamilyModule):
         self,
         spec: Spec,
         backbone: Backbone | None = None,
+        encoder: Encoder | None = None,
         ema: float | None = 0.999,
         evaluation: Evaluation | None = None,
         sample_batch: int = 1000,
@@ -74,7 +78,11 @@ class GenerativeModule(FamilyModule):
         super().__init__(spec, optimizer, lr_scheduler, lr_scheduler_interval)
         if sample_batch < 1:
             raise UsageError(f"sample_batch must be at least 1, got {sample_batch}", "set model.sample_batch")
-        self.shape = spec.input_shape
+        self.encoder = encoder
+        self.modelled = spec if encoder is None else encoder.latents(spec)
+        self.shape = self.modelled.input_shape
+        if encoder is not None:
+            self.encoder_digest = EncoderDigest(encoder.digest)
         self.net: TimeNet = (backbone or default_backbone(self.shape)).build(
             self.shape, self.num_labels(spec)
         )
@@ -95,7 +103,7 @@ class GenerativeModule(FamilyModule):
         In evaluation the global generator is seeded before, so that every epoch draws the same.
 
         Args:
-            x: Batch of data, shape (batch, …).
+            x: Batch of data, or of its latents where there is an encoder, shape (batch, …).
             y: Labels, None where the data has none.
             stage: `train`, `val` or `test`.
         """
@@ -118,6 +126,10 @@ class GenerativeModule(FamilyModule):
             Samples of the shape of `noise`, and the account of this batch.
         """
 
+    def encoded(self, x: Tensor) -> Tensor:
+        """What the network models of data: its latents, the data itself without an encoder."""
+        return x if self.encoder is None else self.encoder.encode(x)
+
     def num_labels(self, spec: Spec) -> int:
         """Number of classes that the network is conditioned on; 0 unless the family is conditional."""
         return 0
@@ -131,7 +143,7 @@ class GenerativeModule(FamilyModule):
         """Further scores at the end of a validation or test, logged as `<stage>/<name>`.
 
         Args:
-            data: Every data point of the split.
+            data: Every data point of the split, not encoded.
             samples: The samples that were scored.
             stage: `val` or `test`.
         """
@@ -199,10 +211,10 @@ class GenerativeModule(FamilyModule):
         if stage == "train":
             # also where gradients are off: an objective may differentiate
             with torch.enable_grad():
-                outcome = self.objective(x, y, stage)
+                outcome = self.objective(self.encoded(x), y, stage)
         else:
             with self._fixed_draws(stage):
-                outcome = self.objective(x, y, stage)
+                outcome = self.objective(self.encoded(x), y, stage)
         outcome.inputs = x.detach()
         return outcome
 
@@ -328,11 +340,11 @@ class GenerativeModule(FamilyModule):
                 noise = noise_rows(seed, rows.start, rows.stop, self.shape).to(self.device, self.sample_dtype)
                 labels = None if y is None else y[rows.start - start : rows.stop - start].to(self.device)
                 x, account = self.generate(noise, rows, seed, sampler, labels)
-                parts.append(x)
+                parts.append(x if self.encoder is None else self.encoder.decode(x))
                 stats.append(account)
         finally:
             self.trained.train(mode)
-        none = torch.empty(0, *self.shape, device=self.device, dtype=self.sample_dtype)
+        none = torch.empty(0, *self.spec.input_shape, device=self.device, dtype=self.sample_dtype)
         x = torch.cat(parts) if parts else none
         samples = Samples(x, stats)
         bad = int(samples.failed.sum())

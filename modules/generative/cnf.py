@@ -14,7 +14,7 @@ from integrand.outcome import Outcome
 from integrand.solvers import Dopri5, ODESolver
 from integrand.spec import Spec
 
-from .dequantisation import dequantised
+from .dequantisation import dequantised, likelihood_names
 from .flow import FlowModule
 from .likelihood import log_likelihood
 
@@ -71,10 +71,11 @@ class MaximumLikelihoodFlow(FlowModule):
         """Mean −log p of the batch in nats per dimension as `loss`, with `nll` and `bpd`."""
         if stage != "train":
             scores, account = self.likelihood_scores(x)
-            return Outcome({"loss": scores["nll"] / self.dim}, len(x), scores, solves=[account])
+            nll, *_ = scores.values()
+            return Outcome({"loss": nll / self.dim}, len(x), scores, solves=[account])
         end = self.b * (2 * torch.rand(()).item() - 1) if self.b else 0.0
         penalties = self.kinetic > 0 or self.jacobian > 0
-        x = dequantised(x, self.spec)
+        x = dequantised(x, self.modelled)
         found = log_likelihood(self.net, x, self.train_solver, self.trace, penalties, end)
         nll = -found.log_prob.mean()
         terms = {"loss": nll / self.dim}
@@ -83,7 +84,8 @@ class MaximumLikelihoodFlow(FlowModule):
             terms["kinetic"] = self.kinetic * found.kinetic.mean() / self.dim
         if self.jacobian and found.jacobian is not None:
             terms["jacobian"] = self.jacobian * found.jacobian.mean() / self.dim
-        return Outcome(terms, len(x), {"nll": nll}, solves=[found.stats])
+        name, *_ = likelihood_names(nll, self.modelled, self.encoder is not None)
+        return Outcome(terms, len(x), {name: nll}, solves=[found.stats])
 
     def describe_solver(self) -> tuple[str, str]:
         """That of training, which costs most."""

@@ -138,7 +138,7 @@ class ConsistencyModel(FewSteps):
         Raises:
             UsageError: It cannot teach this model.
         """
-        teacher = diffusion_teacher(path, self.shape)
+        teacher = diffusion_teacher(path, self.shape, encoder=self.encoder)
         check_levels(teacher, self.levels.sigma_min, self.levels.sigma_max)
         return teacher
 

@@ -24,6 +24,17 @@ def dequantised(x: Tensor, spec: Spec, generator: torch.Generator | None = None)
     return x + x.new_tensor(bin_widths(spec)).view(-1, 1, 1) * noise.to(x.device)
 
 
+def likelihood_names(nll: Tensor, spec: Spec, latent: bool) -> dict[str, Tensor]:
+    """A likelihood by what it is: `nll` in nats and `bpd`, or `latent_nll`, which says nothing of the data.
+
+    Args:
+        nll: −log p in nats.
+        spec: What is modelled.
+        latent: Whether that is latents.
+    """
+    return {"latent_nll": nll} if latent else {"nll": nll, "bpd": bits_per_dim(nll, spec)}
+
+
 def bits_per_dim(nll: Tensor, spec: Spec) -> Tensor:
     """Bits per dimension from −log p in nats; of the grey levels themselves for dequantised images.
 

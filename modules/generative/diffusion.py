@@ -37,7 +37,7 @@ from integrand.spec import Spec
 
 from .backbones import MLP, Backbone, TimeNet, UNet
 from .base import GenerativeModule
-from .dequantisation import bits_per_dim, dequantised
+from .dequantisation import dequantised, likelihood_names
 from .plane import Arrays, density, directions
 from .sampling import Sampling, usual_grid
 from .seeded import noise_rows
@@ -149,7 +149,7 @@ class DiffusionModel(GenerativeModule):
         """
         train = stage == "train"
         if self.dequantise:
-            x = dequantised(x, self.spec)
+            x = dequantised(x, self.modelled)
         condition = self._condition(y, train)
         t = self.times.draw(len(x), self.process, x.device)
         denoiser = self._learning()
@@ -309,21 +309,24 @@ class DiffusionModel(GenerativeModule):
     def extra_scores(self, data: Tensor, samples: Tensor, stage: str) -> dict[str, float]:
         """In the test the likelihood of the first test samples: `nll` in nats, `bpd` in bits per dimension.
 
+        Of latents it is `latent_nll` alone.
+
         `nll_floor` is the mean −log p of the true density on the same points, where it is known.
         """
         scores = super().extra_scores(data, samples, stage)
         n = min(self.likelihood_samples, len(data))
         if stage != "test" or not n or (self.conditional and not self.label_dropout):
             return scores
-        x = data[:n]
+        x = self.encoded(data[:n])
         generator = torch.Generator().manual_seed(0)
         parts = [
-            self.log_likelihood(dequantised(part, self.spec, generator), seed).log_prob
+            self.log_likelihood(dequantised(part, self.modelled, generator), seed).log_prob
             for seed, part in enumerate(torch.split(x, self.sample_batch))
         ]
         nll = -torch.cat(parts).double().mean()
-        scores |= {"nll": float(nll), "bpd": float(bits_per_dim(nll, self.spec)), "nll_samples": float(n)}
-        exact = self.true_log_density(x)
+        named = likelihood_names(nll, self.modelled, self.encoder is not None)
+        scores |= {name: float(value) for name, value in named.items()} | {"nll_samples": float(n)}
+        exact = self.true_log_density(data[:n])
         if exact is not None:
             scores["nll_floor"] = float(-exact.mean())
         return scores

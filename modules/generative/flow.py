@@ -17,7 +17,7 @@ from integrand.spec import Spec
 
 from .backbones import TimeNet
 from .base import GenerativeModule
-from .dequantisation import bits_per_dim, dequantised
+from .dequantisation import dequantised, likelihood_names
 from .likelihood import Likelihood, log_likelihood
 from .plane import density
 from .seeded import noise_rows
@@ -84,12 +84,14 @@ class FlowModule(GenerativeModule):
     def likelihood_scores(self, x: Tensor) -> tuple[dict[str, Tensor], SolveStats]:
         """Mean of −log p of a batch: `nll` in nats, and `bpd` in bits per dimension; and what it cost.
 
+        Of latents it is `latent_nll` alone.
+
         Images are dequantised first: each grey level becomes uniform over its width, and `bpd` counts bits of
         the levels themselves, an upper bound (Theis et al. 2016).
         """
-        found = self.likelihood(dequantised(x, self.spec))
+        found = self.likelihood(dequantised(x, self.modelled))
         nll = -found.log_prob.mean()
-        return {"nll": nll, "bpd": bits_per_dim(nll, self.spec)}, found.stats
+        return likelihood_names(nll, self.modelled, self.encoder is not None), found.stats
 
     @torch.no_grad()
     def generate(

@@ -134,7 +134,7 @@ class ProgressiveDistillation(DiffusionModel):
         """
         if self._two is None:
             assert self.teacher is not None
-            teacher = diffusion_teacher(self.teacher, self.shape)
+            teacher = diffusion_teacher(self.teacher, self.shape, encoder=self.encoder)
             for name in ("process", "parametrisation"):
                 own, other = getattr(self, name), getattr(teacher, name)
                 if type(own) is not type(other):

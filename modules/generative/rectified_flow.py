@@ -14,6 +14,7 @@ from integrand.errors import UsageError
 from integrand.solvers import ODESolver
 from integrand.spec import Spec
 
+from .encoders.base import Encoder, encoder_of, require_same_encoder
 from .flow import Velocity
 from .flow_matching import FlowMatching
 from .paths import IndependentCFM
@@ -64,7 +65,7 @@ class RectifiedFlow(FlowMatching):
         self.teacher, self.num_pairs, self.pair_seed = teacher, pairs, pair_seed
         self._pairs: tuple[Tensor, Tensor] | None = None
         if teacher is not None:
-            self.begin_at(teacher_weights(teacher, self.family))
+            self.begin_at(teacher_weights(teacher, self.family, self.encoder))
 
     def on_fit_start(self) -> None:
         """Let the teacher generate the pairs; its weights are read anew: a resumed fit has its own by now."""
@@ -72,7 +73,7 @@ class RectifiedFlow(FlowMatching):
         if self.teacher is None or self._pairs is not None:
             return
         net = copy.deepcopy(self.net).requires_grad_(False).eval()
-        net.load_state_dict(teacher_weights(self.teacher, self.family))
+        net.load_state_dict(teacher_weights(self.teacher, self.family, self.encoder))
         noise = noise_rows(self.pair_seed, 0, self.num_pairs, self.shape).to(self.device, self.sample_dtype)
         with torch.no_grad():
             ends = [
@@ -89,15 +90,16 @@ class RectifiedFlow(FlowMatching):
         return self._pairs[0][rows], self._pairs[1][rows]
 
 
-def teacher_weights(path: str, family: str) -> dict[str, Tensor]:
+def teacher_weights(path: str, family: str, encoder: Encoder | None = None) -> dict[str, Tensor]:
     """The weights that evaluation uses, out of a checkpoint of a flow-matching family.
 
     Args:
         path: The checkpoint.
         family: For messages.
+        encoder: Of the pupil.
 
     Raises:
-        UsageError: It cannot be read, or belongs to another family.
+        UsageError: It cannot be read, belongs to another family, or models other latents.
     """
     checkpoint = checkpoints.read(path)
     state = checkpoint["state_dict"]
@@ -107,6 +109,7 @@ def teacher_weights(path: str, family: str) -> dict[str, Tensor]:
             f"{path} is a checkpoint of {found}, which cannot teach {family}",
             f"take one of {' or '.join(_TEACHERS)}",
         )
+    require_same_encoder(encoder_of(state), "" if encoder is None else encoder.digest, path)
     for prefix in ("average.module.", "net."):
         weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         if weights:

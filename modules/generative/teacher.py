@@ -13,21 +13,28 @@ from integrand.errors import UsageError
 
 from ..from_checkpoint import network
 from .diffusion import DiffusionModel
+from .encoders.base import Encoder, require_same_encoder
 
 
-def diffusion_teacher(path: str, shape: tuple[int, ...], trust: bool = False) -> DiffusionModel:
+def diffusion_teacher(
+    path: str, shape: tuple[int, ...], trust: bool = False, encoder: Encoder | None = None
+) -> DiffusionModel:
     """The diffusion model of a checkpoint, frozen, by the rules of `load_from_checkpoint`.
 
     Args:
         path: A .ckpt file that a fit has left.
         shape: Shape of a sample of the pupil's data.
         trust: Whether its configuration may name classes that are not installed.
+        encoder: Of the pupil.
 
     Raises:
-        UsageError: It holds no unconditional diffusion model of such samples.
+        UsageError: It holds no unconditional diffusion model of such samples, or one of other latents.
     """
     found: Any = network(DiffusionModel, path, {}, trust=trust, strict=True)[0]
     model: DiffusionModel = found
+    require_same_encoder(
+        "" if model.encoder is None else model.encoder.digest, "" if encoder is None else encoder.digest, path
+    )
     if model.shape != shape:
         raise UsageError(
             f"{path} models samples of shape {model.shape}, not {shape}", "train both on the same data set"

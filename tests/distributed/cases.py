@@ -50,10 +50,9 @@ class Case:
     def build(self) -> Any:
         """The module, the same at every call."""
         torch.manual_seed(0)
-        images = self.family.models == "outputs"
         # a process takes batch statistics of its own samples: two of them are another function than one
-        if not images:
-            module = self.family(POINTS, **self.options)
+        if self.family.models != "outputs":
+            module = self.family(POINTS if VectorSpec in self.family.takes else IMAGES, **self.options)
         elif self.family.group == "uncertainty":
             module = self.family(IMAGES, member=_member, **self.options)
         else:
@@ -63,7 +62,7 @@ class Case:
     def batch(self) -> Any:
         """The global batch."""
         generator = torch.Generator().manual_seed(1)
-        if self.family.models != "outputs":
+        if self.family.models != "outputs" and VectorSpec in self.family.takes:
             return torch.randn(2 * BATCH, 2, generator=generator, dtype=torch.float64)
         x = torch.randn(2 * BATCH, *IMAGES.input_shape, generator=generator, dtype=torch.float64)
         return x, torch.randint(IMAGES.num_classes, (2 * BATCH,), generator=generator)
@@ -116,6 +115,7 @@ def _plain():
             # without a random direction the likelihood is a function of the data
             options, drawn = {"train_solver": tight}, family.family == "ffjord"
         elif family.group == "generative":
+            options = {"channels": 8} if VectorSpec not in family.takes else {}
             adaptive = False
         elif family.uses_solver:
             # RNODE's penalty is estimated along a random direction

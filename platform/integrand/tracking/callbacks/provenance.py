@@ -31,6 +31,9 @@ class Provenance(TrackingCallback):
         record = tracker.record
         values, code, installed = manifest(record.seed, trainer.strategy.root_device)
         values["data_digest"] = record.data.get("digest", "")
+        if digest := getattr(getattr(pl_module, "encoder", None), "digest", ""):
+            # of the frozen network whose latents are modelled
+            values["encoder_digest"] = digest
         values["world_size"] = trainer.world_size
         values["precision"] = str(trainer.precision)
         text = json.dumps(values, indent=1)
