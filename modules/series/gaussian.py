@@ -6,6 +6,16 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+LEAST_VARIANCE = 1e-4
+"""In units of a batch: without a bound the density of data without noise has none either."""
+
+
+def bounded_gaussian(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance of observations, each (…, channels), from what a net says, (…, 2 channels)."""
+    mean, spread = raw.chunk(2, -1)
+    return mean, torch.log(F.softplus(spread) + LEAST_VARIANCE)
 
 
 def negative_log_density(x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:

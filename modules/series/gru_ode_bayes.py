@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from integrand.errors import UsageError
 from integrand.outcome import Outcome
@@ -17,15 +16,12 @@ from integrand.spec import Forecast, SeriesSpec, Spec
 
 from .asked_times import with_times
 from .base import Said
-from .gaussian import divergence, negative_log_density
+from .gaussian import bounded_gaussian, divergence, negative_log_density
 from .observations import rows, truth
 from .observing import ObservingFamily
 from .perceptron import perceptron
 from .recurrence import GAPS_PER_UNIT, LOCKSTEP
 from .units import time_unit
-
-LEAST_VARIANCE = 1e-4
-"""In units of a batch: a standard deviation of 0.01, that of the reference's observations."""
 
 
 class GRUODEField(nn.Module):
@@ -166,9 +162,7 @@ class GRUODEBayes(ObservingFamily):
 
     def expected(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of an observation, each (…, channels), for h of shape (…, channels)."""
-        mean, raw = self.expect(h).chunk(2, -1)
-        # without a bound the density of data without noise has none either
-        return mean, torch.log(F.softplus(raw) + LEAST_VARIANCE)
+        return bounded_gaussian(self.expect(h))
 
     def filter(self, x: Series) -> Filtered:
         """Go through the series."""

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from integrand.solvers import EulerMaruyama, Solution, solve_logqp
 
 Gradient = Literal["backprop", "checkpoint"]
+STRIDE = 7919
+"""Between the seeds of steps; a prime."""
 
 
 class KnotSDE(Protocol):
@@ -102,9 +104,13 @@ class PathNormals:
 
     def normals(self, step: int) -> tuple[Tensor, None]:
         """Those of one step, shape (draws · batch, size)."""
-        generator = torch.Generator().manual_seed(self.seed + 7919 * step)
+        generator = torch.Generator().manual_seed(self.seed + STRIDE * step)
         z = torch.randn(self.shape, generator=generator)
         return z.expand(-1, self.batch, -1).flatten(0, 1).to(self.like), None
+
+    def behind(self, steps: int) -> PathNormals:
+        """Those of a solve that goes on where one of so many steps ended."""
+        return PathNormals(self.shape[0], self.batch, self.like, self.seed + STRIDE * steps)
 
 
 def solve_lockstep(
