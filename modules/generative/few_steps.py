@@ -90,8 +90,13 @@ class FewSteps(GenerativeModule):
         if not isinstance(how, LearnedSteps):
             return self.generate_otherwise(noise, rows, seed, how, y)
         draws = SampleNoise(seed, noise.shape, rows.start, noise.dtype, noise.device)
-        x = self.take_steps(noise, how.num_steps, draws)
-        return x, SolveStats(nfe_forward=how.num_steps, solver=how.describe())
+        steps = LearnedSteps(self.steps_within(how.num_steps))
+        x = self.take_steps(noise, steps.num_steps, draws)
+        return x, SolveStats(nfe_forward=steps.num_steps, solver=steps.describe())
+
+    def steps_within(self, budget: int) -> int:
+        """How many steps are taken of so many evaluations at most; all of them where any number will do."""
+        return budget
 
     def generate_otherwise(
         self, noise: Tensor, rows: range, seed: int, sampler: Any, y: Tensor | None

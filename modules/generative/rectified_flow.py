@@ -63,7 +63,7 @@ class RectifiedFlow(FlowMatching):
         if pairs < 1:
             raise UsageError(f"pairs={pairs} leaves nothing to learn from", "set model.pairs to 10000")
         self.teacher, self.num_pairs, self.pair_seed = teacher, pairs, pair_seed
-        self._pairs: tuple[Tensor, Tensor] | None = None
+        self._pairs: Tensor | None = None
         if teacher is not None:
             self.begin_at(teacher_weights(teacher, self.family, self.encoder))
 
@@ -72,22 +72,32 @@ class RectifiedFlow(FlowMatching):
         super().on_fit_start()
         if self.teacher is None or self._pairs is not None:
             return
+        self._pairs = self.connected(self.pair_seed, self.num_pairs)
+
+    @property
+    def teaching_times(self) -> list[float]:
+        """At which times the states of the teacher's flow are kept."""
+        return [0.0, 1.0]
+
+    @torch.no_grad()
+    def connected(self, seed: int, count: int) -> Tensor:
+        """States of the teacher's flow at `teaching_times`, shape (n_t, count, …), from noise of a seed."""
+        assert self.teacher is not None
         net = copy.deepcopy(self.net).requires_grad_(False).eval()
         net.load_state_dict(teacher_weights(self.teacher, self.family, self.encoder))
-        noise = noise_rows(self.pair_seed, 0, self.num_pairs, self.shape).to(self.device, self.sample_dtype)
-        with torch.no_grad():
-            ends = [
-                self.solver.solve(Velocity(net), part, [0.0, 1.0]).ys[-1]
-                for part in torch.split(noise, self.sample_batch)
-            ]
-        self._pairs = noise, torch.cat(ends)
+        noise = noise_rows(seed, 0, count, self.shape).to(self.device, self.sample_dtype)
+        states = [
+            self.solver.solve(Velocity(net), part, self.teaching_times).ys
+            for part in torch.split(noise, self.sample_batch)
+        ]
+        return torch.cat(states, dim=1)
 
     def pairs(self, x: Tensor, stage: str) -> tuple[Tensor, Tensor]:
         """Pairs of the teacher in training, independent ones in evaluation and without a teacher."""
         if stage != "train" or self._pairs is None:
             return super().pairs(x, stage)
-        rows = torch.randint(len(self._pairs[0]), (len(x),), device=x.device)
-        return self._pairs[0][rows], self._pairs[1][rows]
+        rows = torch.randint(self._pairs.shape[1], (len(x),), device=x.device)
+        return self._pairs[0, rows], self._pairs[-1, rows]
 
 
 def teacher_weights(path: str, family: str, encoder: Encoder | None = None) -> dict[str, Tensor]:
