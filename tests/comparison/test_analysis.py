@@ -278,6 +278,26 @@ def test_metric_errors_help(make_run):
         choose_metric([make_run(status="FAILED")])
 
 
+def test_a_table_says_what_tells_its_data_from_others_of_their_name(make_run):
+    """Series with values left out have one name and other content; a digest alone says nothing to a reader."""
+    runs = [
+        make_run(
+            family,
+            seed,
+            acc=0.5 + 0.1 * drop + 0.01 * seed,
+            data={"name": name, "digest": f"sha256:{name}{drop}", "n_train": 9},
+            config={"data": {"init_args": {"drop": drop, "batch_size": 32}}},
+            config_digest=f"{family}{name}{drop}",
+        )
+        for family in ("gru-d", "s4d")
+        for seed in (0, 1)
+        for name, drop in (("vowels", 0.0), ("vowels", 0.3), ("digits", 0.0))
+    ]
+    found = compare(runs, ACC)
+    assert sorted(part.data.title for part in found.parts) == ["digits", "vowels drop=0.0", "vowels drop=0.3"]
+    assert any("vowels drop=0.3 (" in note for note in found.notes)
+
+
 def test_data_are_not_part_of_a_groups_name(make_run):
     runs = []
     for data in ("digits", "moons"):

@@ -149,7 +149,7 @@ def _column(name: str, found: Comparison, part: Part, link: str) -> AtlasColumn:
     runs = plural(sizes[0], "run") if len(sizes) == 1 else f"{sizes[0]} to {plural(sizes[-1], 'run')}"
     wanted = "smaller" if found.metric.mode == "min" else "larger"
     title = f"{part.data}; {runs} of each arm; reference {part.reference}"
-    return AtlasColumn(name, part.data.name, found.metric.label, wanted, link, title)
+    return AtlasColumn(name, part.data.title, found.metric.label, wanted, link, title)
 
 
 def _row(label: str, rows: Sequence[Row | None], comparisons: Sequence[Comparison]) -> AtlasRow:

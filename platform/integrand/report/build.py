@@ -68,7 +68,7 @@ def build_page(
 
 
 def _subtitle(comparison: Comparison, groups: int) -> str:
-    names = ", ".join(dict.fromkeys(part.data.name for part in comparison.parts))
+    names = ", ".join(dict.fromkeys(part.data.title for part in comparison.parts))
     wanted = "smaller" if comparison.metric.mode == "min" else "larger"
     on = f" on {names}" if names else ""
     return f"{plural(groups, 'group')}{on}, compared by {comparison.metric.name}; {wanted} is better."
@@ -99,7 +99,7 @@ def _part(number: int, part: Part, comparison: Comparison, ids: dict[str, Identi
     return PartView(
         key,
         str(part.data),
-        part.data.name,
+        part.data.title,
         tables,
         cost_figures(f"{key}-cost", comparison, part, ids),
         difference_figure(f"{key}-differences", comparison, part, ids, table) if table else None,
@@ -126,7 +126,7 @@ def _runs(comparison: Comparison) -> Table:
     rows = tuple(
         (
             Cell(row.label, row.label),
-            *([Cell(part.data.name, part.data.name)] if several else []),
+            *([Cell(part.data.title, part.data.title)] if several else []),
             Cell("?" if run.seed is None else str(run.seed), run.seed),
             Cell(value(metric.of(run), metric.scale), metric.of(run)),
             *(single_cost(cost.key, cost.of(run)) for cost in shown),

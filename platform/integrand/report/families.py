@@ -72,10 +72,10 @@ def _part(
     curve = row.curves.get("quality")
     unit = " %" if metric.percent else ""
     return FamilyPart(
-        part.data.name,
+        part.data.title,
         f"{minus(formatting.quality(row.quality, metric.scale))}{unit}",
         _seeds(f"{key}-seeds", row, metric),
-        seed_curve(f"{key}-curve", metric, curve, identity, part.data.name) if curve else None,
+        seed_curve(f"{key}-curve", metric, curve, identity, part.data.title) if curve else None,
         run.run_name or run.run_id[:8],
         pictures,
         left_out,

@@ -31,7 +31,7 @@ def _findings(part: Part, metric: Metric) -> Findings:
         kind = {"better": "established", "worse": "established", "tie": "open"}.get(found.verdict, "untested")
         kinds[kind].append(minus(found.sentence or _sentence(found, metric)))
     return Findings(
-        part.data.name,
+        part.data.title,
         _lead(part, metric),
         _cut(kinds["established"]),
         _cut(kinds["open"]),

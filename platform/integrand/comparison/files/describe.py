@@ -28,7 +28,7 @@ def alt_quality_against_cost(comparison: Comparison, part: Part, cost: Cost) -> 
     more = f" and {len(shown) - MAX_NAMED} more groups" if len(shown) > MAX_NAMED else ""
     front = ", ".join(part.pareto.get(cost.key, ())) or "none"
     return (
-        f"Scatter plot of {metric.label} against {cost.axis} on {part.data.name}. "
+        f"Scatter plot of {metric.label} against {cost.axis} on {part.data.title}. "
         f"{'; '.join(named)}{more}. Pareto front from cheap to dear: {front}."
     )
 
@@ -37,7 +37,7 @@ def alt_curves(comparison: Comparison, part: Part, key: str) -> str:
     """Alternative text of curves over training: where each group begins and ends."""
     shown = [(row.label, row.curves[key]) for row in part.rows if key in row.curves]
     if not shown:
-        return f"No curves of {_QUANTITIES[key]} on {part.data.name}."
+        return f"No curves of {_QUANTITIES[key]} on {part.data.title}."
     scale = comparison.metric.scale if key == "quality" else 1.0
     named = [
         f"{label} from {formatting.number(scale * c.mean[0])} at epoch {c.epochs[0]:g} "
@@ -46,11 +46,11 @@ def alt_curves(comparison: Comparison, part: Part, key: str) -> str:
     ]
     more = f" and {len(shown) - MAX_NAMED} more groups" if len(shown) > MAX_NAMED else ""
     return (
-        f"Lines of {_QUANTITIES[key]} ({shown[0][1].series}) over epochs on {part.data.name}, "
+        f"Lines of {_QUANTITIES[key]} ({shown[0][1].series}) over epochs on {part.data.title}, "
         f"means over seeds with bands. {'; '.join(named)}{more}."
     )
 
 
 def title(comparison: Comparison, part: Part) -> str:
     """What the figure is of."""
-    return f"{comparison.title}: {part.data.name}" if comparison.title else part.data.name
+    return f"{comparison.title}: {part.data.title}" if comparison.title else part.data.title

@@ -66,7 +66,7 @@ def write_figures(comparison: Comparison, folder: Path) -> list[FigureFile]:
     """
     files = []
     for number, part in enumerate(comparison.parts):
-        suffix = f"_{number + 1}_{slug(part.data.name)}" if len(comparison.parts) > 1 else ""
+        suffix = f"_{number + 1}_{slug(part.data.title)}" if len(comparison.parts) > 1 else ""
         for name, cost in COST_FIGURES:
             if _varies(part, cost):
                 path = folder / f"quality_{name}{suffix}.png"

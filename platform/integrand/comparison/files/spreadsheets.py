@@ -28,7 +28,7 @@ def write_csv(comparison: Comparison, folder: Path) -> list[Path]:
         "table": [_group_fields(comparison, part, row) for part in comparison.parts for row in part.rows],
         "runs": _run_rows(comparison),
         "pairs": [
-            {"data": part.data.name, "data_digest": part.data.digest} | _pair_fields(pair)
+            {"data": part.data.title, "data_digest": part.data.digest} | _pair_fields(pair)
             for part in comparison.parts
             for pair in part.pairs
         ],
@@ -49,7 +49,7 @@ def _group_fields(comparison: Comparison, part: Part, row: Row) -> Fields:
     q, d = row.quality, row.difference
     pairs = [(run.seed, comparison.metric.of(run)) for run in row.group.runs]
     out: Fields = {
-        "data": part.data.name,
+        "data": part.data.title,
         "data_digest": part.data.digest,
         "group": row.label,
         "metric": comparison.metric.name,
@@ -132,7 +132,7 @@ def _curve_rows(comparison: Comparison) -> list[Fields]:
     """One row per group, curve and epoch."""
     return [
         {
-            "data": part.data.name,
+            "data": part.data.title,
             "group": row.label,
             "curve": key,
             "series": curve.series,
@@ -154,7 +154,7 @@ def _curve_rows(comparison: Comparison) -> list[Fields]:
 def _sensitivity_rows(comparison: Comparison) -> list[Fields]:
     return [
         {
-            "data": part.data.name,
+            "data": part.data.title,
             "group": s.label,
             "trained_with": s.trained_with,
             "evaluated_with": s.evaluated_with,

@@ -46,6 +46,24 @@ def group_labels(
     return label_of, notes
 
 
+def data_labels(keys: Mapping[str, Hashable], runs: Sequence[RunRecord]) -> dict[Hashable, str]:
+    """What tells data sets of one name apart, such as `drop=0.3`; empty where the name is enough.
+
+    Args:
+        keys: By run id, the data; its attribute `name` is the data set's.
+        runs: The runs.
+    """
+    options: dict[str, dict[Hashable, dict[str, str]]] = defaultdict(dict)
+    for run in runs:
+        key = keys[run.run_id]
+        options[str(getattr(key, "name", key))].setdefault(key, _flatten(run.config.get("data") or {}))
+    return {
+        key: _distinction(own, _differing(list(siblings.values())))
+        for siblings in options.values()
+        for key, own in siblings.items()
+    }
+
+
 def _labels(runs: Sequence[RunRecord], by: GroupBy, data: Mapping[str, Hashable]) -> dict[str, str]:
     """The group label of every run by run id."""
     family = {run.run_id: run.family or run.model_class or "unknown family" for run in runs}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from integrand.record import RunRecord
 
 from ..measures import Metric
-from .group_labels import GroupBy, group_labels
+from .group_labels import GroupBy, data_labels, group_labels
 
 Members = dict["DataKey", dict[str, list[RunRecord]]]
 """Runs by data, then by label."""
@@ -66,11 +66,19 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class DataKey:
-    """What must be equal for two runs to be comparable: the data set, its content and its size."""
+    """What must be equal for two runs to be comparable: the data set, its content and its size.
+
+    Args:
+        name: The data set.
+        digest: Of its content.
+        sizes: Of its splits.
+        options: Settings that tell it from others of its name in the same comparison.
+    """
 
     name: str
     digest: str
     sizes: tuple[int | None, ...]
+    options: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, run: RunRecord) -> DataKey:
@@ -78,11 +86,16 @@ class DataKey:
         sizes = tuple(run.data.get(f"n_{part}") for part in ("train", "val", "test"))
         return cls(str(run.data.get("name") or "unknown data"), str(run.data.get("digest") or ""), sizes)
 
+    @property
+    def title(self) -> str:
+        """Name and options."""
+        return f"{self.name} {self.options}".rstrip()
+
     def __str__(self) -> str:
         counts = "/".join("?" if n is None else f"{n:,}" for n in self.sizes)
         sizes = f"{counts} train/val/test, " if any(self.sizes) else ""
         digest = self.digest.removeprefix("sha256:")[:12]
-        return f"{self.name} ({sizes}digest {digest or 'not recorded'})"
+        return f"{self.title} ({sizes}digest {digest or 'not recorded'})"
 
 
 @dataclass
@@ -128,7 +141,7 @@ def _members(
     result: Sorted, runs: Sequence[RunRecord], metric: Metric, by: GroupBy, planned: set[str]
 ) -> Members:
     """The runs that count, by data and label; the others are added to those left out."""
-    data = {run.run_id: DataKey.of(run) for run in runs}
+    data = _data(runs)
     label_of = {run.run_id: run.family or run.model_class or "unknown family" for run in runs}
     # runs that do not count must not make a family look as if it had several configurations
     counted_labels, notes = group_labels([r for r in runs if not _is_unplanned(r, planned)], by, data)
@@ -143,6 +156,13 @@ def _members(
         else:
             members[data[run.run_id]][label].append(run)
     return members
+
+
+def _data(runs: Sequence[RunRecord]) -> dict[str, DataKey]:
+    """The data of every run by run id, told apart where a name is not enough."""
+    keys = {run.run_id: DataKey.of(run) for run in runs}
+    options = data_labels(keys, runs)
+    return {run_id: replace(key, options=options[key]) for run_id, key in keys.items()}
 
 
 def _is_unplanned(run: RunRecord, planned: set[str]) -> bool:

@@ -85,5 +85,5 @@ def _has(part: Part, label: str) -> bool:
 
 def _names(parts: Sequence[Part]) -> list[str]:
     """Names of the data sets, with sizes and digest where two are called the same."""
-    names = [part.data.name for part in parts]
-    return [str(part.data) if names.count(part.data.name) > 1 else part.data.name for part in parts]
+    names = [part.data.title for part in parts]
+    return [str(part.data) if names.count(part.data.title) > 1 else part.data.title for part in parts]

@@ -24,7 +24,7 @@ def latex(comparison: Comparison) -> str:
     several = len(comparison.parts) > 1
     for number, part in enumerate(comparison.parts, 1):
         for table in part_tables(comparison, part):
-            caption = table.title if table.key == "quality" else f"{table.title} ({part.data.name})"
+            caption = table.title if table.key == "quality" else f"{table.title} ({part.data.title})"
             blocks.append(booktabs(table, caption, f"{table.key}-{number}" if several else table.key))
     blocks += [booktabs(table, table.title, table.key) for table in comparison_tables(comparison)]
     return "\n\n".join(blocks) + "\n"

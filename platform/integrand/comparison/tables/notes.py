@@ -18,7 +18,7 @@ UNEVEN = 2.0
 def notes(parts: Sequence[Part], baseline: str | None, metric: Metric) -> list[str]:
     """How far the tables of each part can be trusted."""
     return [
-        f"{part.data.name}: {text}"
+        f"{part.data.title}: {text}"
         for part in parts
         for text in (
             *_reference(part, baseline),
