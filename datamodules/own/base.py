@@ -29,6 +29,8 @@ from .stores import Part
 
 log = logging.getLogger(__name__)
 
+_AT_ONCE = 1024  # samples that are looked at together
+
 
 class OwnDataModule(InMemoryDataModule):
     """Samples of the user's own: what they are is inferred, said once, and recorded.
@@ -179,6 +181,30 @@ class OwnDataModule(InMemoryDataModule):
             -1, 1, 1
         )
         return (back / float(described["white"])).clamp(0, 1)
+
+    def scaled(self, pixels: Tensor) -> Tensor:
+        """Inputs as a model sees them from pixels in [0, 1], shape (…, C, H, W); inverts `denormalise`."""
+        found = self.collection
+        factor = pixels.new_tensor(found.scale).view(-1, 1, 1) * float(self.description["white"])
+        return pixels * factor + pixels.new_tensor(found.shift).view(-1, 1, 1)
+
+    @cached_property
+    def lacks_pixels(self) -> str:
+        """Why the samples are no pixels between a known black and white, in words; empty where they are."""
+        inputs, white = self.collection.inputs, self.description.get("white")
+        if white is None:
+            return "its data set holds no images"
+        low = high = 0.0
+        for rows in torch.split(torch.arange(inputs.shape[0]), _AT_ONCE):
+            block = inputs.index_select(0, rows)
+            if block.dtype == torch.uint8:
+                return ""
+            low, high = min(low, float(block.min())), max(high, float(block.max()))
+        if white == 1 and low >= 0 and high <= 1:
+            return ""
+        return (
+            f"its pixels lie between {low:g} and {high:g}: bytes, or numbers from 0 to 1, say what is white"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""

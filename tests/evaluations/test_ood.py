@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from integrand.datamodules.images.digits import Digits
-from integrand.datamodules.registry import find_card
 from integrand.errors import UsageError
 from integrand.evaluations.adversarial import Adversarial
 from integrand.evaluations.corruption import Corruptions
 from integrand.evaluations.ood import OutOfDistribution
-from integrand.evaluations.other_images import fitted, other_images
+from integrand.evaluations.other_images import fitted, other
 from integrand.metrics import doubt
 from integrand.metrics.detection import detection
 from integrand.modules import NoBlock
@@ -63,10 +62,10 @@ def test_scores_are_those_of_the_outputs(digits_net):
     model, data = digits_net
     found = {f.settings["score"]: f for f in OutOfDistribution().measure(model, data)}
     assert set(found) == {"max-softmax", "entropy"}  # one draw has no mutual information
-    clothes = other_images(find_card("fashion-mini"), data, 360)
+    clothes = other("fashion-mini", data, resize=False).images(data, 360)
     with torch.no_grad():
-        known, other = (model(x).double().softmax(1) for x in (data.some("test", 360)[0], clothes))
-    told = detection(known.max(1).values, other.max(1).values)
+        known, foreign = (model(x).double().softmax(1) for x in (data.some("test", 360)[0], clothes))
+    told = detection(known.max(1).values, foreign.max(1).values)
     quantities = found["max-softmax"].quantities
     assert quantities["auroc"] == pytest.approx(told.auroc, rel=1e-6)
     assert quantities["tnr95"] == pytest.approx(told.tnr95, rel=1e-6)
@@ -115,8 +114,8 @@ def test_images_are_made_to_fit():
 
 
 @pytest.mark.parametrize("evaluation", [OutOfDistribution, Corruptions, Adversarial])
-def test_own_pictures_are_not_said_to_be_none(evaluation):
+def test_images_without_a_known_white_are_not_said_to_be_none(evaluation):
     spec = ImageSpec("shapes", Classes(2), (1, 8, 8))
     model = NoBlock(spec, channels=4)
-    assert "your own" in evaluation.fits(model, SimpleNamespace(spec=spec))
+    assert "black and white" in evaluation.fits(model, SimpleNamespace(spec=spec))
     assert "no images" in evaluation.fits(model, SimpleNamespace())

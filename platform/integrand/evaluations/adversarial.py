@@ -24,7 +24,7 @@ from .auto_attack import auto_attack
 from .base import Evaluation, Finding, Row, Summary, rows_of
 from .drawn import drawn, number_of_draws, seeded
 from .masking import Check, checks
-from .other_images import lacks_images
+from .other_images import Images, lacks_images
 from .passes import batches
 from .solved_by import held, solved_by
 
@@ -91,7 +91,7 @@ class Adversarial(Evaluation):
         """Accuracy under the attack."""
         return "acc"
 
-    def measure(self, model: FamilyModule, data: ImageDataModule) -> Iterator[Finding]:
+    def measure(self, model: FamilyModule, data: Images) -> Iterator[Finding]:
         """One finding for each attack, the first of none, the last of the checks."""
         passes = number_of_draws(model, self.passes)
         target = Target(model, data, passes)
@@ -114,7 +114,7 @@ class Adversarial(Evaluation):
             signs = sum(not check.holds for check in self._checked)
             yield Finding("checks", {"attack": "checks"}, {"masking_signs": float(signs)})
 
-    def _plans(self, target: Target, data: ImageDataModule) -> Iterator[Plan]:
+    def _plans(self, target: Target, data: Images) -> Iterator[Plan]:
         """The attacks in the order in which they are made."""
         linf, far = self.balls["linf"], Ball("linf", 1.0)
         yield Plan("none", None, lambda x, y: Attacked(x, x.new_zeros(0), 0.0))
@@ -203,7 +203,7 @@ class Target:
     """
 
     model: FamilyModule
-    data: ImageDataModule
+    data: Images
     passes: int
 
     def logits(self, pixels: Tensor) -> Tensor:
@@ -216,9 +216,9 @@ class Target:
         return F.cross_entropy(self.logits(pixels), y, reduction="none")
 
 
-def small_network(data: ImageDataModule) -> Loss:
+def small_network(data: Images) -> Loss:
     """The loss of a small convolutional net that was trained on the same data by itself, and is kept."""
-    images, labels = data.whole_train()
+    images, labels = _training_bytes(data)
     folder = cache_folder().parent / "extractors"
     net = extractor(images, labels, data.spec.num_classes, folder).net
 
@@ -226,3 +226,11 @@ def small_network(data: ImageDataModule) -> Loss:
         return F.cross_entropy(net.to(pixels.device).classify(pixels), y, reduction="none")
 
     return loss
+
+
+def _training_bytes(data: Images) -> tuple[Tensor, Tensor]:
+    """Training images as bytes, and their classes; those of the user's own may be numbers from 0 to 1."""
+    if isinstance(data, ImageDataModule):
+        return data.whole_train()
+    x, y = data.some("train", data.sizes["n_train"])
+    return (255 * data.denormalise(x)).round().byte(), y

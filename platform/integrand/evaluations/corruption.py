@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from integrand.datamodules.images.base import ImageDataModule
 from integrand.modules.family import FamilyModule
 
 from ..errors import UsageError
@@ -19,7 +18,7 @@ from ..tasks.classification import Classification
 from .base import Evaluation, Finding, Row, Summary
 from .corrupted import KINDS, SEVERITIES, corrupt
 from .drawn import drawn, number_of_draws, seeded
-from .other_images import lacks_images
+from .other_images import Images, lacks_images
 from .passes import batches
 
 
@@ -73,7 +72,7 @@ class Corruptions(Evaluation):
         """Mean error over kinds and severities."""
         return "corruption_error"
 
-    def measure(self, model: FamilyModule, data: ImageDataModule) -> Iterator[Finding]:
+    def measure(self, model: FamilyModule, data: Images) -> Iterator[Finding]:
         """One finding of all kinds and severities together."""
         passes = number_of_draws(model, self.passes)
         began = time.perf_counter()
@@ -102,7 +101,7 @@ class Corruptions(Evaluation):
         x: Tensor,
         y: Tensor,
         first: int,
-        data: ImageDataModule,
+        data: Images,
         clean: _Errors,
         all_of: dict[tuple[str, int], _Errors],
     ) -> None:

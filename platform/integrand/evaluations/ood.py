@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from integrand.datamodules.images.base import ImageDataModule
 from integrand.modules.family import FamilyModule
 
 from ..errors import UsageError
@@ -19,7 +18,7 @@ from ..metrics.detection import detection
 from ..tasks.classification import Classification
 from .base import Evaluation, Finding
 from .drawn import Said, number_of_draws, said_of
-from .other_images import check, lacks_images, other_images, usual
+from .other_images import Images, lacks_images, other, usual
 from .passes import batches
 
 
@@ -31,7 +30,8 @@ class OutOfDistribution(Evaluation):
     the positive class of `aupr_in` and `tnr95`.
 
     Args:
-        sets: Names of other image sets; by default the usual ones that are on this machine.
+        sets: Names of other image sets, or paths of images of your own; by default the usual sets that are
+            on this machine.
         resize: Whether sets of another shape are made to fit; the usual ones always are.
         passes: Draws of a network whose answers are random; by default 20.
         n: Images of every set at most, by default as many as there are test images.
@@ -64,7 +64,7 @@ class OutOfDistribution(Evaluation):
 
     @classmethod
     def fits(cls, model: Any, data: Any) -> str:
-        """It has to classify images of a set that is published here."""
+        """It has to classify images, whose range is known."""
         if not isinstance(model, FamilyModule) or not isinstance(model.task, Classification):
             return "it is no family that classifies"
         return lacks_images(data)
@@ -74,21 +74,21 @@ class OutOfDistribution(Evaluation):
         """Area under the receiver operating characteristic."""
         return "auroc"
 
-    def measure(self, model: FamilyModule, data: ImageDataModule) -> Iterator[Finding]:
+    def measure(self, model: FamilyModule, data: Images) -> Iterator[Finding]:
         """One finding for every other set and score."""
-        others = [check(name, data, self.resize) for name in self.sets or usual(data)]
+        others = [other(name, data, self.resize) for name in self.sets or usual(data)]
         passes = number_of_draws(model, self.passes, 2)
         x, y = (torch.cat(part) for part in zip(*batches(model, data), strict=True))
         n = min(len(x), self.n or len(x))
         known, seen = self._scores(model, x[:n], y[:n], passes)
-        for card in others:
-            images = other_images(card, data, n).to(x)
+        for found_set in others:
+            images = found_set.images(data, n).to(x)
             found, also = self._scores(model, images, y[: len(images)], passes)
             cost = {**also.cost, "evaluation_seconds": seen.seconds + also.seconds}
             for score, values in found.items():
-                settings = {"set": card.name, "score": score, "passes": passes}
-                finding = Finding(f"{card.name} {score}", settings, cost=cost)
-                _compare(finding, known[score], values, score, (data.card.name, card.name))
+                settings = {"set": found_set.name, "score": score, "passes": passes}
+                finding = Finding(f"{found_set.name} {score}", settings, cost=cost)
+                _compare(finding, known[score], values, score, (data.spec.name, found_set.name))
                 yield finding
 
     def _scores(

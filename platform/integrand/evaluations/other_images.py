@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,10 +14,18 @@ from torch.nn import functional as F
 from integrand.datamodules.acquire.lookup import locate
 from integrand.datamodules.card import DataCard
 from integrand.datamodules.images.base import ImageDataModule
+from integrand.datamodules.own.arrays import Arrays
+from integrand.datamodules.own.base import OwnDataModule
+from integrand.datamodules.own.guess import guess, means_path
+from integrand.datamodules.own.hugging_face import HuggingFace
+from integrand.datamodules.own.image_folder import ImageFolder
 from integrand.datamodules.registry import cards, find_card, load_class
 
 from ..errors import UsageError
 from ..spec import ImageSpec
+
+Images = ImageDataModule | OwnDataModule
+"""Data whose pixels have a black and a white; see `lacks_images`."""
 
 USUAL: Mapping[str, Sequence[str]] = {
     "digits": ("fashion-mini",),
@@ -31,64 +41,120 @@ USUAL: Mapping[str, Sequence[str]] = {
 _ALWAYS = ("fashion-mini",)
 # weights of red, green and blue in grey (ITU-R BT.601)
 _LUMA = (0.299, 0.587, 0.114)
+_OWN: Mapping[str, type[OwnDataModule]] = {
+    "ImageFolder": ImageFolder, "Arrays": Arrays, "HuggingFace": HuggingFace
+}  # fmt: skip
 
 
 def lacks_images(data: Any) -> str:
     """Why an evaluation of images cannot measure a data set; empty where it can."""
     if isinstance(data, ImageDataModule):
         return ""
+    if isinstance(data, OwnDataModule):
+        return data.lacks_pixels
     if isinstance(getattr(data, "spec", None), ImageSpec):
-        return "its images are your own, and only image sets of `integrand data list` are measured so"
+        return "its data module does not say which values are black and white"
     return "its data set holds no images"
 
 
-def usual(data: ImageDataModule) -> list[str]:
+@dataclass(frozen=True)
+class Other:
+    """Another set of images.
+
+    Args:
+        name: What it is called.
+        module: Reads it, with pixels in [0, 1].
+    """
+
+    name: str
+    module: Images
+
+    def images(self, data: Images, n: int) -> Tensor:
+        """Images in the shape and scale of a data set's inputs, shape (≤ n, C, H, W).
+
+        Those of a published set are its test images, those of the user's own of any part.
+
+        Args:
+            data: The data set.
+            n: How many, at most.
+
+        Raises:
+            DataError: The set is not on this machine and cannot be fetched.
+        """
+        self.module.prepare_data()
+        parts = ("test",) if isinstance(self.module, ImageDataModule) else ("test", "val", "train")
+        found: list[Tensor] = []
+        for part in parts:
+            if (lacking := n - sum(map(len, found))) > 0:
+                found.append(self.module.some(part, lacking)[0])
+        return data.scaled(fitted(torch.cat(found), data.spec.input_shape))
+
+
+def usual(data: Images) -> list[str]:
     """The other sets of a data set that are on this machine."""
     names = [name for name in USUAL.get(data.card.name, _ALWAYS) if name != data.card.name]
     return [name for name in names if locate(find_card(name)) is not None]
 
 
-def check(name: str, data: ImageDataModule, resize: bool) -> DataCard:
-    """The card of another set that can be told from a data set.
+def other(name: str, data: Images, resize: bool) -> Other:
+    """Another set that can be told from a data set.
 
     Args:
-        name: Its name.
+        name: Its name, or the path of images of the user's own.
         data: The data set.
         resize: Whether images of another shape are made to fit.
 
     Raises:
         UsageError: There is none of that name, it holds no images or the same, or images of another shape.
     """
-    card = find_card(name)
-    shape = data.spec.shape
+    try:
+        card = find_card(name)
+    except UsageError:
+        if not means_path(name):
+            raise
+        return _own(name, data, resize)
+    _check(card, data, resize)
+    return Other(card.name, load_class(card)(**card.options, normalise="unit", device="cpu"))
+
+
+def _check(card: DataCard, data: Images, resize: bool) -> None:
+    shape = data.spec.input_shape
     if not isinstance(card.spec, ImageSpec) or not card.counts:
         raise UsageError(f"{card.name} holds no images", f"choose from {', '.join(_fitting(shape, data))}")
     if card.name == data.card.name:
-        raise UsageError(f"{name} is what the model was trained on", "choose another set")
+        raise UsageError(f"{card.name} is what the model was trained on", "choose another set")
     if card.spec.shape == shape or resize or card.name in USUAL.get(data.card.name, _ALWAYS):
-        return card
+        return
     fitting = _fitting(shape, data)
     raise UsageError(
-        f"images of {card.name} have shape {card.spec.shape}, those of {data.card.name} {shape}",
+        f"images of {card.name} have shape {card.spec.shape}, those of {data.spec.name} {shape}",
         f"--ood.resize true makes them fit; as they are there fit {', '.join(fitting) or 'none'}",
     )
 
 
-def other_images(card: DataCard, data: ImageDataModule, n: int) -> Tensor:
-    """Test images of another set in the shape and scale of a data set's inputs, shape (≤ n, C, H, W).
-
-    Args:
-        card: The other set.
-        data: The data set.
-        n: How many, at most.
-
-    Raises:
-        DataError: The other set is not on this machine and cannot be fetched.
-    """
-    other: ImageDataModule = load_class(card)(**card.options, normalise="unit", device="cpu")
-    other.prepare_data()
-    images, _ = other.some("test", n)
-    return data.scaled(fitted(images, data.spec.shape))
+def _own(path: str, data: Images, resize: bool) -> Other:
+    """Images of the user's own; pictures are decoded in the shape of the data set."""
+    known = str(getattr(data, "path", ""))
+    if known and Path(known).expanduser().resolve() == Path(path).expanduser().resolve():
+        raise UsageError(f"{path} is what the model was trained on", "name other images")
+    found = guess(path)
+    if found.class_name not in _OWN:
+        raise UsageError(f"{path} holds no images", "name a folder of pictures, or arrays")
+    channels, height, width = data.spec.input_shape
+    options: dict[str, Any] = {found.option: path, "normalise": "unit"}
+    if found.class_name != "Arrays":
+        options["colour"] = "grey" if channels == 1 else "rgb"
+        options["side"] = height if height == width else None
+    module = _OWN[found.class_name](**options)
+    if lacking := module.lacks_pixels:
+        raise UsageError(f"{path} cannot be told from {data.spec.name}: {lacking}", "name other images")
+    shapes = [part.spec.input_shape for part in (module, data)]
+    if shapes[0] != shapes[1] and not resize:
+        raise UsageError(
+            f"images of {path} have shape {shapes[0]}, those of {data.spec.name} {shapes[1]}",
+            "--ood.resize true makes them fit",
+        )
+    return Other(module.spec.name, module)
 
 
 def fitted(pixels: Tensor, shape: Sequence[int]) -> Tensor:
@@ -108,7 +174,7 @@ def fitted(pixels: Tensor, shape: Sequence[int]) -> Tensor:
     return torch.clamp(pixels, 0, 1)
 
 
-def _fitting(shape: Sequence[int], data: ImageDataModule) -> list[str]:
+def _fitting(shape: Sequence[int], data: Images) -> list[str]:
     """Sets with images of a shape."""
     return [
         name
