@@ -18,7 +18,6 @@ from integrand.diffusion import (
     Evaluator,
     Likelihood,
     LikelihoodResult,
-    Noise,
     NoisePrediction,
     Parametrisation,
     ProbabilityFlow,
@@ -26,7 +25,6 @@ from integrand.diffusion import (
     SampleNoise,
     Sampler,
     ScorePrediction,
-    Stream,
     TimeGrid,
     draw_prior,
 )
@@ -39,7 +37,7 @@ from .backbones import MLP, Backbone, TimeNet, UNet
 from .base import GenerativeModule
 from .dequantisation import dequantised, likelihood_names
 from .plane import Arrays, density, directions
-from .sampling import Sampling, usual_grid
+from .sampling import Draws, Sampling, draw_samples, usual_grid
 from .seeded import noise_rows
 from .times import TrainingTimes, usual_times
 from .weighting import NoiseWeighting, PlainWeighting, Weighting
@@ -202,22 +200,7 @@ class DiffusionModel(GenerativeModule):
         grid = how.grid or self.grid
         if y is None and self.conditional:
             y = torch.tensor([i % self.spec.num_classes for i in rows], device=noise.device)
-        draws = _Draws(noise, SampleNoise(seed, noise.shape, rows.start, noise.dtype, noise.device))
-        result = how.sampler.sample(
-            self.denoiser(),
-            self.process,
-            grid,
-            draw_prior(self.process, grid, draws),
-            draws,
-            nfe=how.budget,
-            condition=y,
-            guidance=how.guidance,
-            constraint=how.constraint,
-        )
-        x = result.x
-        if result.failed is not None:
-            x = x.masked_fill(result.failed.view(-1, *[1] * (x.ndim - 1)), torch.nan)
-        return x, SolveStats(nfe_forward=result.nfe, solver=result.sampler)
+        return draw_samples(how, self.denoiser(), self.process, grid, noise, rows, seed, y)
 
     def _sampling(self, sampler: Any) -> Sampling:
         own = self.sampling
@@ -240,7 +223,7 @@ class DiffusionModel(GenerativeModule):
 
         States are divided by √(α² + σ²), so that those of exploding variance fit beside the others.
         """
-        draws = _Draws(noise, SampleNoise(0, noise.shape, 0, noise.dtype, noise.device))
+        draws = Draws(noise, SampleNoise(0, noise.shape, 0, noise.dtype, noise.device))
         x_T = draw_prior(self.process, self.grid, draws)
         found = DDIM().sample(self.denoiser(), self.process, self.grid, x_T, steps=steps, trajectory=True)
         assert found.trajectory is not None
@@ -351,19 +334,3 @@ class _Labelled(nn.Module):
         """Shape of x; label and condition of shape (batch,)."""
         value: Tensor = self.net((label - self.low) / (self.high - self.low), x, condition)
         return value
-
-
-class _Draws:
-    """Given numbers for the prior, and the samples' own for everything else.
-
-    Args:
-        prior: Standard normal, shape (batch, …).
-        rest: Where the other streams come from.
-    """
-
-    def __init__(self, prior: Tensor, rest: Noise) -> None:
-        self.prior, self.rest = prior, rest
-
-    def normals(self, n: int, stream: Stream = Stream.STEP) -> Tensor:
-        """See `Noise.normals`."""
-        return self.prior if stream is Stream.PRIOR else self.rest.normals(n, stream)

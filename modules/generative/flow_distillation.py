@@ -17,7 +17,7 @@ from integrand.spec import Spec
 
 from .base import GenerativeModule
 from .few_steps import FewSteps
-from .flow import FlowModule
+from .flow_matching import FlowMatching
 from .rectified_flow import RectifiedFlow
 
 HELD_OUT = 1000
@@ -124,14 +124,14 @@ class FlowDistillation(FewSteps, RectifiedFlow):
     def generate_otherwise(
         self, noise: Tensor, rows: range, seed: int, sampler: Any, y: Tensor | None
     ) -> tuple[Tensor, SolveStats]:
-        """Without a teacher an ODE solver; see `FlowModule.generate`.
+        """Without a teacher an ODE solver; see `FlowMatching.generate`.
 
         Raises:
             UsageError: There was a teacher: nothing was learnt between the ends of the steps.
         """
         if self.teacher is not None:
             return super().generate_otherwise(noise, rows, seed, sampler, y)
-        return FlowModule.generate(self, noise, rows, seed, sampler, y)
+        return FlowMatching.generate(self, noise, rows, seed, sampler, y)
 
     # ------------------------------------------------------------------ what only a flow has
 

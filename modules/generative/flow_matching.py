@@ -5,18 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from integrand.diffusion import Trace
+from integrand.diffusion import (
+    Denoiser,
+    FlowPrediction,
+    IncompatibleError,
+    LinearFlow,
+    Process,
+    ShiftedGrid,
+    Trace,
+)
 from integrand.errors import UsageError
 from integrand.outcome import Outcome
 from integrand.solvers import ODESolver, SolveStats
 from integrand.spec import Spec
 
+from .backbones import TimeNet
 from .flow import FlowModule
 from .flow_times import FlowTimes
 from .paths import IndependentCFM, Path
 from .pooled import PooledPairs
+from .sampling import Sampling, draw_samples
 
 
 class FlowMatching(FlowModule):
@@ -91,3 +101,56 @@ class FlowMatching(FlowModule):
             return self.path.times(n, like)
         margin = self.path.margin
         return margin + (1 - 2 * margin) * self.times.draw(n, like)
+
+    # ------------------------------------------------------------------ as a diffusion model
+
+    @torch.no_grad()
+    def generate(
+        self, noise: Tensor, rows: range, seed: int, sampler: Any = None, y: Tensor | None = None
+    ) -> tuple[Tensor, SolveStats]:
+        """By an ODE solver, or `Sampling` by a diffusion sampler; see `GenerativeModule.generate`.
+
+        Raises:
+            IncompatibleError: A diffusion sampler, and the path is not that of `as_diffusion`.
+        """
+        if not isinstance(sampler, Sampling):
+            return super().generate(noise, rows, seed, sampler, y)
+        denoiser, process = self.as_diffusion()
+        grid = sampler.grid or ShiftedGrid(1.0)
+        return draw_samples(sampler, denoiser, process, grid, noise, rows, seed)
+
+    def as_diffusion(self) -> tuple[Denoiser, Process]:
+        """The flow as samplers of diffusion see it, whose time runs from the data to the noise.
+
+        With independent pairs on straight lines without further noise, x_t = (1 − t) ε + t x₁ is the process
+        `LinearFlow` at time 1 − t, and the velocity its prediction of x₁ − ε. Coupled pairs have another
+        score: x_t given x₁ is no Gaussian around t x₁.
+
+        Raises:
+            IncompatibleError: Pairs are coupled, or the path is another one.
+        """
+        if type(self.path) is not IndependentCFM or self.path.sigma or self.teacher is not None:
+            taught = " of a teacher's pairs" if self.teacher is not None else ""
+            raise IncompatibleError(
+                f"{type(self.path).__name__}{taught} is no diffusion process",
+                "samplers of diffusion take IndependentCFM with sigma 0; this one an ODE solver",
+            )
+        process = LinearFlow()
+        return Denoiser(_Backwards(self.trained), process, FlowPrediction()), process
+
+
+class _Backwards(nn.Module):
+    """A velocity towards the data at flow time 1 − t as one towards the noise at label 1000 t.
+
+    Args:
+        net: f(t, x).
+    """
+
+    def __init__(self, net: TimeNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        """Shape of x; label of shape (batch,)."""
+        value: Tensor = self.net(1 - label / 1000, x)
+        return -value

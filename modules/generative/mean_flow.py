@@ -15,7 +15,6 @@ from integrand.spec import Spec
 
 from .backbones import Backbone, TimeNet, default_backbone
 from .few_steps import FewSteps
-from .flow import FlowModule
 from .flow_matching import FlowMatching
 from .flow_times import FlowTimes
 from .paths import Path
@@ -116,8 +115,8 @@ class MeanFlow(FewSteps, FlowMatching):
     def generate_otherwise(
         self, noise: Tensor, rows: range, seed: int, sampler: Any, y: Tensor | None
     ) -> tuple[Tensor, SolveStats]:
-        """Solve ẋ = u(x, t, 0); see `FlowModule.generate`."""
-        return FlowModule.generate(self, noise, rows, seed, sampler, y)
+        """Solve ẋ = u(x, t, 0); see `FlowMatching.generate`."""
+        return FlowMatching.generate(self, noise, rows, seed, sampler, y)
 
 
 def mean_and_target(net: nn.Module, t: Tensor, h: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from integrand.diffusion import (
     EDM,
     VE,
@@ -12,13 +15,19 @@ from integrand.diffusion import (
     EDMGrid,
     GuidanceError,
     KarrasGrid,
+    Noise,
     Process,
     QuadraticGrid,
+    SampleNoise,
     Sampler,
+    Stream,
     TimeGrid,
     UniformGrid,
+    draw_prior,
+    image_to_image,
 )
 from integrand.errors import UsageError
+from integrand.solvers import SolveStats
 from integrand.solvers.options import is_whole
 
 
@@ -97,6 +106,67 @@ class Sampling:
         return self.sampler.describe() + guided
 
 
+class Editing(Sampling):
+    """Sampling that starts from data noised part of the way; see `image_to_image`.
+
+    Args:
+        how: Sampler, grid and budget of a whole run, of which the last part is made.
+        start: What to start from, as the network models it, shape of one sample.
+        strength: Share of the steps that are taken, in (0, 1].
+    """
+
+    def __init__(self, how: Sampling, start: Tensor, strength: float) -> None:
+        super().__init__(how.sampler, how.grid, how.nfe, how.guidance, how.constraint)
+        self.start, self.strength = start, strength
+
+    def describe(self) -> str:
+        """Such as `ddim from an image, strength 0.5`."""
+        return f"{super().describe()} from an image, strength {self.strength:g}"
+
+
+def draw_samples(
+    how: Sampling,
+    denoiser: Denoising,
+    process: Process,
+    grid: TimeGrid,
+    noise: Tensor,
+    rows: range,
+    seed: int,
+    y: Tensor | None = None,
+) -> tuple[Tensor, SolveStats]:
+    """Samples of a denoiser, NaN where one failed on the way, and their account.
+
+    Args:
+        how: Sampler, budget, guidance and constraint.
+        denoiser: The model.
+        process: Its process.
+        grid: Where the steps lie.
+        noise: Standard normal, shape (batch, …).
+        rows: Indices of these samples in the whole set.
+        seed: Seed of the whole set.
+        y: Condition of each sample.
+
+    Raises:
+        UsageError: The strength of an editing leaves (0, 1], or its sampler takes no fixed steps.
+    """
+    draws = Draws(noise, SampleNoise(seed, noise.shape, rows.start, noise.dtype, noise.device))
+    options = {"condition": y, "guidance": how.guidance, "constraint": how.constraint}
+    if isinstance(how, Editing):
+        per_step = 2 if how.guidance not in (None, 1) else 1
+        steps = how.sampler.steps_for((how.nfe or 20) // per_step, grid.to_zero)
+        start = how.start.to(noise).expand_as(noise)
+        result = image_to_image(
+            how.sampler, denoiser, process, grid, start, how.strength, draws, steps=steps, **options
+        )
+    else:
+        x = draw_prior(process, grid, draws)
+        result = how.sampler.sample(denoiser, process, grid, x, draws, nfe=how.budget, **options)  # type: ignore[arg-type]
+    x = result.x
+    if result.failed is not None:
+        x = x.masked_fill(result.failed.view(-1, *[1] * (x.ndim - 1)), torch.nan)
+    return x, SolveStats(nfe_forward=result.nfe, solver=result.sampler)
+
+
 def usual_grid(process: Process, points: bool = False) -> TimeGrid:
     """The grid that the process is usually sampled on, its last step to the data.
 
@@ -112,3 +182,19 @@ def usual_grid(process: Process, points: bool = False) -> TimeGrid:
     if points:
         return QuadraticGrid(to_zero=True)
     return KarrasGrid(to_zero=True) if isinstance(process, VE) else UniformGrid(to_zero=True)
+
+
+class Draws:
+    """Given numbers for the prior, and the samples' own for everything else.
+
+    Args:
+        prior: Standard normal, shape (batch, …).
+        rest: Where the other streams come from.
+    """
+
+    def __init__(self, prior: Tensor, rest: Noise) -> None:
+        self.prior, self.rest = prior, rest
+
+    def normals(self, n: int, stream: Stream = Stream.STEP) -> Tensor:
+        """See `Noise.normals`."""
+        return self.prior if stream is Stream.PRIOR else self.rest.normals(n, stream)

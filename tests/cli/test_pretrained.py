@@ -4,10 +4,11 @@ import csv
 
 import pytest
 import torch
+from PIL import Image
 from pipelines import saved
 
 from integrand.cli.main import main
-from integrand.diffusion import DPMSolverPPMultistep
+from integrand.diffusion import DDIM, DPMSolverPPMultistep
 from integrand.diffusion.pretrained import load_diffusers
 
 diffusers = pytest.importorskip("diffusers")
@@ -49,6 +50,19 @@ def test_samples_of_a_folder_are_those_of_python(folder, tmp_path, capsys):
     assert found["nfe"] == expected.nfe == 6
     assert "trained elsewhere" in capsys.readouterr().out
     assert (tmp_path / "out").glob("*.png")
+
+
+def test_an_image_is_edited_as_in_python(folder, tmp_path):
+    place = folder("UNet2DModel")
+    array = (torch.rand(8, 8, generator=torch.Generator().manual_seed(0)) * 255).to(torch.uint8)
+    Image.fromarray(array.numpy()).save("image.png")
+    words = ("--image", "image.png", "--strength", 0.5, "--sampler", "ddim", "--nfe", 6)
+    sampled("--pretrained", place, "--n", 3, *words)
+    image = (array.float() / 127.5 - 1).expand(3, 1, 8, 8)
+    expected = load_diffusers(place).edit(image, 0.5, 6, sampler=DDIM())
+    found = held(tmp_path)
+    torch.testing.assert_close(found["samples"], expected.x, rtol=0, atol=1e-6)
+    assert found["nfe"] == expected.nfe == 3
 
 
 def test_a_model_of_texts_takes_embeddings_in_turn(folder, tmp_path, capsys):
@@ -104,6 +118,8 @@ def test_samplers_are_compared_on_it(folder, tmp_path, capsys):
     [
         (["sample", "--pretrained", "nowhere"], "there is no folder nowhere"),
         (["sample", "--pretrained", "."], "name a folder that save_pretrained wrote"),
+        (["sample", "--pretrained", "some.one/model-1"], "some.one/model-1: "),
+        (["sample", "--pretrained", "UNet2DModel", "--image", "texts.pt"], "cannot be read as an image"),
         (["evaluate", "--pretrained", "UNet2DModel", "--with", "samples"], "nothing to compare its samples with"),
         (["evaluate", "--pretrained", "UNet2DModel", "--data", "FashionMini", "--with", "samples"], "holds (1, 28, 28)"),
         (["sample", "--pretrained", "UNet2DModel", "--guidance", "2"], "unconditional"),

@@ -48,6 +48,8 @@ def run(argv: list[str]) -> int:
     wishes = Wishes(args.seed, args.guidance, args.label, args.grid, args.clip, args.batch_size)
     sampler = None if args.sampler is None else named_sampler(model, args.sampler, init_args)
     how = way(model, wishes, sampler, args.nfe)
+    if args.image is not None:
+        how = _edited(args, trained, how)
     return _sample(args, trained, how, labels(model, args.label, args.n))
 
 
@@ -68,6 +70,16 @@ def _parser() -> Parser:
     parser.add_argument("--grid", metavar="GRID", help="time grid, named like the sampler")
     parser.add_argument(
         "--clip", type=float, metavar="LIMIT", help="clamp the predicted data to ±LIMIT at every step"
+    )
+    parser.add_argument(
+        "--image", type=Path, metavar="FILE", help="start from this image, noised as far as --strength says"
+    )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=0.5,
+        metavar="S",
+        help="of --image: share of the steps (default 0.5)",
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="samples at once")
     parser.add_argument("--out", type=Path, default=Path("samples"), metavar="DIR", help="default ./samples")
@@ -92,6 +104,26 @@ def _sampler_options(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
     return own, found
 
 
+def _edited(args: Any, trained: Trained, how: Any) -> Any:
+    """The same way of sampling, begun at `--image`.
+
+    Raises:
+        UsageError: It is no image of the model's size, or the sampler knows no noise levels to start at.
+    """
+    from integrand.modules.generative.sampling import Editing, Sampling
+
+    from ..evaluations.sampling import read_image
+
+    model = trained.model
+    if not isinstance(how, Sampling):
+        raise UsageError(
+            f"--image starts samplers of diffusion, and this is {type(model).__name__} by {how.describe()}",
+            "name one with --sampler, such as ddim",
+        )
+    image = read_image(args.image, model.spec.input_shape, trained.data).to(model.device)
+    return Editing(how, model.encoded(image[None])[0], args.strength)
+
+
 def _sample(args: Any, trained: Trained, how: Any, y: Any) -> int:
     from integrand.diffusion import NonFiniteSamplesError
 
@@ -108,6 +140,7 @@ def _sample(args: Any, trained: Trained, how: Any, y: Any) -> int:
         "guidance": getattr(how, "guidance", None),
         "label": args.label,
         "grid": args.grid,
+        "image": None if args.image is None else args.image.name,
         "checkpoint": trained.checkpoint.name,
         "data": model.spec.name,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class Trained:
     @property
     def unrecorded(self) -> str:
         """Why what is found of it has no run to be recorded with."""
-        if not self.run_id and self.checkpoint.is_dir():
+        if not self.run_id and not self.checkpoint.is_file():
             return "the model was trained elsewhere"
         return "the tracking store does not know the run that left this checkpoint"
 
@@ -56,7 +57,11 @@ def add_source(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGr
 
 def add_pretrained(parser: argparse.ArgumentParser, which: argparse._MutuallyExclusiveGroup) -> None:
     """The options that name a model of diffusers."""
-    which.add_argument("--pretrained", metavar="DIR", help="a folder that diffusers' save_pretrained wrote")
+    which.add_argument(
+        "--pretrained",
+        metavar="DIR",
+        help="a folder that diffusers' save_pretrained wrote, or a model of the hub: owner/name",
+    )
     parser.add_argument(
         "--data", metavar="NAME", help="of --pretrained: data to compare with, a preset, YAML file or class"
     )
@@ -119,21 +124,28 @@ def load(args: argparse.Namespace) -> Trained:
 def _pretrained(args: argparse.Namespace) -> tuple[Any, Any]:
     """A model of diffusers, and the data set that it is compared with, None where none is named.
 
+    Of the hub only safetensors are read: other weights are pickles, which can run code.
+
     Raises:
         UsageError: Nothing lies there, or the data are no images of its shape.
     """
     import torch
 
+    from integrand.datamodules.acquire.fetch import offline
     from integrand.diffusion.pretrained import load_diffusers
     from integrand.modules.generative.pretrained import PretrainedDiffusion
 
     folder = Path(args.pretrained)
-    if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}", "name one that save_pretrained wrote")
+    hub: dict[str, Any] = {} if folder.is_dir() else {"use_safetensors": True, "local_files_only": offline()}
+    if hub and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", args.pretrained):
+        raise UsageError(
+            f"there is no folder {folder}",
+            "name one that save_pretrained wrote, or a model of the hub: owner/name",
+        )
     dtype = getattr(torch, args.dtype) if args.dtype else None
     null, conditions = _tensor(args.null), _tensor(args.condition)
-    found = load_diffusers(folder, dtype=dtype, null=null)
-    model = PretrainedDiffusion(found, folder.resolve().name, conditions).eval()
+    found = load_diffusers(args.pretrained, dtype=dtype, null=null, **hub)
+    model = PretrainedDiffusion(found, args.pretrained if hub else folder.resolve().name, conditions).eval()
     return model, None if args.data is None else _images(args.data, model.shape)
 
 

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from integrand.diffusion import BudgetError, Clip, GuidanceError, IncompatibleError, Sampler, TimeGrid
+from integrand.diffusion import (
+    BudgetError,
+    Clip,
+    Denoiser,
+    GuidanceError,
+    IncompatibleError,
+    Process,
+    Sampler,
+    ShiftedGrid,
+    TimeGrid,
+)
 from integrand.modules.generative.few_steps import FewSteps, LearnedSteps
+from integrand.modules.generative.flow_matching import FlowMatching
 from integrand.modules.generative.sampling import Sampling
 from integrand.solvers import ODESolver, RungeKutta
 from integrand.solvers.errors import SolverOptionError
@@ -71,7 +84,10 @@ def way(model: Any, wishes: Wishes, sampler: Named[Any] | None, nfe: int | None)
     if nfe is not None and nfe < 1:
         raise UsageError(f"--nfe {nfe} evaluates nothing", "ask for 1 or more")
     if is_diffusion(model):
-        return _diffusion(model, wishes, sampler, nfe)
+        return _diffusion(wishes, sampler, nfe, model.sampling, model.denoiser(), model.process, model.grid)
+    if sampler is not None and issubclass(sampler.cls, Sampler):
+        denoiser, process = model.as_diffusion()
+        return _diffusion(wishes, sampler, nfe, Sampling(), denoiser, process, ShiftedGrid(1.0))
     if sampler is None and learns_steps(model):
         _refuse(model, wishes)
         return LearnedSteps(nfe or model.steps.num_steps)
@@ -94,22 +110,32 @@ def named_sampler(model: Any, text: str, init_args: dict[str, Any] | None = None
     try:
         return Named(ODESolver, text, "solver", init_args)
     except UsageError:
-        if text in presets("sampler"):
+        if text not in presets("sampler"):
+            raise
+        if not isinstance(model, FlowMatching):
             raise IncompatibleError(
                 f"{text} is a sampler of diffusion models, and this is {type(model).__name__}",
                 "a flow is sampled by an ODE solver, such as Euler, RK4 or Dopri5",
             ) from None
-        raise
+        model.as_diffusion()
+        return Named(Sampler, text, "sampler", init_args)
 
 
-def _diffusion(model: Any, wishes: Wishes, sampler: Named[Sampler] | None, nfe: int | None) -> Sampling:
-    own: Sampling = model.sampling
+def _diffusion(
+    wishes: Wishes,
+    sampler: Named[Sampler] | None,
+    nfe: int | None,
+    own: Sampling,
+    denoiser: Denoiser,
+    process: Process,
+    usual: TimeGrid,
+) -> Sampling:
     chosen = own.sampler if sampler is None else sampler.make()
-    grid: TimeGrid = model.grid if wishes.grid is None else Named(TimeGrid, wishes.grid, "grid").make()  # type: ignore[type-abstract]
+    grid: TimeGrid = usual if wishes.grid is None else Named(TimeGrid, wishes.grid, "grid").make()  # type: ignore[type-abstract]
     guidance = own.guidance if wishes.guidance is None else wishes.guidance
     constraint = own.constraint if wishes.clip is None else Clip(wishes.clip)
     made = Sampling(chosen, grid, nfe or own.nfe, guidance, constraint)
-    made.check(model.denoiser(), model.process, grid)
+    made.check(denoiser, process, grid)
     if made.budget is None and nfe is not None:
         chosen.steps_for(nfe, grid.to_zero)  # raises: it chooses its evaluations itself
     return made
@@ -196,3 +222,38 @@ def pixels(x: Tensor, data: Any) -> npt.NDArray[Any]:
     shown: Tensor = back(x) if back is not None else (x.clamp(-1, 1) + 1) / 2
     array: npt.NDArray[Any] = shown.masked_fill(~torch.isfinite(x), torch.nan).numpy()
     return array
+
+
+def read_image(path: Path, shape: tuple[int, ...], data: Any) -> Tensor:
+    """An image file as a model sees it.
+
+    Args:
+        path: Of any kind that Pillow reads.
+        shape: (channels, height, width) that the model takes.
+        data: The data set whose scale it has; None for [−1, 1].
+
+    Returns:
+        Shape `shape`, float32.
+
+    Raises:
+        UsageError: It is no image, has another size, or the model takes no images.
+    """
+    from PIL import Image
+
+    mode = {1: "L", 3: "RGB"}.get(shape[0] if len(shape) == 3 else 0)
+    if mode is None:
+        raise UsageError(f"samples of shape {shape} do not start from an image", "leave out --image")
+    try:
+        with Image.open(path) as file:
+            if file.size != (shape[2], shape[1]):
+                width, height = file.size
+                raise UsageError(
+                    f"{path} has {width}×{height} pixels, and the model {shape[2]}×{shape[1]}",
+                    "scale or crop it to that size",
+                )
+            array = np.asarray(file.convert(mode), dtype=np.float32) / 255
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UsageError(f"{path} cannot be read as an image: {error}", "name a PNG or JPEG file") from error
+    pixels = torch.from_numpy(array).view(shape[1], shape[2], shape[0]).permute(2, 0, 1)
+    scaled: Tensor = pixels * 2 - 1 if data is None else data.scaled(pixels)
+    return scaled

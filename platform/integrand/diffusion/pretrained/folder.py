@@ -151,23 +151,28 @@ def load_diffusers(
         UsageError: diffusers is not installed, nothing lies there, or it is of a kind that is not known.
     """
     library = require_diffusers()
-    index = _config(library.DiffusionPipeline, path)
+    hub = {name: options[name] for name in _OF_THE_HUB if name in options}
+    index = _config(library.DiffusionPipeline, path, **hub)
     part = next((name for name in ("unet", "transformer") if name in index), None)
     if part is not None:
         options["subfolder"] = part
         if scheduler is None:
-            scheduler = _config(library.DDPMScheduler, path, subfolder="scheduler")
+            scheduler = _config(library.DDPMScheduler, path, subfolder="scheduler", **hub)
     if scheduler is None:
         scheduler = _beside(path)
     if not isinstance(scheduler, dict):
         scheduler = _config(library.DDPMScheduler, scheduler)
-    config = index if part is None else _config(library.UNet2DModel, path, subfolder=part)
+    config = index if part is None else _config(library.UNet2DModel, path, subfolder=part, **hub)
     name = str(config.get("_class_name", ""))
     if name not in CLASSES:
         raise UsageError(f"{path} holds {name or 'no network'}", f"known: {', '.join(CLASSES)}")
     if dtype is not None:
         options["torch_dtype"] = dtype
-    model = getattr(library, name).from_pretrained(path, **options).eval().requires_grad_(False)
+    try:
+        model = getattr(library, name).from_pretrained(path, **options).eval().requires_grad_(False)
+    except (OSError, ValueError, RuntimeError) as error:
+        first = " ".join(str(error).split())[:200]
+        raise UsageError(f"{path}: {first}", "name one whose weights are whole, as safetensors") from error
     reading = read_scheduler(scheduler)
     network = DiffusersNetwork(model, reading.negated)
     conditional = network.condition is not None
@@ -175,6 +180,10 @@ def load_diffusers(
         network, reading.process, reading.parametrisation, conditional, network.null if null is None else null
     )
     return Pretrained(denoiser, reading.process, SchedulerGrid(scheduler), reading.constraint, network.shape)
+
+
+_OF_THE_HUB = ("revision", "local_files_only", "token", "cache_dir")
+"""Options that name a version or a place, of configs as of weights."""
 
 
 def _config(cls: Any, path: str | Path, **options: Any) -> dict[str, Any]:
