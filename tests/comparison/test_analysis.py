@@ -298,6 +298,24 @@ def test_a_table_says_what_tells_its_data_from_others_of_their_name(make_run):
     assert any("vowels drop=0.3 (" in note for note in found.notes)
 
 
+def test_options_of_one_class_tell_groups_apart_beside_groups_without_it(make_run):
+    """Where some have no noise at all, its options are not compared; dropout with and without draws still differ."""
+    noises = {"none": None, "plain": {"samples": 0, "p": 0.1}, "monte carlo": {"samples": 10, "p": 0.1}}
+    runs = []
+    for data in ("digits", "moons"):
+        for name, options in noises.items():
+            noise = options and {"class_path": "a.Dropout", "init_args": options}
+            card = {"name": data, "digest": f"sha256:{data}"}
+            config = {"model": {"noise": noise}}
+            runs += [
+                make_run("resnet", s, data=card, config=config, config_digest=f"{name}{data}") for s in (0, 1)
+            ]
+    for part in compare(runs, ACC).parts:
+        assert {row.label for row in part.rows} == {
+            "resnet", "resnet noise=Dropout samples=0", "resnet noise=Dropout samples=10"
+        }  # fmt: skip
+
+
 def test_data_are_not_part_of_a_groups_name(make_run):
     runs = []
     for data in ("digits", "moons"):

@@ -84,10 +84,31 @@ def _labels(runs: Sequence[RunRecord], by: GroupBy, data: Mapping[str, Hashable]
         (name, digest): f"{name} {_distinction(own, differing[name])}".rstrip()
         for (name, digest), own in settings.items()
     }
-    # two configurations may differ only behind the third setting: the digest then tells them apart
+    labels = _told_further(together, labels)
+    # two configurations may differ only behind all these settings: the digest then tells them apart
     for name, digest in _clashing(together, labels):
         labels[name, digest] += f" #{digest[:8]}"
     return {run.run_id: labels[family[run.run_id], run.config_digest] for run in runs}
+
+
+def _told_further(
+    together: Mapping[tuple[str, Hashable], Mapping[str, Mapping[str, str]]],
+    labels: Mapping[tuple[str, str], str],
+) -> dict[tuple[str, str], str]:
+    """Labels with what tells those apart that are alike, such as options of the same class, everywhere."""
+    alike: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for (name, _), siblings in together.items():
+        by_label: dict[str, list[Mapping[str, str]]] = defaultdict(list)
+        for digest, own in siblings.items():
+            by_label[labels[name, digest]].append(own)
+        for label, owns in by_label.items():
+            alike[name, label] |= _differing(owns)
+    return {
+        (name, digest): f"{label} {_distinction(own, alike[name, label])}".rstrip()
+        for (name, _), siblings in together.items()
+        for digest, own in siblings.items()
+        for label in (labels[name, digest],)
+    }
 
 
 def _clashing(
