@@ -32,10 +32,41 @@ class ComponentNet(nn.Module):
         return torch.sigmoid((inner * self.second).sum(dim=-1) + self.offset)
 
 
+class Control(nn.Module):
+    """u(z, what is known of the observations ahead, time until the next), a perceptron.
+
+    What is known stands still between observations, so its share of the first layer is made once for each.
+
+    Args:
+        size: Components of z and what else is told beside what is known.
+        context: Length of what is known.
+        hidden: Width of hidden layers.
+        depth: Number of hidden layers.
+        outputs: Components of u.
+    """
+
+    def __init__(self, size: int, context: int, hidden: int, depth: int, outputs: int) -> None:
+        super().__init__()
+        self.known, self.told = nn.Linear(context, hidden), nn.Linear(size, hidden, bias=False)
+        deep = perceptron(hidden, hidden, outputs, depth - 1) if depth > 1 else nn.Linear(hidden, outputs)
+        self.rest = nn.Sequential(nn.SiLU(), *(deep if isinstance(deep, nn.Sequential) else [deep]))
+
+    def forward(self, told: Tensor, pull: Tensor) -> Tensor:
+        """The control, shape (batch, outputs).
+
+        Args:
+            told: State and times, shape (batch, size).
+            pull: `known` of what is known, shape (batch, hidden).
+        """
+        value: Tensor = self.rest(self.told(told) + pull)
+        return value
+
+
 class LatentNets(nn.Module):
     """Prior drift h, diffusion g, and the control u of the posterior, whose drift is f = h + g u.
 
-    In this form f − h lies in the range of g. u starts near 0, where the posterior is the prior.
+    In this form f − h lies in the range of g. u starts near 0, where the posterior is the prior. How hard the
+    next observation pulls depends on how near it is, so u is told the time until then.
 
     Args:
         size: Components of z.
@@ -43,16 +74,19 @@ class LatentNets(nn.Module):
         hidden: Width of hidden layers.
         depth: Number of hidden layers of h and u.
         tells_time: Whether h and u are told the time.
+        gap: Median gap between observations.
     """
 
-    def __init__(self, size: int, context: int, hidden: int, depth: int, tells_time: bool) -> None:
+    def __init__(
+        self, size: int, context: int, hidden: int, depth: int, tells_time: bool, gap: float
+    ) -> None:
         super().__init__()
-        self.tells_time = tells_time
+        self.tells_time, self.gap = tells_time, gap
         self.prior = perceptron(size + int(tells_time), hidden, size, depth)
-        self.control = perceptron(size + int(tells_time) + context, hidden, size, depth)
+        self.control = Control(size + int(tells_time) + 1, context, hidden, depth, size)
         self.diffusion = ComponentNet(size, hidden)
         with torch.no_grad():
-            for parameter in self.control[-1].parameters():
+            for parameter in self.control.rest[-1].parameters():
                 parameter.mul_(0.01)
 
     def told(self, t: Tensor, z: Tensor) -> Tensor:
@@ -67,14 +101,34 @@ class Posterior(nn.Module):
         nets: Its coefficients.
         known: What is known of the rest at each knot, shape (batch, n, context).
         ahead: How many observations that are, shape (batch, n).
+        knots: Times of the knots in units of the equation, shape (batch, n).
     """
 
-    def __init__(self, nets: LatentNets, known: Tensor, ahead: Tensor) -> None:
+    def __init__(self, nets: LatentNets, known: Tensor, ahead: Tensor, knots: Tensor) -> None:
         super().__init__()
         self.nets = nets
-        self.known, self.led = known.unbind(1), (ahead > 0).to(known.dtype).unsqueeze(-1).unbind(1)
-        self._shared: tuple[Tensor, Tensor, Tensor] | None = None
+        self.known = known
+        self.led = (ahead > 0).to(known).unsqueeze(-1).unbind(1)
+        # where fewer are ahead at the next knot, this one is observed; else the next one's arrival is its own
+        observed = ahead > torch.cat((ahead[:, 1:], torch.zeros_like(ahead[:, :1])), dim=1)
+        times = torch.where(observed, knots, torch.inf).flip(1).cummin(dim=1).values.flip(1)
+        arrival = torch.where(ahead > 0, times, knots) / nets.gap
+        self.arrival = arrival.to(known).unsqueeze(-1).unbind(1)
+        self._shared: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+        self._pull: tuple[Tensor, ...] | None = None
         self._interval = 0
+
+    def repeat(self, count: int) -> None:
+        """Let so many copies of the batch stand behind one another."""
+        parts = (self.pull, self.led, self.arrival)
+        self._pull, self.led, self.arrival = (tuple(x.repeat(count, 1) for x in part) for part in parts)
+
+    @property
+    def pull(self) -> tuple[Tensor, ...]:
+        """What the control is told of what is known, at each knot."""
+        if self._pull is None:
+            self._pull = self.nets.control.known(self.known).unbind(1)
+        return self._pull
 
     def enter(self, interval: int, place: float) -> None:
         """See `KnotSDE`."""
@@ -84,24 +138,35 @@ class Posterior(nn.Module):
         """Posterior drift."""
         told, nets = self.nets.told(t, y), self.nets
         h, g = nets.prior(told), nets.diffusion(y)
-        self._shared = (y, h, g)
         # on the way to a knot what is known there and behind it is ahead
         behind = self._interval + 1
-        u = nets.control(torch.cat((told, self.known[behind]), dim=1)) * self.led[behind]
+        left = self.arrival[behind] - t.to(y) / nets.gap
+        u = nets.control(torch.cat((told, left), dim=1), self.pull[behind]) * self.led[behind]
+        self._shared = (y, h, g, u)
         return torch.addcmul(h, g, u)
+
+    def _known(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+        """What the drift's evaluation at this state has found, where there was one."""
+        shared = self._shared
+        return shared if shared is not None and shared[0] is y else None
 
     def g(self, t: Tensor, y: Tensor) -> Tensor:
         """Diffusion, that of the drift's evaluation where there was one at this state."""
-        shared = self._shared
-        value: Tensor = shared[2] if shared is not None and shared[0] is y else self.nets.diffusion(y)
+        known = self._known(y)
+        value: Tensor = self.nets.diffusion(y) if known is None else known[2]
         return value
 
     def h(self, t: Tensor, y: Tensor) -> Tensor:
         """Prior drift, likewise."""
-        shared = self._shared
-        known = shared is not None and shared[0] is y
-        value: Tensor = shared[1] if shared is not None and known else self.nets.prior(self.nets.told(t, y))
+        known = self._known(y)
+        value: Tensor = self.nets.prior(self.nets.told(t, y)) if known is None else known[1]
         return value
+
+    def u(self, t: Tensor, y: Tensor) -> Tensor:
+        """(f − h)/g, behind an evaluation of the drift at this state."""
+        known = self._known(y)
+        assert known is not None
+        return known[3]
 
 
 class Prior(nn.Module):

@@ -20,7 +20,7 @@ from .asked_times import with_times
 from .backward_reader import BackwardReader
 from .base import Said, SeriesFamily
 from .latent_equations import LatentNets, Posterior, Prior
-from .lockstep_sde import Gradient, PathNormals, solve_lockstep, solve_lockstep_logqp
+from .lockstep_sde import Gradient, PathNormals, solve_lockstep, solve_lockstep_logqp, solve_lockstep_logratio
 from .path_grid import on_grid
 
 LEAST_NOISE = 1e-2
@@ -53,6 +53,8 @@ class LatentSDE(SeriesFamily):
             loose and prefers too little diffusion.
         kl_weight: Weight of the divergence in training; 1 is the bound.
         anneal: Training batches over which that weight grows to its value.
+        samples: Paths whose mean weight makes the bound (Burda et al. 2016); 1 is the evidence lower bound.
+            More are tighter, which coarse steps need.
         draws: Paths of a forecast.
         gradient: `backprop` keeps the graph of every step, `checkpoint` one state for each step.
         sample_noise: Whether sampled paths hold the noise of observations; they should not where the paths of
@@ -83,6 +85,7 @@ class LatentSDE(SeriesFamily):
         steps: int = 2,
         kl_weight: float = 1.0,
         anneal: int = 0,
+        samples: int = 1,
         draws: int = 16,
         gradient: Gradient = "backprop",
         sample_noise: bool = True,
@@ -95,11 +98,17 @@ class LatentSDE(SeriesFamily):
                 f"noise={noise}",
                 "give positive numbers; model.kl_weight and model.anneal may be 0",
             )
+        if samples < 1 or (samples > 1 and (kl_weight != 1 or anneal or gradient != "backprop")):
+            raise UsageError(
+                f"samples={samples} with kl_weight={kl_weight}, anneal={anneal}, gradient={gradient}",
+                "set model.samples to 1 or more, and with more leave the others out",
+            )
         question = self.spec.question
         last = self.spec.length - 1 + (question.horizon if isinstance(question, Forecast) else 0)
         self.unit = self.spec.step * max(last, 1) / duration
         self.reader = BackwardReader(self.spec.channels, self.spec.static, context, self.unit)
-        self.nets = LatentNets(channels, context, hidden, depth, not self.spec.autonomous)
+        gap = self.spec.step / self.unit
+        self.nets = LatentNets(channels, context, hidden, depth, not self.spec.autonomous, gap)
         self.start = nn.Linear(context, 2 * channels)
         self.prior_mean = nn.Parameter(torch.zeros(channels))
         self.prior_log_std = nn.Parameter(torch.zeros(channels))
@@ -109,6 +118,7 @@ class LatentSDE(SeriesFamily):
         self.least_noise = LEAST_NOISE if noise is None else 0.0
         self.steps, self.kl_weight, self.anneal, self.num_draws = steps, kl_weight, anneal, draws
         self.gradient: Gradient = gradient
+        self.samples = samples
         self.sample_noise = sample_noise
 
     def make_head(self, width: int) -> nn.Module:
@@ -126,8 +136,8 @@ class LatentSDE(SeriesFamily):
         """Its equation, mean and standard deviation of z₀, and the knots in units of the equation."""
         known, ahead = self.reader(x)
         mean, raw = self.start(known[:, 0]).chunk(2, dim=-1)
-        times = x.times - x.times[:, :1] if self.spec.autonomous else x.times
-        return Posterior(self.nets, known, ahead), mean, F.softplus(raw) + 1e-4, times / self.unit
+        knots = (x.times - x.times[:, :1] if self.spec.autonomous else x.times) / self.unit
+        return Posterior(self.nets, known, ahead, knots), mean, F.softplus(raw) + 1e-4, knots
 
     def bound(self, x: Series) -> tuple[dict[str, Tensor], Tensor, Solution]:
         """Log-likelihood and divergence by name, each (batch,), what one path says, and its solve.
@@ -136,16 +146,40 @@ class LatentSDE(SeriesFamily):
             x: All that was observed.
         """
         equation, mean, std, knots = self.posterior(x)
+        if self.samples > 1:
+            return self._weighed(x, equation, mean, std, knots)
         z0 = mean + std * torch.randn_like(std)
         solution, path = solve_lockstep_logqp(equation, knots, z0, self.steps, self.gradient)
         said = self.head(solution.ys).transpose(0, 1)
-        error = (said - x.values) / self.noise
-        density = -0.5 * (error.square() + math.log(2 * math.pi)) - self.noise.log()
         ratio = 2 * (std.log() - self.prior_log_std)
         moved = ((mean - self.prior_mean) * torch.exp(-self.prior_log_std)).square()
         first = 0.5 * (ratio.exp() + moved - 1 - ratio).sum(dim=-1)
-        found = {"log_likelihood": torch.where(x.mask, density, 0.0).sum((1, 2)), "kl": first + path}
-        return found, said, solution
+        return {"log_likelihood": self._density(said, x), "kl": first + path}, said, solution
+
+    def _density(self, said: Tensor, x: Series) -> Tensor:
+        """Log-likelihood of each series, shape (…, batch), by what paths say, (…, batch, n, channels)."""
+        error = (said - x.values) / self.noise
+        density = -0.5 * (error.square() + math.log(2 * math.pi)) - self.noise.log()
+        return torch.where(x.mask, density, 0.0).sum((-1, -2))
+
+    def _weighed(
+        self, x: Series, equation: Posterior, mean: Tensor, std: Tensor, knots: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor, Solution]:
+        """`bound` by the mean weight of several paths; `kl` is what it lies below their likelihood."""
+        count = self.samples
+        equation.repeat(count)
+        mean, std = mean.repeat(count, 1), std.repeat(count, 1)
+        drawn = torch.randn_like(std)
+        z0 = mean + std * drawn
+        solution, ratio = solve_lockstep_logratio(equation, knots.repeat(count, 1), z0, self.steps)
+        said = self.head(solution.ys).transpose(0, 1).view(count, len(x), *x.values.shape[1:])
+        apart = (z0 - self.prior_mean) * torch.exp(-self.prior_log_std)
+        first = 0.5 * (apart.square() - drawn.square()) + self.prior_log_std - std.log()
+        likely = self._density(said, x)
+        weights = likely - (ratio + first.sum(dim=-1)).view(count, -1)
+        bound = torch.logsumexp(weights, dim=0) - math.log(count)
+        likely = likely.mean(dim=0)
+        return {"log_likelihood": likely, "kl": likely - bound}, said[0], solution
 
     def draw(
         self, x: Series, times: Tensor, count: int | None = None, seed: int | None = SEED
@@ -165,8 +199,7 @@ class LatentSDE(SeriesFamily):
         merged, index = with_times(x, times)
         equation, mean, std, knots = self.posterior(merged)
         batch, size = mean.shape
-        equation.known = tuple(k.repeat(count, 1) for k in equation.known)
-        equation.led = tuple(k.repeat(count, 1) for k in equation.led)
+        equation.repeat(count)
         first, _ = PathNormals(count, batch, mean, seed).normals(0)
         z0 = mean.repeat(count, 1) + std.repeat(count, 1) * first
         noise = PathNormals(count, batch, z0, seed + 1)

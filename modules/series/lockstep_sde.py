@@ -17,7 +17,7 @@ STRIDE = 7919
 class KnotSDE(Protocol):
     """An Itô equation with diagonal noise whose coefficients may change at knots; an `nn.Module` in practice.
 
-    One with a prior drift h has a method `h` like `f`.
+    One with a prior drift h has a method `h` like `f`, or `u` for (f − h)/g behind an evaluation of f.
     """
 
     def enter(self, interval: int, place: float) -> None:
@@ -56,6 +56,8 @@ class InPlaces(nn.Module):
         times = torch.addcmul(knots[:, :-1, None], gaps[..., None], shares.to(knots)).flatten(1)
         self._times = times.to(dtype).T.unsqueeze(-1).unbind(0)
         self._last: tuple[Tensor, int, Tensor] | None = None
+        if hasattr(sde, "u"):
+            self.u = self._u
 
     def _at(self, s: Tensor) -> tuple[int, Tensor]:
         """Interval and time of a place; drift and diffusion of a step ask for the same one."""
@@ -82,6 +84,12 @@ class InPlaces(nn.Module):
         """Prior drift by s."""
         i, t = self._at(s)
         value: Tensor = self._gaps[i] * self.sde.h(t, y)  # type: ignore[attr-defined]  # see KnotSDE
+        return value
+
+    def _u(self, s: Tensor, y: Tensor) -> Tensor:
+        """The control by s, of the same divergence: √h_i dt is ds."""
+        i, t = self._at(s)
+        value: Tensor = self._roots[i] * self.sde.u(t, y)  # type: ignore[attr-defined]  # see KnotSDE
         return value
 
 
@@ -152,6 +160,35 @@ def solve_lockstep_logqp(
     noise = noise or PathNormals(len(y0), 1, y0)
     solution, divergence = solve_logqp(solver, equation, y0, places, brownian=noise)  # type: ignore[arg-type]
     return solution, divergence.sum(dim=0)
+
+
+def solve_lockstep_logratio(
+    sde: KnotSDE, knots: Tensor, y0: Tensor, steps: int = 1, noise: PathNormals | None = None
+) -> tuple[Solution, Tensor]:
+    """The same of a posterior with a control `u`, and log dQ/dP of the path itself, shape (batch,).
+
+    ½∫|u|² dt + ∫u dW by Girsanov's theorem; of Euler's steps the ratio of their chains' densities, exactly.
+    """
+    solver, _, places = _posed(sde, knots, y0, steps, "backprop")
+    equation = _Recorded(sde, knots, steps, y0.dtype)
+    noise = noise or PathNormals(len(y0), 1, y0)
+    solution, divergence = solve_logqp(solver, equation, y0, places, brownian=noise)  # type: ignore[arg-type]
+    total = divergence.sum(dim=0)
+    for number, u in enumerate(equation.controls):
+        total = total + (u * noise.normals(number)[0]).sum(dim=1) * steps**-0.5
+    return solution, total
+
+
+class _Recorded(InPlaces):
+    """Keeps the control of every step."""
+
+    def __init__(self, sde: KnotSDE, knots: Tensor, steps: int, dtype: torch.dtype) -> None:
+        super().__init__(sde, knots, steps, dtype)
+        self.controls: list[Tensor] = []
+
+    def _u(self, s: Tensor, y: Tensor) -> Tensor:
+        self.controls.append(super()._u(s, y))
+        return self.controls[-1]
 
 
 def _posed(

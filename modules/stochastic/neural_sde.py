@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from integrand.errors import UsageError
-from integrand.solvers import Euler, Solution
+from integrand.solvers import Solution
 from integrand.solvers.sde import EulerMaruyama, Milstein
 from integrand.spec import Spec
 
 from ..bench import BenchFamily, Dynamics, Stage
 from ..series.lockstep_sde import Gradient
+from .in_depth import DepthSDE
 from .jumps import JumpDynamics
 from .stable import EQUATIONS, StableDynamics
 
@@ -68,7 +69,7 @@ class DiffusedField(nn.Module):
         return self.sigma * last[1]
 
 
-class SDEDynamics(Dynamics):
+class SDEDynamics(DepthSDE):
     """Solves the equation of a `DiffusedField` on [0, t1] in equal steps; without noise in evaluation.
 
     Args:
@@ -86,9 +87,6 @@ class SDEDynamics(Dynamics):
         UsageError: A number is out of its domain, or the method does not take the diffusion.
     """
 
-    repeats = True
-    reaches = "common"
-
     def __init__(
         self,
         field: nn.Module,
@@ -101,7 +99,6 @@ class SDEDynamics(Dynamics):
         gradient: Gradient,
         noisy_evaluation: bool,
     ) -> None:
-        super().__init__()
         if diffusion not in ("additive", "multiplicative", "dropout"):
             raise UsageError(
                 f"unknown diffusion {diffusion!r}",
@@ -123,29 +120,17 @@ class SDEDynamics(Dynamics):
                 "with dropout it is f, which depends on all",
                 "set model.method to euler-maruyama",
             )
-        self.sde = DiffusedField(field, diffusion, sigma)
-        self.out_channels = channels
-        self.t1, self.num_steps = t1, num_steps
-        self.noisy_evaluation = noisy_evaluation
         scheme = EulerMaruyama if method == "euler-maruyama" else Milstein
-        self.scheme = scheme(num_steps=num_steps, gradient=gradient)
-        self.drift_alone = Euler(num_steps=num_steps, gradient=gradient)
+        super().__init__(channels, t1, num_steps, gradient, noisy_evaluation, scheme)
+        self.sde = DiffusedField(field, diffusion, sigma)
 
     def residuals(self) -> list[nn.Module]:
         """The drift."""
         return [self.sde.field]
 
-    def forward(self, h: Tensor, num_times: int = 2) -> Solution:
-        """Solve along one path for each image; see `Dynamics.forward`. Above 2 times: every step."""
-        points = 1 if num_times == 2 else self.num_steps
-        times = [self.t1 * i / points for i in range(points + 1)]
-        if self.training or self.noisy_evaluation:
-            return self.scheme.solve(self.sde, h, times)
-        return self.drift_alone.solve(self.sde.field, h, times)
-
-    def along(self, h: Tensor, times: Tensor) -> Solution:
-        """Solve through all times; see `Dynamics.along`. A step ends at every time."""
-        if self.training or self.noisy_evaluation:
+    def solve(self, h: Tensor, times: list[float] | Tensor) -> Solution:
+        """See `DepthSDE.solve`."""
+        if self.noisy:
             return self.scheme.solve(self.sde, h, times)
         return self.drift_alone.solve(self.sde.field, h, times)
 
@@ -251,6 +236,6 @@ class NeuralSDE(BenchFamily):
     def describe_solver(self) -> tuple[str, str]:
         """Scheme and gradient mode in a few words."""
         # of several stages, all the same
-        schemes = (m.scheme for m in self.net.modules() if isinstance(m, SDEDynamics | StableDynamics))
+        schemes = (m.scheme for m in self.net.modules() if isinstance(m, DepthSDE))
         scheme = next(schemes, None)
         return (scheme.describe(), scheme.gradient) if scheme else ("euler, jumps", "backprop")

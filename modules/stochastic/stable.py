@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from integrand.errors import UsageError
-from integrand.solvers import Euler, EulerMaruyama, Solution
+from integrand.solvers import Solution
 
-from ..bench import Dynamics
 from ..series.lockstep_sde import Gradient
 from ..series.perceptron import perceptron
+from .in_depth import DepthSDE
 from .stable_equations import Geometric, Langevin, LinearNoise
 
 EQUATIONS: dict[str, type[Langevin]] = {
@@ -84,7 +84,7 @@ class From(nn.Module):
         return value
 
 
-class StableDynamics(Dynamics):
+class StableDynamics(DepthSDE):
     """Solves a stable equation on [0, t1] in equal steps of Euler–Maruyama; without noise in evaluation.
 
     Args:
@@ -102,9 +102,6 @@ class StableDynamics(Dynamics):
         UsageError: A number is out of its domain.
     """
 
-    repeats = True
-    reaches = "common"
-
     def __init__(
         self,
         field: nn.Module,
@@ -117,36 +114,23 @@ class StableDynamics(Dynamics):
         gradient: Gradient,
         noisy_evaluation: bool,
     ) -> None:
-        super().__init__()
         if not 0 <= sigma < math.inf or not t1 > 0 or num_steps < 1:
             raise UsageError(
                 f"sigma={sigma}, t1={t1}, num_steps={num_steps}",
                 "set model.sigma to 0 or more, model.t1 above 0 and model.num_steps to 1 or more",
             )
+        super().__init__(channels, t1, num_steps, gradient, noisy_evaluation)
         self.equation = EQUATIONS[diffusion]
         self.drift = Merged(field, channels)
         self.strength = Strength(channels, axes, sigma)
-        self.out_channels, self.t1, self.num_steps = channels, t1, num_steps
-        self.noisy_evaluation = noisy_evaluation
-        self.scheme = EulerMaruyama(num_steps=num_steps, gradient=gradient)
-        self.drift_alone = Euler(num_steps=num_steps, gradient=gradient)
 
     def residuals(self) -> list[nn.Module]:
         """The drift."""
         return [self.drift.field]
 
-    def forward(self, h: Tensor, num_times: int = 2) -> Solution:
-        """Solve along one path for each sample; see `Dynamics.forward`. Above 2 times: every step."""
-        points = 1 if num_times == 2 else self.num_steps
-        return self._solved(h, [self.t1 * i / points for i in range(points + 1)])
-
-    def along(self, h: Tensor, times: Tensor) -> Solution:
-        """Solve through all times; see `Dynamics.along`. A step ends at every time."""
-        return self._solved(h, times)
-
-    def _solved(self, h: Tensor, times: list[float] | Tensor) -> Solution:
-        noisy = self.training or self.noisy_evaluation
-        sde = self.equation(From(self.drift, h), self.strength, h, noisy)
-        solver = self.scheme if noisy else self.drift_alone
+    def solve(self, h: Tensor, times: list[float] | Tensor) -> Solution:
+        """See `DepthSDE.solve`."""
+        sde = self.equation(From(self.drift, h), self.strength, h, self.noisy)
+        solver = self.scheme if self.noisy else self.drift_alone
         solution = solver.solve(sde, sde.begin, times)
         return replace(solution, ys=sde.state(solution.ys))

@@ -68,8 +68,8 @@ def test_the_divergence_of_ornstein_uhlenbeck_is_that_in_closed_form():
 
 def test_equal_drifts_do_not_diverge(series):
     module = build()
-    nn.init.zeros_(module.nets.control[-1].weight)
-    nn.init.zeros_(module.nets.control[-1].bias)
+    nn.init.zeros_(module.nets.control.rest[-1].weight)
+    nn.init.zeros_(module.nets.control.rest[-1].bias)
     nn.init.zeros_(module.start.weight)
     with torch.no_grad():
         module.start.bias[:4] = 0.0
@@ -198,16 +198,28 @@ def test_other_times_asked_for_do_not_change_what_is_read(series):
 def test_what_lies_behind_an_observation_does_not_lead_the_path_to_it(series):
     """On the way to observation i the encoder's state at i counts: it has read i and what follows."""
     module = build()
-    equation = module.posterior(series((4, 4), missing=0.0))[0]
+    equation, _, _, knots = module.posterior(series((4, 4), missing=0.0))
     equation.enter(1, 0.0)
     z = torch.zeros(2, 4, dtype=F64)
-    t = torch.zeros(2, 1, dtype=F64)
-    u = module.nets.control(torch.cat((z, equation.known[2]), 1))
+    t = knots[:, 1:2] + 0.1
+    left = (knots[:, 2:3] - t) / module.nets.gap
+    u = module.nets.control(torch.cat((z, left), 1), module.nets.control.known(equation.known[:, 2]))
     expected = module.nets.prior(z) + module.nets.diffusion(z) * u
     torch.testing.assert_close(equation.f(t, z), expected)
     behind = module.posterior(together_with_nothing(series((4, 4), missing=0.0)))[0]
     behind.enter(3, 0.0)
     torch.testing.assert_close(behind.f(t, z), behind.h(t, z), rtol=0, atol=0)
+
+
+def test_the_control_is_told_when_the_next_observation_comes(series):
+    """At knots without an observation that of the next one counts; behind the last there is none."""
+    module = build()
+    x = series((5, 3), missing=0.0)
+    x.mask[:, 1], x.values[:, 1] = False, 0.0
+    equation, _, _, knots = module.posterior(x)
+    arrival = torch.stack(equation.arrival, 1)[..., 0] * module.nets.gap
+    torch.testing.assert_close(arrival[0], knots[0, [0, 2, 2, 3, 4]])
+    torch.testing.assert_close(arrival[1, :3], knots[1, [0, 2, 2]])
 
 
 def together_with_nothing(x):
@@ -304,6 +316,59 @@ def test_paths_of_the_prior_have_the_moments_of_its_equation():
         assert abs(paths[:, k].var().item() - seen) < 4 * seen * math.sqrt(2 / n), k
         mean, var = 0.5 * mean, 0.25 * var + 0.36 * 0.5
     assert torch.equal(module.sample(n, seed=4), paths)
+
+
+def test_the_bound_of_many_paths_is_the_likelihood_of_the_chain():
+    """dz = −z dt + σ dW by Euler's steps, seen with noise: all is jointly normal, whatever leads the paths."""
+    spec = SeriesSpec("paths", Density(), channels=1, length=3, step=0.5)
+    torch.manual_seed(3)
+    steps, sigma, noise, count = 2, 0.6, 0.4, 20000
+    module = LatentSDE(spec, channels=1, context=3, duration=1.0, steps=steps, noise=noise, samples=count)
+    module = module.double()
+    layer = nn.Linear(1, 1, bias=False, dtype=F64)
+    nn.init.constant_(layer.weight, -1.0)
+    module.nets.prior, module.nets.diffusion = layer, Constant(sigma)
+    with torch.no_grad():
+        module.prior_mean.fill_(0.5)
+        module.prior_log_std.fill_(math.log(0.3))
+        module.start.weight.mul_(0.1)
+        module.start.bias.copy_(torch.tensor([0.4, math.log(math.expm1(0.35))]))
+        module.nets.control.rest[-1].weight.mul_(200.0)
+        module.head.weight.fill_(1.0)
+        module.head.bias.zero_()
+        times = torch.tensor([[0.0, 0.4, 1.0]], dtype=F64)
+        values = torch.tensor([0.7, -0.2, 0.3], dtype=F64)
+        mask = torch.ones(1, 3, 1, dtype=torch.bool)
+        x = Series(times, values.view(1, 3, 1), mask, torch.tensor([3]), torch.zeros(1, 0, dtype=F64))
+        found, _, _ = module.bound(x)
+        module.samples = 1
+        loose = torch.stack(
+            [single["log_likelihood"] - single["kl"] for single, _, _ in map(module.bound, [x] * 50)]
+        )
+    # z_k+1 = (1 − h) z_k + σ √h ε, h = gap/steps
+    means, keep, var = [0.5], [1.0], [0.09]
+    for gap in (0.4, 0.6):
+        h, kept = gap / steps, 1.0
+        mean, v = means[-1], var[-1]
+        for _ in range(steps):
+            mean, v, kept = (1 - h) * mean, (1 - h) ** 2 * v + sigma**2 * h, (1 - h) * kept
+        means, var, keep = [*means, mean], [*var, v], [*keep, kept]
+    covariance = torch.diag(torch.tensor(var, dtype=F64))
+    for i in range(3):
+        for j in range(i + 1, 3):
+            covariance[i, j] = covariance[j, i] = var[i] * math.prod(keep[i + 1 : j + 1])
+    law = torch.distributions.MultivariateNormal(
+        torch.tensor(means, dtype=F64), covariance + noise**2 * torch.eye(3, dtype=F64)
+    )
+    bound = (found["log_likelihood"] - found["kl"]).item()
+    # weights of a relative deviation of about 1, over √20,000
+    assert bound == pytest.approx(law.log_prob(values).item(), abs=0.03)
+    assert loose.mean().item() < bound - 0.05
+
+
+def test_many_paths_go_without_a_weight_of_the_divergence():
+    with pytest.raises(UsageError, match="leave the others out"):
+        build(samples=2, anneal=5)
 
 
 def test_an_evaluation_of_paths_compares_the_prior_with_data(series):

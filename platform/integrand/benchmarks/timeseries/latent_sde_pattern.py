@@ -32,7 +32,10 @@ class PatternSDE(nn.Module):
 
     def __init__(self, equation: Posterior, times: Tensor) -> None:
         super().__init__()
-        self.nets, self.known, self.times = equation.nets, equation.known, times
+        self.nets, self.known, self.times = equation.nets, equation.known.unbind(1), times
+        control = equation.nets.control
+        # the first layer of a net of [z; time until the next observation; what is known]
+        self._weight = torch.cat((control.told.weight, control.known.weight), dim=1)
         self._shared: tuple[Tensor, Tensor, Tensor] | None = None
 
     def _diffusion(self, y: Tensor) -> Tensor:
@@ -50,7 +53,9 @@ class PatternSDE(nn.Module):
         i = min(int(torch.searchsorted(self.times, ahead, right=True)), len(self.times) - 1)
         h, g = self.nets.prior(y), self._diffusion(y)
         self._shared = (y, h, g)
-        value: Tensor = h + g * self.nets.control(torch.cat((y, self.known[i]), dim=1))
+        left = ((self.times[i] - t) / self.nets.gap).expand(len(y), 1)
+        told, control = torch.cat((y, left, self.known[i]), dim=1), self.nets.control
+        value: Tensor = h + g * control.rest(F.linear(told, self._weight, control.known.bias))
         return value
 
     def h(self, t: Tensor, y: Tensor) -> Tensor:

@@ -47,7 +47,8 @@ def solve_logqp(
     Args:
         solver: One of the engine's own methods.
         sde: Posterior drift f, prior drift h and their diffusion g; in Itô's and Stratonovich's sense both
-            drifts are meant in the equation's own.
+            drifts are meant in the equation's own. With a method `u` that solves g u = f − h, called as
+            `u(t, y)` right behind f at the same place, neither h nor a division is needed on the way.
         y0: State at t[0], shape (batch, ...).
         t: Output times, shape (n_t,), increasing.
         seed: See `SDESolver.solve`.
@@ -101,7 +102,8 @@ class _WithDivergence(CountedSDE):
         state = self._state(y)
         f, g = super().f(t, state), super().g(t, state)
         self._shared = (y, g)
-        u = self._ratio(f - self.sde.h(t, state), g)
+        known = getattr(self.sde, "u", None)
+        u = self._ratio(f - self.sde.h(t, state), g) if known is None else known(t, state)
         return torch.cat((f.flatten(1), u.square().flatten(1).sum(1, keepdim=True) / 2), 1)
 
     def g(self, t: Tensor, y: Tensor) -> Tensor:
