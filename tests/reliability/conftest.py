@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import json
 import os
 import random
@@ -21,7 +22,7 @@ from integrand.suites.warm import PROGRAM, WarmServer
 
 SEED = int(os.environ.get("INTEGRAND_SEED") or 0)
 KILLS = int(os.environ.get("INTEGRAND_KILLS") or 50)
-"""Of fits and of `sync`, by each story; half as many of suites and of sweeps, which take longer."""
+"""Of fits, of suites, of sweeps and of `sync`, by each story."""
 INPUTS = int(os.environ.get("INTEGRAND_INPUTS") or 100_000)
 """Fuzzed inputs, of all readers together."""
 INJECT = str(Path(__file__).with_name("inject"))
@@ -158,7 +159,7 @@ class Victim:
         with self.start(*command, **variables) as process:
             if number is not None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(rng.uniform(0.05, seconds))
+                    process.wait(0.05 + seconds * rng.random() ** 2)  # most happens early
                 process.send_signal(number)
             code = process.wait(600)
         if number is None:
@@ -172,7 +173,7 @@ class Victim:
         deadline = time.monotonic() + seconds
         while any(self._is_here(process) for process in psutil.process_iter()):
             assert time.monotonic() < deadline, "still at work"
-            time.sleep(0.1)
+            time.sleep(0.3)
 
     def _is_here(self, process):
         with contextlib.suppress(psutil.Error):
@@ -183,7 +184,7 @@ class Victim:
     def said(self):
         return (self.folder / "out").read_text()
 
-    @property
+    @functools.cached_property
     def client(self):
         from mlflow import MlflowClient
 

@@ -56,7 +56,7 @@ def test_a_suite(what, story, victim, rng, tally, bit_equal, clock, kills):
     assert len(expected) == 2
     changes = {word: plain.changes(word) for word in ("suite", "fit")}
     counts = tally[f"{what} killed: {story}"]
-    left = -(-kills // 2)
+    left = kills
     while left > 0:
         place = begin()
         for _ in range(KILLS_PER_SUITE):

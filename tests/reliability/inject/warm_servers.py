@@ -1,14 +1,18 @@
 """Forks the warm servers that killed suites and sweeps ask for: `python -m warm_servers SOCKET`.
 
-A suite starts its server as a new process, which imports for seconds; a campaign of hundreds of suites has no time for that.
-The server made here is the program's own, in a process and a session of its own as always, and it ends as it would.
+A suite starts its server, and a last cell, as a new process, which imports for seconds; a campaign of hundreds of suites has
+no time for that. The server made here is the program's own, in a process and a session of its own as always, and it ends as
+it would; the last cell is forked as the others are. All figures are one and the same: to draw them is half of a small fit.
 """
 
 import contextlib
+import importlib
+import io
 import json
 import os
 import runpy
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -17,17 +21,29 @@ from pathlib import Path
 PLACE = "CAMPAIGN_SERVERS"
 """Names the socket to victims."""
 SIZE = 1 << 20
-MODULE = ["-m", "integrand.cli.warm_server"]
+MODULE, PROGRAM = ["-m", "integrand.cli.warm_server"], ["-m", "integrand"]
+LATER = ("integrand.cli.suite", "integrand.cli.sweep", "integrand.suites.study", "optuna")
+"""What suites and sweeps import on their way."""
 
 
 class Popen(subprocess.Popen):
-    """As always, but for a warm server where somebody forks them."""
+    """As always, but for a warm server and for the program, where somebody forks them."""
 
     def __new__(cls, args, *others, **settings):
         """Instead of a new process, one that is asked for."""
         if PLACE in os.environ and list(args[1:3]) == MODULE:
             return Borrowed(int(args[3]), settings["env"])
+        if PLACE in os.environ and list(args[1:3]) == PROGRAM:
+            return forked(args, settings["env"], settings["stdout"])
         return super().__new__(cls)
+
+
+def forked(command, environment, output):
+    """The program as a fork of a server, which ends with this process."""
+    from integrand.suites.warm import WarmServer
+
+    with open(os.devnull) as nothing:  # noqa: PTH123  # a descriptor is wanted
+        return WarmServer(environment).start(command, environment, (nothing.fileno(), output, output))
 
 
 class Borrowed:
@@ -70,12 +86,26 @@ def serve(listener):
             asked.sendall(str(pid).encode())
 
 
+def draw_no_figures():
+    """One picture for all."""
+    from matplotlib.figure import Figure
+
+    buffer = io.BytesIO()
+    Figure(figsize=(0.1, 0.1)).savefig(buffer, format="png")
+    Figure.savefig = lambda self, file, **settings: file.write(buffer.getvalue())
+
+
 def main(path):
     """Import, listen, be a server in every child and the program in every child of those."""
     from integrand.cli import warm_server
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     sys.argv[1:] = []  # for those who look at it while they are imported
     warm_server.preload()
+    for name in LATER:
+        with contextlib.suppress(ImportError):  # of an extra
+            importlib.import_module(name)
+    draw_no_figures()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(path + ".new")
         listener.listen(64)
