@@ -2,7 +2,8 @@
 
 A suite starts its server, and a last cell, as a new process, which imports for seconds; a campaign of hundreds of suites has
 no time for that. The server made here is the program's own, in a process and a session of its own as always, and it ends as
-it would; the last cell is forked as the others are. All figures are one and the same: to draw them is half of a small fit.
+it would; the last cell is forked as the others are. All figures are one and the same, and the package's files are read once:
+to draw is half of a small fit, to read most of a suite that has little left to do.
 """
 
 import contextlib
@@ -86,6 +87,16 @@ def serve(listener):
             asked.sendall(str(pid).encode())
 
 
+def know_the_code():
+    """What suites compute from the package's own files, which are the same for all."""
+    from integrand.suites.code import code_digest, sources
+
+    code_digest()
+    for file in sources().files.values():
+        for name in ("imports", "classes", "defined"):
+            getattr(file, name)
+
+
 def draw_no_figures():
     """One picture for all."""
     from matplotlib.figure import Figure
@@ -105,6 +116,7 @@ def main(path):
     for name in LATER:
         with contextlib.suppress(ImportError):  # of an extra
             importlib.import_module(name)
+    know_the_code()
     draw_no_figures()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(path + ".new")
