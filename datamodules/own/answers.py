@@ -12,6 +12,8 @@ import numpy.typing as npt
 from integrand.errors import UsageError
 from integrand.spec import Classes, Density, Question, Targets
 
+from ..finite import is_usable
+
 Asked = Literal["auto", "classes", "targets"]
 Rows = npt.NDArray[np.int64]
 
@@ -145,7 +147,7 @@ def _targets(answers: Answers, where: str) -> Targets:
 def _refuse_missing(answers: Answers, where: str) -> None:
     values = answers.values
     if values.dtype.kind in "f":
-        bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        bad = ~is_usable(values).reshape(len(values), -1).all(axis=1)
     elif values.dtype.kind in "biu":
         return
     else:
@@ -153,6 +155,6 @@ def _refuse_missing(answers: Answers, where: str) -> None:
     if bad.any():
         i = int(np.flatnonzero(bad)[0])
         raise UsageError(
-            f"{where}: sample {i + 1} has no answer, and so have {int(bad.sum()) - 1} others",
+            f"{where}: sample {i + 1} has no answer, or none that is finite, and so have {int(bad.sum()) - 1} others",
             f"fill in {answers.names[0]}, or leave those samples out",
         )

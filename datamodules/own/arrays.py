@@ -13,6 +13,7 @@ from torch import Tensor
 from integrand.errors import UsageError
 from integrand.spec import Question, Spec, VectorSpec
 
+from ..finite import LARGEST, is_usable
 from ..images.augment import Augmentation
 from ..images.base import Scaling
 from ..images.loading import Inputs
@@ -116,7 +117,7 @@ class ArraySource(Source):
         return len(self.array.shape) > 2
 
     def _check(self) -> None:
-        """Every value is finite; images have a shape that is one."""
+        """Every value is finite in float32; images have a shape that is one."""
         shape = self.array.shape
         if self._images and not (len(self.array.shape) == 3 or self.channels_last or shape[1] in (1, 3)):
             raise UsageError(
@@ -127,13 +128,11 @@ class ArraySource(Source):
             return
         size = max(1, _BLOCK // (self.array.dtype.itemsize * int(np.prod(shape[1:]))))
         for start in range(0, len(self.array), size):
-            good = (
-                np.isfinite(self.array[start : start + size]).reshape(-1, int(np.prod(shape[1:]))).all(axis=1)
-            )
+            good = is_usable(self.array[start : start + size]).reshape(-1, int(np.prod(shape[1:]))).all(axis=1)
             if not good.all():
                 i = start + int(np.argmin(good))
                 raise UsageError(
-                    f"{self.where}: sample {i} (counted from 0) holds NaN or infinite values",
+                    f"{self.where}: sample {i} (counted from 0) holds NaN, or values beyond ±{LARGEST:.1g}",
                     "leave it out, or fill it in",
                 )
 

@@ -17,7 +17,7 @@ from integrand.spec import ImageSpec, Question, Spec
 from ..images.base import Scaling, scaling
 from ..images.loading import Inputs
 from .answers import Answers, Rows
-from .pictures import Fit, check_size, damaged, is_grey
+from .pictures import Fit, check_header, damaged, is_grey
 from .source import Description, Source
 from .stores import LazyImages, moments
 
@@ -74,7 +74,7 @@ class PictureSource(Source):
         self.grey = True
         for row, label in enumerate(labels):
             with damaged(label), opened(row) as picture:
-                check_size(picture, label)
+                check_header(picture, label)
                 self.sizes.append(picture.size)
                 self.grey = self.grey and is_grey(picture)
 

@@ -55,12 +55,17 @@ def damaged(name: str) -> Iterator[None]:
         raise UsageError(f"{name} cannot be read as an image: {first}", "mend it, or take it out") from error
 
 
-def check_size(picture: Image.Image, name: str) -> None:
-    """Refuse a picture that would not fit into memory.
+def check_header(picture: Image.Image, name: str) -> None:
+    """Refuse a picture that would not fit into memory, and one whose white nobody knows.
 
     Raises:
-        UsageError: It is too large.
+        UsageError: It is too large, or its pixels are floating-point numbers.
     """
+    if picture.mode == "F":
+        raise UsageError(
+            f"{name} is a picture of floating-point numbers, which do not say what is white",
+            "save it with 8 or 16 bits, or give arrays: --data Arrays",
+        )
     if picture.width * picture.height > LARGEST:
         raise UsageError(
             f"{name} is a picture of {picture.width} by {picture.height} pixels",

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from integrand.errors import SpecError
 
+from ..finite import LARGEST, is_usable
+
 Array = npt.NDArray[np.float64]
 
 
@@ -57,8 +59,14 @@ class Recording:
                 f"{name}: time {self.times[at]:g} of observation {at + 1} does not come after the one before",
                 "sort the observations, and merge those of one time",
             )
-        if np.isinf(self.values).any() or not np.isfinite(self.static).all():
-            raise SpecError(f"{name} holds infinite values", "leave them out, or mark them as missing by NaN")
+        wrong = ~(is_usable(self.values) | np.isnan(self.values)).all(axis=1)
+        if wrong.any():
+            raise SpecError(
+                f"{name} holds infinite values, or some beyond ±{LARGEST:.1g}, at observation {int(np.argmax(wrong)) + 1}",
+                "leave them out, or mark them as missing by NaN",
+            )
+        if not is_usable(self.static).all():
+            raise SpecError(f"{name} holds static numbers that are not finite", "fill them in")
 
     def __getitem__(self, observations: slice | npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Recording:
         """The recording with some of its observations."""

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from integrand.errors import UsageError
+from integrand.errors import DataError, UsageError
 from integrand.spec import Forecast, SeriesSpec
 
+from ..finite import LARGEST, is_usable
 from ..series.forecasts import ForecastDataModule
 from ..series.recording import Recording
 from .cache import kept
@@ -164,11 +165,22 @@ class SystemDataModule(ForecastDataModule):
 
         def make() -> dict[str, Array]:
             states = self.solve(self.starts(split, self._rng(split, "start")), times)
+            self._check_states(split, states, times)
             rates = [self.rhs(t, states[:, i]) for i, t in enumerate(times)]
             return {"states": states, "rates": np.stack(rates, axis=1)}
 
         made = kept(self.card.name, self._key(split), make)
         return times, made["states"], made["rates"]
+
+    def _check_states(self, split: str, states: Array, times: Array) -> None:
+        good = is_usable(states).all(axis=2)
+        if not good.all():
+            number = int(np.argmin(good.all(axis=1)))
+            raise DataError(
+                f"{self.card.name}: {split} trajectory {number + 1} holds NaN, or values beyond ±{LARGEST:.1g}, "
+                f"from t = {times[np.argmin(good[number])]:g} on",
+                "shorten data.duration and data.eval_duration, or mend the equation",
+            )
 
     def solve(self, starts: Array, times: Array) -> Array:
         """States at `times`, shape (n, m, d), from those at the first."""

@@ -18,6 +18,7 @@ from integrand.errors import SpecError
 from integrand.spec import Classes, Spec
 
 from ..card import DataCard
+from ..finite import LARGEST, is_usable
 from ..in_memory import InMemoryDataModule
 
 Rows = tuple[npt.NDArray[np.float64], npt.NDArray[Any]]
@@ -98,5 +99,9 @@ class VectorDataModule(InMemoryDataModule):
                 f"contradict its spec: (n, {spec.input_size}) and {answers}",
                 "mend the data module's spec",
             )
-        if not np.isfinite(x).all() or not np.isfinite(y).all():
-            raise SpecError(f"{spec.name} holds values that are not finite", "leave those rows out")
+        good = is_usable(x).reshape(len(x), -1).all(axis=1) & is_usable(y).reshape(len(y), -1).all(axis=1)
+        if not good.all():
+            raise SpecError(
+                f"{spec.name}: row {int(np.argmin(good))} (counted from 0) holds NaN, or values beyond ±{LARGEST:.1g}",
+                "leave such rows out",
+            )

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,11 +16,11 @@ from rich.console import Console
 pytest.importorskip("optuna")
 
 from integrand.cli import suite as command
-from integrand.errors import UsageError
+from integrand.errors import AlreadyRunning, UsageError
 from integrand.suites import study as studies
 from integrand.suites import sweep as sweep_module
 from integrand.suites.journal import Journal
-from integrand.suites.launcher import Outcome
+from integrand.suites.launcher import Outcome, Task
 from integrand.suites.spec import read_suite
 from integrand.suites.store import StoredCell
 from integrand.suites.sweep import Sweep
@@ -30,8 +31,8 @@ SPACE = {"model.lr": {"low": 1e-4, "high": 0.1, "log": True}, "model.width": [4,
 class Engine:
     """A launcher whose tasks end as `ends(number, params)` says, and the store that has their runs."""
 
-    def __init__(self, ends, stop_after=None):
-        self.ends = ends
+    def __init__(self, ends, stop_after=None, code=1):
+        self.ends, self.code = ends, code
         self.stop_after = stop_after
         self.runs = {}
         self.started = []
@@ -50,9 +51,9 @@ class Engine:
                 run = self.ends(number, {k: v for k, v in tags.items() if k.startswith("param.")})
                 if run is not None:
                     self.runs[task.key] = run
-                outcome = Outcome(
-                    task, "finished" if run else "failed", 1.0, 1, 0, "" if run else "exit code 1"
-                )
+                outcome = Outcome(task, "finished", 1.0, 1, 0)
+                if run is None or run.state == "interrupted":
+                    outcome = Outcome(task, "failed", 1.0, 1, self.code, f"exit code {self.code}")
             outcomes.append(outcome)
             observer.ended(outcome)
             if outcome.state == "interrupted":
@@ -172,6 +173,27 @@ def test_an_interrupted_trial_is_gone_on_with_first(make):
     assert again.study.get_trials()[1].params == params
 
 
+@pytest.mark.parametrize(("code", "state"), [(-9, "RUNNING"), (143, "RUNNING"), (75, "RUNNING"), (1, "FAIL")])
+@pytest.mark.parametrize("run", [None, StoredCell("interrupted", "i", 1.0, "killed")])
+def test_a_killed_trial_is_gone_on_with_and_a_failed_one_is_not(make, run, code, state):
+    """Killed for want of memory, its sweep going on; or another process had the trial still."""
+    sweep = make(n_trials=2)
+    engine = Engine(lambda number, params: run if number == 0 else quality(0.2), code=code)
+    assert sweep.run(engine, engine.find) == (state == "FAIL")
+    assert states(sweep) == [state, "COMPLETE"]
+    again = make(n_trials=2)
+    engine.ends, engine.started = lambda number, params: quality(0.3), []
+    assert again.run(engine, engine.find)
+    assert engine.started == ([0] if state == "RUNNING" else [])
+    assert states(again) == ["COMPLETE" if state == "RUNNING" else "FAIL", "COMPLETE"]
+
+
+def test_a_trial_that_was_killed_because_it_hung_has_failed():
+    task = Task("k", "trial 0", (), Path("log"), limit=10.0)
+    assert not sweep_module._can_go_on(Outcome(task, "failed", 10.5, 1, -9, "hung"))
+    assert sweep_module._can_go_on(Outcome(task, "failed", 9.5, 1, -9, "killed"))
+
+
 def test_a_sweep_that_goes_on_draws_no_trial_twice(make):
     """A seeded sampler starts its numbers again in every process."""
     sweep = make(sampler="RandomSampler", n_trials=2)
@@ -196,7 +218,7 @@ def test_a_trial_whose_process_outlived_its_sweep_is_not_run_beside_it(make):
     key = sweep.cell(trial.number, trial.params).key
     engine = Engine(lambda *_: quality(0.1))
     engine.runs[key] = StoredCell("running", "abcdefghij", None, "")
-    with pytest.raises(UsageError, match=r"trial 0 .* still runs \(run abcdefgh\)"):
+    with pytest.raises(AlreadyRunning, match=r"trial 0 .* still runs \(run abcdefgh\)"):
         sweep.run(engine, engine.find)
 
 

@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from integrand.errors import UsageError
 
+from ...finite import LARGEST as LARGEST_NUMBER
+from ...finite import is_usable
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -57,7 +60,7 @@ class Table:
         """A column as numbers, NaN where nothing stands.
 
         Raises:
-            UsageError: Text or an infinite value stands in it.
+            UsageError: Text stands in it, or a value that is infinite in float32.
         """
         import pandas as pd
 
@@ -71,10 +74,12 @@ class Table:
                 "correct it, leave the cell empty where nothing was measured, or leave the column out: set "
                 "data.channels",
             )
-        if np.isinf(found).any():
-            i = int(np.flatnonzero(np.isinf(found))[0])
+        wrong = ~is_usable(found) & ~np.isnan(found)
+        if wrong.any():
+            i = int(np.flatnonzero(wrong)[0])
             raise UsageError(
-                f"{self.row(i)}: {column} is {found[i]}", "leave the cell empty where nothing was measured"
+                f"{self.row(i)}: {column} is {found[i]}, and numbers end at {LARGEST_NUMBER:.1g}",
+                "leave the cell empty where nothing was measured",
             )
         return found
 

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from integrand.errors import UsageError
+from integrand.errors import AlreadyRunning
 from integrand.tracking.store import names, notes, runs
 
 from . import study as studies
@@ -28,6 +28,8 @@ from .store import StoredCell, stored_cells
 
 PRUNING = "integrand.suites.pruning.ReportTrial"
 _SHOWN = 10
+_BY_SIGNAL = 128
+"""Exit codes above it are those of processes that a signal has ended."""
 
 Find = Callable[[str], StoredCell | None]
 """Asks the tracking store for the run with a key."""
@@ -36,7 +38,8 @@ Find = Callable[[str], StoredCell | None]
 class Sweep:
     """The search over one experiment of a sweep file.
 
-    Interrupted trials stay open in the study; the next sweep goes on with them first, in the same runs.
+    Interrupted and killed trials stay open in the study; the next sweep goes on with them first, in the same
+    runs.
 
     Args:
         spec: The sweep file, with one experiment.
@@ -115,12 +118,12 @@ class Sweep:
         """A killed sweep leaves its processes: beside them the same trials must not run a second time.
 
         Raises:
-            UsageError: A trial is still running.
+            AlreadyRunning: A trial is still running.
         """
         for frozen in studies.by_state(self.study, "running"):
             found = self._find(self.cell(frozen.number, frozen.params).key) if frozen.params else None
             if found is not None and found.state == "running":
-                raise UsageError(
+                raise AlreadyRunning(
                     f"trial {frozen.number} of a sweep that was killed still runs (run {found.run_id[:8]})",
                     "wait until it has ended, or end its process; it is gone on with then",
                 )
@@ -193,7 +196,10 @@ class Sweep:
             self._say(f"[yellow]stopped[/yellow]  trial {number}")
             return
         found = self._find(cell.key)
-        if found is None or found.state not in ("finished", "over budget", "pruned"):
+        ended = found is not None and found.state in ("finished", "over budget", "pruned")
+        if not ended and _can_go_on(outcome):
+            self._say(f"[yellow]left open[/yellow]  trial {number}: {escape(outcome.error)}")
+        elif not ended:
             error = outcome.error or "ended well, but the store has no finished run of it"
             self._conclude(number, replace(found, error=error) if found else None, error)
         else:
@@ -300,6 +306,15 @@ def _table(trials: Sequence[Any], experiment_id: str) -> list[str]:
         params = ", ".join(f"`{k}: {_short(v)}`" for k, v in trial.params.items())
         lines.append(f"| {trial.number} | {link} | {trial.value:.4g} | {params} |")
     return lines
+
+
+def _can_go_on(outcome: Outcome) -> bool:
+    """Whether a trial has not failed by itself: it was killed, for want of memory say, or runs elsewhere."""
+    code, limit = outcome.returncode, outcome.task.limit
+    hung = limit is not None and outcome.seconds >= limit
+    return (
+        not hung and code is not None and (code < 0 or code > _BY_SIGNAL or code == AlreadyRunning.exit_code)
+    )
 
 
 def _short(value: Any) -> str:

@@ -170,11 +170,22 @@ class Harm:
         return (pytest.fail, ("it was unpickled",))
 
 
-NAN = VECTORS.copy()
-NAN[7, 1] = np.nan
+def spoilt(x, value):
+    """Floats with one value of sample 7 replaced."""
+    x = x.astype(np.float64)
+    x[7, 1] = value
+    return x
+
+
+IMAGES = RNG.random((60, 8, 8))
 BAD = {
     "objects": ({"x": np.array([Harm()] * 3, dtype=object)}, {}, "holds Python objects", "give numbers"),
-    "nan": ({"x": NAN, "y": LABELS}, {}, r"sample 7 \(counted from 0\) holds NaN", "leave it out"),
+    "nan": ({"x": spoilt(VECTORS, np.nan), "y": LABELS}, {}, r"sample 7 \(counted from 0\) holds NaN", "leave it out"),
+    "infinite in float32": ({"x": spoilt(VECTORS, -1e39), "y": LABELS}, {}, r"sample 7 .* beyond ±3e\+38", "leave it out"),
+    "nan in an image": ({"x": spoilt(IMAGES, np.nan), "y": LABELS}, {}, r"sample 7 \(counted from 0\) holds NaN", "leave it out"),
+    "half": ({"x": spoilt(IMAGES, np.inf).astype(np.float16), "y": LABELS}, {}, r"sample 7 .* holds NaN", "leave it out"),
+    "infinite answer": ({"x": VECTORS, "y": np.where(LABELS == 1, np.inf, LABELS + 0.5)}, {}, "sample 2 has no answer, or none that is finite", "fill in y"),
+    "answer beyond float32": ({"x": VECTORS, "y": np.where(LABELS == 1, 1e300, LABELS + 0.5)}, {}, "sample 2 has no answer", "fill in y"),
     "lengths": ({"x": VECTORS, "y": LABELS[:-1]}, {}, r"x has 60 samples, and y has the shape \(59,\)", "one answer for each"),
     "text": ({"x": VECTORS.astype(str), "y": LABELS}, {}, "no numbers", "uint8 or float32"),
     "complex": ({"x": VECTORS + 0j, "y": LABELS}, {}, "holds complex128, no numbers", "float32"),

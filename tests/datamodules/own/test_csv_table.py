@@ -146,6 +146,8 @@ BAD = {
     "duplicate": ("a,b,a\n1,2,3\n4,5,6\n", {}, "two columns called 'a'", "name of its own"),
     "free text": (frame(400).assign(note=lambda f: "note " + f.id), {"target": "species"}, "column note has 2\\d\\d different words", "data.columns"),
     "infinite": (frame().assign(size=np.inf), {"target": "species"}, "row 2: size is inf", "leave the cell empty"),
+    "infinite in float32": (frame().assign(size=1e39), {"target": "species"}, "row 2: size is 1e\\+39, and numbers end at 3e\\+38", "leave the cell empty"),
+    "infinite target": (frame().assign(size=-np.inf), {"target": "size"}, "row 2: size is -inf", "leave the cell empty"),
     "one column": ("a\n1\n2\n", {}, "has the columns a", "inputs and a target"),
     "two parts": (frame(), {"target": "size", "columns": ["size"]}, "column 'size' has two parts", "one part"),
     "split": (frame().assign(split="some"), {}, "row 2: split is 'some'", "train, val, test"),

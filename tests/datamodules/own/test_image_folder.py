@@ -35,6 +35,15 @@ def folder(tmp_path):
     return root
 
 
+@pytest.mark.parametrize("value", [np.nan, 0.5])
+def test_a_picture_of_floats_is_refused(folder, value):
+    """Whether 1 or 255 is white nobody says: as bytes, values up to 1 would all be black."""
+    Image.fromarray(np.full((9, 9), value, dtype=np.float32)).save(folder / "dark" / "f.tiff")
+    with pytest.raises(UsageError, match=r"f\.tiff is a picture of floating-point numbers") as caught:
+        read(folder).setup()
+    assert "8 or 16 bits" in caught.value.remedy
+
+
 def read(folder, **options):
     return dm.ImageFolder(str(folder), **options)
 

@@ -208,6 +208,7 @@ BAD = {
     "repeated": (GOOD + "a,0,1\na,1,3\na,1,2\n", {}, "row 31: time 1 of series 'a' stands at .*row 30", "merge"),
     "length 1": (GOOD + "a,0,1\n", {}, "row 29: series 'a' has fewer observations than 2: 1", "data.min_length"),
     "infinite": (GOOD + "a,0,1\na,1,inf\n", {}, "row 30: x is inf", "leave the cell empty"),
+    "infinite in float32": (GOOD + "a,0,1\na,1,-1e39\n", {}, "row 30: x is -1e\\+39, and numbers end at", "leave the cell empty"),
     "text": (GOOD + "a,0,1\na,1,many\n", {"channels": ["x"]}, "row 30: x is 'many'", "correct it"),
     "no time": (GOOD + "a,0,1\na,,2\n", {}, "row 30: the time in time is missing", "leave the row out"),
     "odd time": (GOOD + "a,0,1\na,noon,2\n", {}, "row 30: time is 'noon'", "correct it"),

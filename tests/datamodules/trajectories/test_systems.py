@@ -13,7 +13,7 @@ from integrand.datamodules.trajectories.fields import Burgers, Heat, KuramotoSiv
 from integrand.datamodules.trajectories.lorenz import Lorenz
 from integrand.datamodules.trajectories.pendulum import Pendulum
 from integrand.datamodules.trajectories.spirals import LinearSpiral
-from integrand.errors import UsageError
+from integrand.errors import DataError, UsageError
 from integrand.spec import Density
 
 SMALL = {"trajectories": 3, "val_trajectories": 2, "test_trajectories": 2, "points": 11}
@@ -233,3 +233,31 @@ def test_training_on_derivatives_gives_single_observations():
 def test_what_makes_no_data_is_refused(kwargs, error, said):
     with pytest.raises(error, match=said):
         small(Pendulum, **kwargs).setup()
+
+
+class Explosive(LinearSpiral):
+    def solve(self, starts, times):
+        states = super().solve(starts, times)
+        states[1, 4:] = self.value
+        return states
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e39])
+def test_a_trajectory_that_leaves_the_numbers_is_named_and_not_kept(value, cache, monkeypatch):
+    monkeypatch.setattr(Explosive, "value", value, raising=False)
+    said = r"train trajectory 2 holds NaN, or values beyond ±3e\+38, from t = \d"
+    with pytest.raises(DataError, match=said) as caught:
+        small(Explosive).setup()
+    assert "data.duration" in caught.value.remedy
+    assert not list(cache.rglob("*.npz"))
+
+
+class NotANumber(LinearSpiral):
+    def rhs(self, t, x):
+        return np.sqrt(-1 - x**2)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_an_equation_that_gives_nan_ends(cache):
+    with pytest.raises(DataError, match="reference integrator failed"):
+        small(NotANumber).setup()

@@ -139,3 +139,15 @@ def test_rows_that_contradict_the_spec_are_refused(monkeypatch):
     monkeypatch.setattr(TwoSpirals, "draw", staticmethod(lambda rng, n: (np.zeros((n, 3)), np.zeros(n))))
     with pytest.raises(SpecError, match=r"\(n, 2\)"):
         TwoSpirals().setup()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
+def test_a_row_that_is_not_finite_in_float32_is_named(monkeypatch, value):
+    def draw(rng, n):
+        x = np.zeros((n, 2))
+        x[5, 1] = value
+        return x, np.zeros(n, dtype=np.int64)
+
+    monkeypatch.setattr(TwoSpirals, "draw", staticmethod(draw))
+    with pytest.raises(SpecError, match=r"row 5 \(counted from 0\) holds NaN"):
+        TwoSpirals().setup()
