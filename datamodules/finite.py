@@ -13,5 +13,6 @@ LARGEST = float(np.finfo(np.float32).max)
 
 def is_usable(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Which values are finite in float32, of the same shape; those that are NaN are not."""
-    usable: npt.NDArray[np.bool_] = np.isfinite(values) & (np.abs(values) <= np.float64(LARGEST))  # not in float16
+    largest = np.float64(LARGEST)  # a plain number would be compared in float16 with float16
+    usable: npt.NDArray[np.bool_] = np.isfinite(values) & (np.abs(values) <= largest)
     return usable

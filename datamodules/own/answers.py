@@ -155,6 +155,7 @@ def _refuse_missing(answers: Answers, where: str) -> None:
     if bad.any():
         i = int(np.flatnonzero(bad)[0])
         raise UsageError(
-            f"{where}: sample {i + 1} has no answer, or none that is finite, and so have {int(bad.sum()) - 1} others",
+            f"{where}: sample {i + 1} has no answer, or none that is finite, "
+            f"and so have {int(bad.sum()) - 1} others",
             f"fill in {answers.names[0]}, or leave those samples out",
         )

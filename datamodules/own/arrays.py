@@ -128,7 +128,7 @@ class ArraySource(Source):
             return
         size = max(1, _BLOCK // (self.array.dtype.itemsize * int(np.prod(shape[1:]))))
         for start in range(0, len(self.array), size):
-            good = is_usable(self.array[start : start + size]).reshape(-1, int(np.prod(shape[1:]))).all(axis=1)
+            good = is_usable(self.array[start : start + size]).all(axis=tuple(range(1, len(shape))))
             if not good.all():
                 i = start + int(np.argmin(good))
                 raise UsageError(

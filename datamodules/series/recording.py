@@ -62,7 +62,8 @@ class Recording:
         wrong = ~(is_usable(self.values) | np.isnan(self.values)).all(axis=1)
         if wrong.any():
             raise SpecError(
-                f"{name} holds infinite values, or some beyond ±{LARGEST:.1g}, at observation {int(np.argmax(wrong)) + 1}",
+                f"{name} holds infinite values, or some beyond ±{LARGEST:.1g}, "
+                f"at observation {int(np.argmax(wrong)) + 1}",
                 "leave them out, or mark them as missing by NaN",
             )
         if not is_usable(self.static).all():

@@ -177,8 +177,8 @@ class SystemDataModule(ForecastDataModule):
         if not good.all():
             number = int(np.argmin(good.all(axis=1)))
             raise DataError(
-                f"{self.card.name}: {split} trajectory {number + 1} holds NaN, or values beyond ±{LARGEST:.1g}, "
-                f"from t = {times[np.argmin(good[number])]:g} on",
+                f"{self.card.name}: {split} trajectory {number + 1} holds NaN, or values beyond "
+                f"±{LARGEST:.1g}, from t = {times[np.argmin(good[number])]:g} on",
                 "shorten data.duration and data.eval_duration, or mend the equation",
             )
 

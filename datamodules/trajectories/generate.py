@@ -30,13 +30,19 @@ def integrate(rhs: Rhs, starts: Array, times: Array) -> Array:
         States, shape (n, m, d).
 
     Raises:
-        DataError: The integrator gave up.
+        DataError: The integrator gave up, or the equation has no finite value at a start.
     """
     from scipy.integrate import solve_ivp
 
     n, d = starts.shape
     if len(times) == 1:
         return starts[:, None]
+    good = np.isfinite(rhs(times[0], starts)).all(axis=1)
+    if not good.all():  # SciPy would look for a first step for ever
+        state = ", ".join(f"{value:g}" for value in starts[np.argmin(good)])
+        raise DataError(
+            f"the equation gives NaN or infinity at t = {times[0]:g}, x = ({state})", "mend it, or its starts"
+        )
     # the tolerance holds for the root mean square over all states together, hence the factor
     share = 1 / np.sqrt(n)
     solved = solve_ivp(

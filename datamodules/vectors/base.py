@@ -102,6 +102,7 @@ class VectorDataModule(InMemoryDataModule):
         good = is_usable(x).reshape(len(x), -1).all(axis=1) & is_usable(y).reshape(len(y), -1).all(axis=1)
         if not good.all():
             raise SpecError(
-                f"{spec.name}: row {int(np.argmin(good))} (counted from 0) holds NaN, or values beyond ±{LARGEST:.1g}",
+                f"{spec.name}: row {int(np.argmin(good))} (counted from 0) holds NaN, or values beyond "
+                f"±{LARGEST:.1g}",
                 "leave such rows out",
             )
