@@ -112,7 +112,7 @@ class ConsistencyModel(FewSteps):
         return Outcome({"loss": loss}, len(x), solves=[account])
 
     def distance(self, gap: Tensor) -> Tensor:
-        """√(‖Δ‖² + c²) − c of each sample, shape (batch,) (Song & Dhariwal 2024, Eq. 7)."""
+        """√(‖Δ‖² + c²) − c of each sample, shape (batch,) (Song & Dhariwal 2024)."""
         c = self.huber * math.sqrt(gap[0].numel())
         return (gap.square().flatten(1).sum(dim=1) + c**2).sqrt() - c
 

@@ -17,8 +17,7 @@ RHO = 7.0
 class ConsistencyLevels:
     """Neighbouring levels σ_i < σ_{i+1}, drawn from a log-normal, on a grid that is refined in training.
 
-    Song & Dhariwal 2024, Improved Techniques for Training Consistency Models, Eq. 8 (number of levels) and
-    Sec. 3.5 (distribution).
+    Song & Dhariwal 2024, Improved Techniques for Training Consistency Models.
 
     Args:
         sigma_min: Lowest level; the consistency function is the identity there.

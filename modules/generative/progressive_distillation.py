@@ -152,7 +152,7 @@ def one_step_target(
 ) -> Tensor:
     """x̃ with which one DDIM step from t ends where two of the teacher's, t → m → q, do.
 
-    x̃ = (z_q − r z_t)/(α_q − r α_t), r = σ_q/σ_t (Salimans & Ho 2022, App. G).
+    x̃ = (z_q − r z_t)/(α_q − r α_t), r = σ_q/σ_t (Salimans & Ho 2022, Alg. 2).
 
     Args:
         teacher: The denoiser.

@@ -28,7 +28,7 @@ class StochasticSteps(FixedSteps):
         num_steps: How many, one evaluation each.
         strength: c of ε(t) = c γ(t), which keeps the drift bounded at both ends.
         constant: Whether ε = c throughout instead; with c = ½σ² the SDE of a Schrödinger bridge (Tong et al.
-            2024, Eq. 9). The score is then taken no nearer to the ends than it was trained.
+            2024). The score is then taken no nearer to the ends than it was trained.
 
     Raises:
         UsageError: Fewer than one step, or the strength is not positive.
@@ -48,7 +48,7 @@ class StochasticInterpolant(FlowMatching):
     """A flow whose network also says the noise of the path, hence the score, so that an SDE samples it too.
 
     With x_t = a_t x₀ + b_t x₁ + γ_t z the velocity is b = E[ẋ_t given x_t = x] and the score
-    s = −E[z given x]/γ (Albergo et al. 2023, Stochastic Interpolants: A Unifying Framework, Sec. 2);
+    s = −E[z given x]/γ (Albergo et al. 2023, Stochastic Interpolants: A Unifying Framework);
     both are regressed at once. The ODE ẋ = b and the SDE dx = (b + εs) dt + √(2ε) dW have the same marginals
     for any ε ≥ 0. On `SchroedingerBridgeCFM` it is [SF]²M (Tong et al. 2024, Simulation-Free Schrödinger
     Bridges via Score and Flow Matching).

@@ -13,7 +13,7 @@ from .base import Coefficients, Path
 
 
 class LinearInterpolant(Path):
-    """x_t = (1 − t) x₀ + t x₁ + γ(t) ε, γ = σ√(2t(1 − t)) (Albergo et al. 2023, Sec. 4).
+    """x_t = (1 − t) x₀ + t x₁ + γ(t) ε, γ = σ√(2t(1 − t)) (Albergo et al. 2023).
 
     Args:
         sigma: σ, positive.
@@ -46,7 +46,7 @@ class LinearInterpolant(Path):
 
 
 class TrigonometricInterpolant(LinearInterpolant):
-    """x_t = cos(πt/2) x₀ + sin(πt/2) x₁ + γ(t) ε, γ = σ√(2t(1 − t)) (Albergo et al. 2023, Sec. 4).
+    """x_t = cos(πt/2) x₀ + sin(πt/2) x₁ + γ(t) ε, γ = σ√(2t(1 − t)) (Albergo et al. 2023).
 
     Args:
         sigma: σ, positive.
