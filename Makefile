@@ -10,7 +10,7 @@ JOBS ?= 2
 INSTALLED := $(VENV)/installed
 
 .PHONY: demo test test-all test-minimum test-reliability test-cluster check browser lint ui bench docs install wheel clean
-.PHONY: audit docker docker-secrets docker-lock docker-check
+.PHONY: audit notebooks docker docker-secrets docker-lock docker-check
 
 demo: $(INSTALLED)
 	$(BIN)/integrand suite run configs/suite/quickstart.yaml --jobs $(JOBS)
@@ -102,8 +102,14 @@ $(VENV)/installed-cluster: $(INSTALLED)
 	touch $@
 
 # the site in build/site; every link is checked
-docs: $(VENV)/installed-docs
+docs: notebooks
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# the tutorials, executed: minutes, once for each page as it is; again after make clean
+notebooks: $(patsubst docs/tutorials/%.md,build/notebooks/%.ipynb,$(wildcard docs/tutorials/*.md))
+
+build/notebooks/%.ipynb: docs/tutorials/%.md docs/notebooks.py | $(VENV)/installed-docs
+	OMP_NUM_THREADS=1 $(BIN)/python docs/notebooks.py $< $@
 
 $(VENV)/installed-docs: $(INSTALLED)
 	$(BIN)/pip install -e '.[test,docs]' -c constraints.txt

@@ -7,10 +7,21 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar, cast
 
-# lazy_instance itself looks for its caller in the source of every module that is loaded
-from jsonargparse.typing import _LazyInitBaseClass
+import jsonargparse.typing
+from jsonargparse.typing import lazy_instance
 
 T = TypeVar("T")
+
+
+@cache
+def _lazy_base() -> Any:
+    """What jsonargparse derives its lazy instances from.
+
+    Its own `lazy_instance` looks for its caller in the source of every module that is loaded, so it is asked
+    only where the base has another name.
+    """
+    known = getattr(jsonargparse.typing, "_LazyInitBaseClass", None)
+    return known or type(lazy_instance(Exception)).__bases__[0]
 
 
 def default(made: type[T], **options: Any) -> T:
@@ -36,7 +47,7 @@ def _derived(made: type) -> Any:
         "__reduce__": _as_itself,
         "__repr__": lambda self: repr(_itself(self)),
     }
-    return type(made.__name__, (_LazyInitBaseClass, made), members)
+    return type(made.__name__, (_lazy_base(), made), members)
 
 
 def _itself(stands_for: Any) -> Any:

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from integrand.cli.suite_tables import make_console
 from integrand.record import RunRecord
 
 
@@ -158,3 +159,9 @@ def test_two_processes_make_one_run(program, small):
     # 128 images for each process: one batch an epoch; evaluations of both are averaged per batch
     assert run.data.metrics["solver/nfe_forward"] == 8
     assert "final/test_acc" in run.data.metrics
+
+
+def test_what_asks_for_colours_is_no_terminal(monkeypatch):
+    """As a notebook does: a live display would leave every one of its lines there."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert not make_console().is_terminal

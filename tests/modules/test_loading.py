@@ -4,13 +4,15 @@ import copy
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import jsonargparse
 import pytest
 import torch
 
 from integrand.checkpoints import KEY
 from integrand.errors import UsageError
-from integrand.modules import NeuralODE, ResNet, families
+from integrand.modules import NeuralODE, ResNet, defaults, families
 from integrand.solvers import RK4, CDESolver, Dopri5, EulerMaruyama
 from integrand.spec import Classes, VectorSpec, examples
 
@@ -107,3 +109,8 @@ def test_a_default_solver_bears_the_name_of_its_class():
     model = NeuralODE(SPEC, channels=6)
     assert repr(model.net.dynamics.solver) == "Dopri5(gradient='backprop')"
     assert model.evaluate(torch.zeros(2, 4))[1][0].solver == "dopri5 rtol=1e-5 atol=1e-5"
+
+
+def test_a_release_that_renames_the_base_of_lazy_instances_is_understood(monkeypatch):
+    monkeypatch.setattr(defaults, "jsonargparse", SimpleNamespace(typing=SimpleNamespace()))
+    assert defaults._lazy_base.__wrapped__() is jsonargparse.typing._LazyInitBaseClass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,10 @@ def make_console() -> Console:
     """A console; a log or a pipe, which has no width of its own, gets a fixed one."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=140)
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    # a notebook asks for colours as a terminal would, and shows every line of a live display
+    return Console(highlight=False, width=140, force_terminal=False)
 
 
 def state_table(
