@@ -62,7 +62,8 @@ def place(tmp_path_factory):
     fits = {
         "plain": ["--model", "DiffusionModel", *UNET, *TINY],
         "classes": ["--model", "DiffusionModel", "--model.conditional", "true", *UNET, *TINY],
-        "flow": ["--model", "FlowMatching", *small, *TINY[6:]],
+        # of a path that is no diffusion process
+        "flow": ["--model", "FlowMatching", "--model.path", "Lipman", *small, *TINY[6:]],
         "classifier": ["--model", "ResNet", "--model.channels", "4", *TINY],
     }
     for name, options in fits.items():
@@ -240,7 +241,8 @@ def test_a_flow_is_sampled_by_ode_solvers(at, tmp_path):
         (["--run", "plain", "--n", "0"], 2, "--n 0"),
         (["--run", "plain", "--nfe", "0"], 2, "--nfe 0"),
         (["--run", "classifier"], 2, "ResNet, which generates nothing"),
-        (["--run", "flow", "--sampler", "ddim"], 2, "is a sampler of diffusion models"),
+        (["--run", "flow", "--sampler", "ddim"], 2, "Lipman is no diffusion process"),
+        (["--run", "flow", "--image", "picture.png"], 2, "--image starts samplers of diffusion"),
         (["--run", "flow", "--sampler", "RK4", "--nfe", "3"], 2, "needs at least NFE 4, not 3"),
         (["--run", "flow", "--sampler", "RK4"], 2, "RK4 takes fixed steps → say how many evaluations"),
         (["--run", "flow", "--grid", "karras"], 2, "--grid is for diffusion models"),
@@ -430,7 +432,7 @@ def test_a_sweep_keeps_what_was_done_when_samples_fail(at, tmp_path, capsys):
         (["--run", "plain", "--samples.n", "3"], "too few to score"),
         (["--run", "plain", "--samples.nfee", "3"], "--samples.nfee, did you mean samples.nfe?"),
         (["--run", "plain", "--samples.guidance", "2"], "unconditional"),
-        (["--run", "flow", "--samples.samplers", "ddim"], "sampler of diffusion models"),
+        (["--run", "flow", "--samples.samplers", "ddim"], "Lipman is no diffusion process"),
         (["--run", "classifier"], "samples does not fit ResNet: it generates nothing"),
     ],
 )
