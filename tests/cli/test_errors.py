@@ -186,6 +186,39 @@ def test_a_mistake_in_what_is_ones_own_is_one_line(options, expected, capsys, mo
     assert not (tmp_path / "mlflow.db").exists(), "nothing may be recorded"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("test --run 3f9a56", "no run '3f9a56'"),
+        ("predict --run nosuch", "no run 'nosuch'"),
+        ("fit --resume nosuch", "no run 'nosuch'"),
+        ("evaluate --run nosuch --with calibration", "no run 'nosuch'"),
+        ("promote --run nosuch --name x", "no run 'nosuch'"),
+        ("compare --experiment nosuch", "there is no tracking store"),
+        ("report --experiment nosuch", "there is no tracking store"),
+        ("runs --experiment nosuch", "there is no tracking store"),
+        ("evaluate --experiment nosuch --with ood", "there is no tracking store"),
+        ("fit --data nothing/here.csv", "there is no such file or folder"),
+        ("fit --model NeuralODE --data CSVTable --data.path tabel.csv", "tabel.csv is no file"),
+        ("fit --model NeuralODE --data CSVTable --data.path table.csv --data.target prize", "mean price?"),
+        ("fit --model ResNet --data ImageFolder --data.path nowhere/", "nowhere/ is not there"),
+    ],
+)
+def test_a_wrong_run_experiment_or_file_is_one_line_and_leaves_nothing(
+    arguments, expected, capsys, monkeypatch, tmp_path
+):
+    (tmp_path / "table.csv").write_text("a,price\n1,2\n3,4\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) in (1, 2)
+    captured = capsys.readouterr()
+    (line,) = [row for row in captured.err.splitlines() if row.startswith("integrand: error:")]
+    assert expected in line
+    assert "→" in line
+    for word in ("Traceback", "jsonargparse", "usage:"):
+        assert word not in captured.err
+    assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_more_devices_than_there_are(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

@@ -87,6 +87,21 @@ def open_store(uri: str | None = None) -> Any:
         raise explained(uri, error) from error
 
 
+def open_existing(uri: str) -> Any:
+    """`open_store` for those who only read: a sqlite file that is not there is not made.
+
+    Raises:
+        TrackingError: There is no store, or see `open_store`.
+    """
+    path = sqlite_path(uri)
+    if path is not None and not path.exists():
+        raise TrackingError(
+            f"there is no tracking store {path}",
+            "run from the folder that holds it, or name it with --tracking-uri or MLFLOW_TRACKING_URI",
+        )
+    return open_store(uri)
+
+
 def _make(path: Path) -> None:
     """Let MLflow make its tables in a file that takes its name when it is whole."""
     for leftover in path.parent.glob(f".{path.name}.*.partial*"):

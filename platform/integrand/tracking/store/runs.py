@@ -17,7 +17,7 @@ from ..spool import folders
 from ..spool.reader import spooled_content
 from . import names
 from .glance import no_such_run
-from .opening import check_store, open_store
+from .opening import check_store, open_existing, open_store
 from .refusals import checked_run
 from .uris import local_path, redact, resolve_uri
 
@@ -133,7 +133,7 @@ def unevaluated(
         TrackingError: There is no such experiment, or no run in it has finished.
     """
     uri = resolve_uri(tracking_uri)
-    client = open_store(uri)
+    client = open_existing(uri)
     ids = [e.experiment_id for e in _experiments(client, uri, experiment)]
     finished = _search(client, ids, "attributes.status = 'FINISHED'", None, "attributes.start_time ASC")
     found = {
