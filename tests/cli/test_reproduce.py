@@ -22,6 +22,15 @@ def test_differences_name_the_series_and_the_gap():
     assert "0.5" in next(iter(differences(old, new)))
 
 
+def test_what_ends_a_fit_counts_as_it_was_said_last():
+    """A run that was gone on with has ended twice."""
+    once = {"best/val_loss": [(9, 0.5)], "val/loss": [(4, 0.7), (9, 0.5)]}
+    twice = {"best/val_loss": [(4, 0.7), (9, 0.5)], "val/loss": [(4, 0.7), (9, 0.5)]}
+    assert not list(differences(twice, once))
+    assert len(list(differences(twice, {**once, "best/val_loss": [(9, 0.6)]}))) == 1
+    assert len(list(differences(twice, {**once, "val/loss": [(9, 0.5)]}))) == 1
+
+
 def test_drift_names_code_libraries_data_and_device():
     old = RunRecord("a", data={"digest": "x"}, provenance={"versions": {"torch": "1"}, "git_commit": "c"})
     assert not list(drift(old, old))
@@ -37,7 +46,11 @@ def test_through_the_program(program, small):
     result = program("reproduce", run.info.run_id[:8])
     assert result.returncode == 0, result.stdout + result.stderr
     assert "bit for bit" in result.stdout
+    assert program("fit", "--resume", run.info.run_id, "--trainer.max_epochs", "3").returncode == 0
+    result = program("reproduce", run.info.run_id[:8])
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "epoch 3/3" in result.stdout + result.stderr
     program.client.log_metric(run.info.run_id, "train/loss", 7.0, step=999)
     result = program("reproduce", "latest")
     assert result.returncode == 3, result.stdout + result.stderr
-    assert "train/loss: 3 points then, 2 now" in result.stdout
+    assert "train/loss: 4 points then, 3 now" in result.stdout

@@ -18,6 +18,8 @@ REPRODUCES = "reproduces"
 DIFFERS = 3
 """Exit code where something came out otherwise."""
 _CLOCKS = ("cost/", "basics/cost_seconds")
+_SUMMARIES = ("best/", "final/", "basics/")
+"""Said at the end of a fit, so several times where a run was gone on with; the last time counts."""
 _SHOWN = 10
 
 
@@ -30,8 +32,9 @@ def run(argv: Sequence[str]) -> int:
     """
     parser = Parser(
         prog="integrand reproduce",
-        description="Make a recorded run again from its configuration and compare every value that no "
-        "clock has touched. Warns where code, libraries, data or device are others.",
+        description="Make a recorded run again from its configuration, in one piece if it was gone on with, "
+        "and compare every value that no clock has touched. Warns where code, libraries, data or device are "
+        "others.",
     )
     parser.add_argument("run", metavar="RUN", help="a run id or its first letters, a run name, or latest")
     parser.add_argument(
@@ -61,7 +64,7 @@ def _make(old: runs.RunHandle, trust: bool) -> str | int:
     from ..trust import check_trusted
     from . import training
 
-    path: Path = runs.config_path(old)
+    path: Path = runs.last_config_path(old)
     if not trust:
         check_trusted(sections(path), f"run {old.run_id[:8]}")
     tags = json.dumps({names.ROLE: ROLE, REPRODUCES: old.run_id})
@@ -105,6 +108,8 @@ def differences(old: Series, new: Series) -> Iterator[str]:
                 yield f"{name}: recorded then, not now"
             continue
         mine, theirs = old[name], new[name]
+        if name.startswith(_SUMMARIES):
+            mine, theirs = mine[-1:], theirs[-1:]
         if [step for step, _ in mine] != [step for step, _ in theirs]:
             yield f"{name}: {len(mine)} points then, {len(theirs)} now, or at other steps"
             continue

@@ -172,6 +172,18 @@ def config_path(run: RunHandle) -> Path:
     )
 
 
+def last_config_path(run: RunHandle) -> Path:
+    """The configuration of the run's last fit: one that was gone on with may have been given more epochs.
+
+    Raises:
+        TrackingError: The run recorded none.
+    """
+    path, number = config_path(run), 2
+    while (later := _artifact(run, f"{names.CONFIG_DIR}/fit-{number}.yaml")) is not None:
+        path, number = later, number + 1
+    return path
+
+
 def checkpoint(run: RunHandle, which: Literal["best", "last"] = "best") -> Path:
     """The run's best or last checkpoint as a local file.
 
