@@ -173,7 +173,7 @@ class SystemDataModule(ForecastDataModule):
         return times, made["states"], made["rates"]
 
     def _check_states(self, split: str, states: Array, times: Array) -> None:
-        good = is_usable(states).all(axis=2)
+        good = np.asarray(is_usable(states).all(axis=2))
         if not good.all():
             number = int(np.argmin(good.all(axis=1)))
             raise DataError(
