@@ -98,6 +98,15 @@ def test_the_command_writes_the_page_and_what_it_links_to(suites, tmp_path, caps
     assert "atlas.html" in capsys.readouterr().out
 
 
+def test_an_option_given_twice_adds_up(suites, tmp_path):
+    """The last one alone would write over the page of the first."""
+    words = ["--atlas", "small", "--atlas", "tables", "--records", str(suites), "--out", str(tmp_path / "a")]
+    assert command.run([*words, "--link", "tables=tables.md", "--link", "small=small.md"]) == 0
+    html = (tmp_path / "a" / "atlas.html").read_text()
+    assert 'href="tables.md"' in html
+    assert 'href="small.md"' in html
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -21,6 +21,7 @@ def add_options(p: argparse.ArgumentParser) -> None:
     several = p.add_argument_group("several suites on one page")
     several.add_argument(
         "--atlas",
+        action="extend",
         nargs="+",
         default=[],
         metavar="NAME",
@@ -29,6 +30,7 @@ def add_options(p: argparse.ArgumentParser) -> None:
     )
     several.add_argument(
         "--link",
+        action="extend",
         nargs="+",
         default=[],
         metavar="NAME=PAGE",

@@ -45,7 +45,12 @@ def add_selection(p: argparse.ArgumentParser) -> None:
         "--records", type=Path, metavar="DIR", help="folder of record.json files, instead of MLflow"
     )
     source.add_argument(
-        "--runs", nargs="+", default=[], metavar="ID", help="only these run ids or beginnings of ids"
+        "--runs",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="only these run ids or beginnings of ids",
     )
     source.add_argument(
         "--filter", default="", metavar="EXPR", help="MLflow search expression, such as \"tags.x = 'y'\""
