@@ -23,6 +23,7 @@ REFUSED = {
     "generalized-heavy-ball-neural-ode": "is a single number",
     "resnet with ShakeShake": "lies outside of its parts",
     "sde-net": "it has two optimisers",
+    "autoencoder": "encoder and decoder are called apart",
     **dict.fromkeys(("deep-ensemble", "en-resnet", "evidential", "swag"), "does not say what its parts are"),
 }
 """Families and noises that the strategy refuses, and why."""

@@ -120,7 +120,7 @@ def test_equal_variants_are_refused(suite_file):
 
 def test_cells_are_named_by_recipe_and_model():
     cell = expand(read_suite("quickstart"))[0]
-    assert cell.experiment == "fashion_mini/no_block"
+    assert cell.experiment == "quickstart/no_block"
     assert cell.name == "s0 no_block"
 
 
