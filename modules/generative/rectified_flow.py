@@ -14,7 +14,7 @@ from integrand.errors import UsageError
 from integrand.solvers import ODESolver
 from integrand.spec import Spec
 
-from .encoders.base import Encoder, encoder_of, require_same_encoder
+from .encoders.base import Encoder, digest_of_encoder, encoder_of, require_same_encoder
 from .flow import Velocity
 from .flow_matching import FlowMatching
 from .paths import IndependentCFM
@@ -119,7 +119,7 @@ def teacher_weights(path: str, family: str, encoder: Encoder | None = None) -> d
             f"{path} is a checkpoint of {found}, which cannot teach {family}",
             f"take one of {' or '.join(_TEACHERS)}",
         )
-    require_same_encoder(encoder_of(state), "" if encoder is None else encoder.digest, path)
+    require_same_encoder(encoder_of(state), digest_of_encoder(encoder), path)
     for prefix in ("average.module.", "net."):
         weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         if weights:

@@ -13,7 +13,7 @@ from integrand.errors import UsageError
 
 from ..from_checkpoint import network
 from .diffusion import DiffusionModel
-from .encoders.base import Encoder, require_same_encoder
+from .encoders.base import Encoder, digest_of_encoder, require_same_encoder
 
 
 def diffusion_teacher(
@@ -32,9 +32,7 @@ def diffusion_teacher(
     """
     found: Any = network(DiffusionModel, path, {}, trust=trust, strict=True)[0]
     model: DiffusionModel = found
-    require_same_encoder(
-        "" if model.encoder is None else model.encoder.digest, "" if encoder is None else encoder.digest, path
-    )
+    require_same_encoder(digest_of_encoder(model.encoder), digest_of_encoder(encoder), path)
     if model.shape != shape:
         raise UsageError(
             f"{path} models samples of shape {model.shape}, not {shape}", "train both on the same data set"

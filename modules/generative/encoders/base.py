@@ -137,6 +137,11 @@ STATE = "encoder_digest._extra_state"
 """Under which name the state dict of a model of latents holds the digest."""
 
 
+def digest_of_encoder(encoder: Encoder | None) -> str:
+    """The digest of an encoder; empty where data are modelled as they are."""
+    return "" if encoder is None else encoder.digest
+
+
 def encoder_of(state: Mapping[str, Tensor]) -> str:
     """The digest of the encoder whose latents a state dict models; empty where it models data."""
     return bytes(state[STATE].tolist()).decode() if STATE in state else ""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from integrand.record import RunRecord
 
 GroupBy = Literal["family", "config"]
+Key = TypeVar("Key", bound=Hashable)
 
 
 def group_labels(
@@ -46,22 +47,11 @@ def group_labels(
     return label_of, notes
 
 
-def data_labels(keys: Mapping[str, Hashable], runs: Sequence[RunRecord]) -> dict[Hashable, str]:
-    """What tells data sets of one name apart, such as `drop=0.3`; empty where the name is enough.
-
-    Args:
-        keys: By run id, the data; its attribute `name` is the data set's.
-        runs: The runs.
-    """
-    options: dict[str, dict[Hashable, dict[str, str]]] = defaultdict(dict)
-    for run in runs:
-        key = keys[run.run_id]
-        options[str(getattr(key, "name", key))].setdefault(key, _flatten(run.config.get("data") or {}))
-    return {
-        key: _distinction(own, _differing(list(siblings.values())))
-        for siblings in options.values()
-        for key, own in siblings.items()
-    }
+def told_apart(configs: Mapping[Key, Mapping[str, Any]]) -> dict[Key, str]:
+    """What tells each configuration from the others, such as `drop=0.3`; empty where nothing does."""
+    flat = {key: _flatten(config) for key, config in configs.items()}
+    differing = _differing(list(flat.values()))
+    return {key: _distinction(own, differing) for key, own in flat.items()}
 
 
 def _labels(runs: Sequence[RunRecord], by: GroupBy, data: Mapping[str, Hashable]) -> dict[str, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from integrand.record import RunRecord
 
 from ..measures import Metric
-from .group_labels import GroupBy, data_labels, group_labels
+from .group_labels import GroupBy, group_labels, told_apart
 
 Members = dict["DataKey", dict[str, list[RunRecord]]]
 """Runs by data, then by label."""
@@ -161,7 +162,11 @@ def _members(
 def _data(runs: Sequence[RunRecord]) -> dict[str, DataKey]:
     """The data of every run by run id, told apart where a name is not enough."""
     keys = {run.run_id: DataKey.of(run) for run in runs}
-    options = data_labels(keys, runs)
+    configs: dict[str, dict[DataKey, Mapping[str, Any]]] = defaultdict(dict)
+    for run in runs:
+        key = keys[run.run_id]
+        configs[key.name].setdefault(key, run.config.get("data") or {})
+    options = {key: words for alike in configs.values() for key, words in told_apart(alike).items()}
     return {run_id: replace(key, options=options[key]) for run_id, key in keys.items()}
 
 
