@@ -58,6 +58,8 @@ class GenerativeModule(FamilyModule):
     """Whether the network is told the class."""
     teacher: str | None = None
     """Checkpoint of the run that a family with a teacher learns from."""
+    likelihood_samples: int | None = 0
+    """Test points whose likelihood the test computes after its batches, None for all."""
     own_sampler: ClassVar[type[Any] | None] = None
     """What samples this family alone, by a number of evaluations: `num_steps` of it."""
     takes: ClassVar[tuple[type[Spec], ...]] = (ImageSpec, VectorSpec)
@@ -138,6 +140,11 @@ class GenerativeModule(FamilyModule):
         """Log p of data in nats, shape (n,), where the data set knows its density."""
         data = data_of(self.trainer)
         return None if data is None else data.log_density(x)
+
+    def entropy_scores(self, data: Tensor) -> dict[str, float]:
+        """`nll_floor`, the mean −log p of the true density on some data, where the data set knows it."""
+        exact = self.true_log_density(data)
+        return {} if exact is None else {"nll_floor": float(-exact.mean())}
 
     def extra_scores(self, data: Tensor, samples: Tensor, stage: str) -> dict[str, float]:
         """Further scores at the end of a validation or test, logged as `<stage>/<name>`.
@@ -224,11 +231,14 @@ class GenerativeModule(FamilyModule):
         if stage == "train":
             return
         self._batches += 1
-        # of images a sheet is enough, unless an evaluation wants them
-        if isinstance(outcome.inputs, Tensor) and (
-            self.evaluation is not None or sum(map(len, self._seen)) < 64
-        ):
+        if isinstance(outcome.inputs, Tensor) and self._wants_more(stage):
             self._seen.append(outcome.inputs)
+
+    def _wants_more(self, stage: str) -> bool:
+        """Whether more data is kept: all for an evaluation, else a sheet and what a likelihood takes."""
+        number = self.likelihood_samples if stage == "test" else 0
+        everything = self.evaluation is not None or number is None
+        return everything or sum(map(len, self._seen)) < max(64, number or 0)
 
     def inputs(self, batch: Any) -> tuple[Tensor, Tensor | None]:
         """Data and labels of a batch.

@@ -35,15 +35,13 @@ from integrand.spec import Spec
 
 from .backbones import MLP, Backbone, TimeNet, UNet
 from .base import GenerativeModule
-from .dequantisation import dequantised, likelihood_names
+from .dequantisation import dequantised
 from .plane import Arrays, density, directions
 from .sampling import Draws, Sampling, draw_samples, usual_grid
 from .seeded import noise_rows
+from .tested_likelihood import EXACT_UP_TO, likelihood_limit, tested_likelihood
 from .times import TrainingTimes, usual_times
 from .weighting import NoiseWeighting, PlainWeighting, Weighting
-
-EXACT_UP_TO = 16
-"""Dimensions up to which likelihoods take the exact trace unless told otherwise."""
 
 
 class DiffusionModel(GenerativeModule):
@@ -67,7 +65,8 @@ class DiffusionModel(GenerativeModule):
             density of a good model has spikes at the grey levels, and bits/dim mean little.
         likelihood: How the test computes −log p along the probability-flow ODE; by default the exact trace in
             up to 16 dimensions, else one Hutchinson probe.
-        likelihood_samples: Test samples whose likelihood is computed; 0 for none.
+        likelihood_samples: Test samples whose likelihood is computed, 0 for none; by default all in up to 16
+            dimensions, else 128.
         backbone: The network; an MLP for points and a U-Net for images where omitted.
         **kwargs: See `GenerativeModule`.
     """
@@ -92,7 +91,7 @@ class DiffusionModel(GenerativeModule):
         label_dropout: float = 0.1,
         dequantise: bool = False,
         likelihood: Likelihood | None = None,
-        likelihood_samples: int = 128,
+        likelihood_samples: int | None = None,
         backbone: Backbone | None = None,
         **kwargs: Any,
     ) -> None:
@@ -119,7 +118,7 @@ class DiffusionModel(GenerativeModule):
         self.likelihood = likelihood or Likelihood(
             Dopri5(rtol=1e-4, atol=1e-4), trace="exact" if exact else "hutchinson"
         )
-        self.likelihood_samples = likelihood_samples
+        self.likelihood_samples = likelihood_limit(likelihood_samples, self.shape)
         self._made: tuple[TimeNet, Denoiser] | None = None
 
     def num_labels(self, spec: Spec) -> int:
@@ -290,29 +289,16 @@ class DiffusionModel(GenerativeModule):
             self.trained.train(mode)
 
     def extra_scores(self, data: Tensor, samples: Tensor, stage: str) -> dict[str, float]:
-        """In the test the likelihood of the first test samples: `nll` in nats, `bpd` in bits per dimension.
-
-        Of latents it is `latent_nll` alone.
-
-        `nll_floor` is the mean −log p of the true density on the same points, where it is known.
-        """
+        """In the test the likelihood of the first test samples; see `tested_likelihood`."""
         scores = super().extra_scores(data, samples, stage)
-        n = min(self.likelihood_samples, len(data))
-        if stage != "test" or not n or (self.conditional and not self.label_dropout):
+        if stage != "test" or (self.conditional and not self.label_dropout):
             return scores
-        x = self.encoded(data[:n])
-        generator = torch.Generator().manual_seed(0)
-        parts = [
-            self.log_likelihood(dequantised(part, self.modelled, generator), seed).log_prob
-            for seed, part in enumerate(torch.split(x, self.sample_batch))
-        ]
-        nll = -torch.cat(parts).double().mean()
-        named = likelihood_names(nll, self.modelled, self.encoder is not None)
-        scores |= {name: float(value) for name, value in named.items()} | {"nll_samples": float(n)}
-        exact = self.true_log_density(data[:n])
-        if exact is not None:
-            scores["nll_floor"] = float(-exact.mean())
-        return scores
+
+        def log_prob(x: Tensor, seed: int) -> tuple[Tensor, SolveStats]:
+            found = self.log_likelihood(x, seed)
+            return found.log_prob, found.stats
+
+        return scores | tested_likelihood(self, data, log_prob)
 
 
 class _Labelled(nn.Module):

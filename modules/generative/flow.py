@@ -10,20 +10,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from integrand.diffusion import ExactTrace, HutchinsonTrace, Trace
+from integrand.diffusion import ExactTrace, HutchinsonTrace, SampleNoise, Trace
 from integrand.errors import UsageError
 from integrand.solvers import Dopri5, ODESolver, SolveStats
 from integrand.spec import Spec
 
 from .backbones import TimeNet
 from .base import GenerativeModule
-from .dequantisation import dequantised, likelihood_names
 from .likelihood import Likelihood, log_likelihood
 from .plane import density
 from .seeded import noise_rows
-
-EXACT_UP_TO = 16
-"""Dimensions up to which the trace is exact in evaluation unless another is chosen."""
+from .tested_likelihood import EXACT_UP_TO
 
 
 class Velocity(nn.Module):
@@ -77,21 +74,15 @@ class FlowModule(GenerativeModule):
         """Log p(x) in nats, shape (batch,)."""
         return self.likelihood(x).log_prob
 
-    def likelihood(self, x: Tensor) -> Likelihood:
-        """Log p(x) of a batch by the weights that evaluation uses, with the account of its solve."""
-        return log_likelihood(self.trained, x, self.solver, self.eval_trace)
+    def likelihood(self, x: Tensor, seed: int | None = None) -> Likelihood:
+        """Log p(x) of a batch by the weights that evaluation uses, with the account of its solve.
 
-    def likelihood_scores(self, x: Tensor) -> tuple[dict[str, Tensor], SolveStats]:
-        """Mean of −log p of a batch: `nll` in nats, and `bpd` in bits per dimension; and what it cost.
-
-        Of latents it is `latent_nll` alone.
-
-        Images are dequantised first: each grey level becomes uniform over its width, and `bpd` counts bits of
-        the levels themselves, an upper bound (Theis et al. 2016).
+        Args:
+            x: Data, shape (batch, …); images already dequantised.
+            seed: Seed of the trace's probes; by default they come from the global generator.
         """
-        found = self.likelihood(dequantised(x, self.modelled))
-        nll = -found.log_prob.mean()
-        return likelihood_names(nll, self.modelled, self.encoder is not None), found.stats
+        noise = None if seed is None else SampleNoise(seed, x.shape, dtype=x.dtype, device=x.device)
+        return log_likelihood(self.trained, x, self.solver, self.eval_trace, noise=noise)
 
     @torch.no_grad()
     def generate(
@@ -132,14 +123,8 @@ class FlowModule(GenerativeModule):
         return float(torch.trapezoid(torch.stack(gaps), dx=1 / (num_times - 1)))
 
     def extra_scores(self, data: Tensor, samples: Tensor, stage: str) -> dict[str, float]:
-        """Straightness, and in the test the entropy of the data where its density is known.
-
-        `nll_floor` is the mean −log p of the true density on the same points.
-        """
+        """Straightness; see `GenerativeModule.extra_scores`."""
         scores = super().extra_scores(data, samples, stage)
-        exact = self.true_log_density(data) if stage == "test" else None
-        if exact is not None:
-            scores["nll_floor"] = float(-exact.mean())
         if self.evaluation is not None:
             n = min(self.evaluation.num_samples, 512)
             noise = noise_rows(self.evaluation.seed, 0, n, self.shape).to(self.device, self.sample_dtype)

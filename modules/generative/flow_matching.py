@@ -27,6 +27,7 @@ from .flow_times import FlowTimes
 from .paths import IndependentCFM, Path
 from .pooled import PooledPairs
 from .sampling import Sampling, draw_samples
+from .tested_likelihood import likelihood_limit, tested_likelihood
 
 
 class FlowMatching(FlowModule):
@@ -45,6 +46,8 @@ class FlowMatching(FlowModule):
             ends.
         pool: Batches whose data are coupled at once: `OptimalTransportCFM` and `SchroedingerBridgeCFM` come
             closer to the transport between the distributions the more points they see.
+        likelihood_samples: Test samples whose likelihood is computed, 0 for none; by default all in up to 16
+            dimensions, else 128.
         **kwargs: See `GenerativeModule`.
 
     Raises:
@@ -67,6 +70,7 @@ class FlowMatching(FlowModule):
         eval_trace: Trace | None = None,
         times: FlowTimes | None = None,
         pool: int = 1,
+        likelihood_samples: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(spec, solver, eval_trace, **kwargs)
@@ -74,20 +78,17 @@ class FlowMatching(FlowModule):
             raise UsageError(f"pool={pool} couples nothing", "set model.pool to 1 or more batches")
         self.path = path or IndependentCFM()
         self.times = times
+        self.likelihood_samples = likelihood_limit(likelihood_samples, self.shape)
         self._pooled = PooledPairs(self.path.couple, pool) if pool > 1 else None
 
     def objective(self, x: Tensor, y: Tensor | None, stage: str) -> Outcome:
-        """The regression on one draw of pairs and times; in the test also the likelihood."""
+        """The regression on one draw of pairs and times."""
         x0, x1 = self.pairs(x, stage)
         t = self.draw_times(len(x0), x)
         x_t, u = self.path.between(x0, x1, t)
         terms = {"loss": (self.active(t, x_t) - u).square().mean()}
         name = f"{type(self.path).__name__}, one time"
-        outcome = Outcome(terms, len(x), solves=[SolveStats(1, vjps=int(stage == "train"), solver=name)])
-        if stage == "test":
-            outcome.scores, account = self.likelihood_scores(x)
-            outcome.solves = [*outcome.solves, account]
-        return outcome
+        return Outcome(terms, len(x), solves=[SolveStats(1, vjps=int(stage == "train"), solver=name)])
 
     def pairs(self, x: Tensor, stage: str) -> tuple[Tensor, Tensor]:
         """Noise and data, coupled as the path says: of the batch, or in training of an earlier pool."""
@@ -101,6 +102,18 @@ class FlowMatching(FlowModule):
             return self.path.times(n, like)
         margin = self.path.margin
         return margin + (1 - 2 * margin) * self.times.draw(n, like)
+
+    def extra_scores(self, data: Tensor, samples: Tensor, stage: str) -> dict[str, float]:
+        """Straightness, and in the test the likelihood of the first samples; see `tested_likelihood`."""
+        scores = super().extra_scores(data, samples, stage)
+        if stage != "test":
+            return scores
+
+        def log_prob(x: Tensor, seed: int) -> tuple[Tensor, SolveStats]:
+            found = self.likelihood(x, seed)
+            return found.log_prob, found.stats
+
+        return scores | tested_likelihood(self, data, log_prob)
 
     # ------------------------------------------------------------------ as a diffusion model
 

@@ -84,7 +84,7 @@ class MeanFlow(FewSteps, FlowMatching):
         self.share, self.power = share, power
 
     def objective(self, x: Tensor, y: Tensor | None, stage: str) -> Outcome:
-        """The regression on one draw of pairs and intervals; in the test also the likelihood."""
+        """The regression on one draw of pairs and intervals."""
         x0, x1 = self.pairs(x, stage)
         t, h = self.intervals(len(x0), x)
         x_t, v = self.path.between(x0, x1, t)
@@ -94,11 +94,7 @@ class MeanFlow(FewSteps, FlowMatching):
         if train:
             squared = squared * (squared.detach() + 1e-3) ** -self.power
         account = SolveStats(1, vjps=int(train), solver="mean velocity, one interval, one Jacobian product")
-        outcome = Outcome({"loss": squared.mean() / self.dim}, len(x), solves=[account])
-        if stage == "test":
-            outcome.scores, cost = self.likelihood_scores(x)
-            outcome.solves = [*outcome.solves, cost]
-        return outcome
+        return Outcome({"loss": squared.mean() / self.dim}, len(x), solves=[account])
 
     def intervals(self, n: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Starts t and lengths h ≥ 0 of training, each of shape (n,): two draws in order, or one and 0."""

@@ -94,20 +94,15 @@ class StochasticInterpolant(FlowMatching):
         super().__init__(spec, path, solver, eval_trace, backbone=both, **kwargs)
 
     def objective(self, x: Tensor, y: Tensor | None, stage: str) -> Outcome:
-        """Both regressions on one draw of pairs, times and noise; in the test also the likelihood."""
+        """Both regressions on one draw of pairs, times and noise."""
         x0, x1 = self.pairs(x, stage)
         t, z = self.draw_times(len(x0), x), torch.randn_like(x0)
         x_t, u = self.path.between(x0, x1, t, z)
         velocity, noise = self.active(t, x_t, None, True).chunk(2, dim=1)
         loss = (velocity - u).square().mean() + (noise - z).square().mean()
         name = f"{type(self.path).__name__}, velocity and noise at one time"
-        outcome = Outcome(
-            {"loss": loss}, len(x), solves=[SolveStats(1, vjps=int(stage == "train"), solver=name)]
-        )
-        if stage == "test":
-            outcome.scores, account = self.likelihood_scores(x)
-            outcome.solves = [*outcome.solves, account]
-        return outcome
+        account = SolveStats(1, vjps=int(stage == "train"), solver=name)
+        return Outcome({"loss": loss}, len(x), solves=[account])
 
     @torch.no_grad()
     def generate(

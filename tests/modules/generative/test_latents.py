@@ -185,11 +185,12 @@ def test_samples_are_decoded_and_evaluation_sees_images(encoder):
     outcome = module.eval().step((images(4), torch.zeros(4)), "test")
     assert outcome.inputs.shape == (4, 1, 8, 8)
     # the density of latents is no density of images
-    assert set(outcome.scores) == {"latent_nll"}
+    module.true_log_density = lambda x: None  # it asks the trainer's data
+    assert set(module.extra_scores(images(4), images(4), "test")) == {"latent_nll", "nll_samples", "nll_nfe"}
     diffusion = DiffusionModel(IMAGES, **options)
     diffusion.true_log_density = lambda x: None  # it asks the trainer's data
     scores = diffusion.extra_scores(images(4), images(4), "test")
-    assert set(scores) == {"latent_nll", "nll_samples"}
+    assert set(scores) == {"latent_nll", "nll_samples", "nll_nfe"}
 
 
 def test_weights_of_other_latents_are_refused(encoder, tmp_path):
