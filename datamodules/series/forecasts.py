@@ -95,18 +95,30 @@ class ForecastDataModule(SeriesDataModule):
             return self._rates(recordings)
         horizon = self.horizon if split == "train" else self.eval_horizon
         stride = self.stride if split == "train" else self.eval_stride
+        self._check_reach(split, recordings, horizon)
         windows = [w for r in recordings for w in self._windows(r, horizon, stride)]
-        if not windows:
-            longest = max(len(r) for r in recordings)
-            raise UsageError(
-                f"{self.spec.name}: the longest {split} series has {longest} observations, a window takes "
-                f"{self.context} given and 1 asked for",
-                "lower data.context, or data.drop",
-            )
         parts = [self._parts(split, i, w) for i, w in enumerate(windows)]
         asked = padded([window[~given] for window, given in parts])
         query = Query(asked.times, asked.values, asked.mask)
         return SeriesSet(padded([w[given] for w, given in parts]), query=query, asked=asked.lengths)
+
+    def _check_reach(self, split: str, recordings: Sequence[Recording], horizon: int | None) -> None:
+        """One window at least has to hold all that is asked for."""
+        longest = max(recordings, key=len)
+        n, rest = len(longest), len(longest) - self.context
+        said = f"{self.spec.name}: the longest {split} series, {longest.name!r}, has {n} observations"
+        dropped = ", or lower data.drop" if self.drop else ""
+        if rest < 1:
+            raise UsageError(
+                f"{said}: nothing is left to ask for after {self.context} given",
+                f"set data.context to {max(1, n // 2)} or less{dropped}",
+            )
+        if horizon is not None and horizon > rest:
+            option = "horizon" if split == "train" else "eval_horizon"
+            raise UsageError(
+                f"{said}: {self.context} given leave {rest} to ask for, not {horizon}",
+                f"set data.{option} to {rest} or less{dropped}",
+            )
 
     def _parts(self, split: str, number: int, window: Recording) -> tuple[Recording, npt.NDArray[np.bool_]]:
         """A window, and which of its observations are given."""

@@ -85,5 +85,9 @@ class Recording:
             rate: Share of those that are left out, from 0 to below 1.
             rng: Chooses them.
         """
-        kept = max(1, round((1 - rate) * len(self)))
-        return self[np.sort(rng.permutation(len(self))[:kept])]
+        return self[np.sort(rng.permutation(len(self))[: left(len(self), rate)])]
+
+
+def left(n: int, rate: float) -> int:
+    """How many of n observations stay when a share of them is left out."""
+    return max(1, round((1 - rate) * n))

@@ -141,6 +141,9 @@ class SystemDataModule(ForecastDataModule):
 
     def recordings(self) -> Mapping[str, Sequence[Recording]]:
         """See `SeriesDataModule.recordings`."""
+        for name, value in self.settings().items():
+            if isinstance(value, float) and not np.isfinite(value):
+                raise UsageError(f"{name}={value} makes no equation", f"set data.{name} to a finite number")
         return {split: self._observed(split) for split in self.counts}
 
     def _observed(self, split: str) -> list[Recording]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from integrand.errors import UsageError
+
 from .base import SystemDataModule
 from .cards import LORENZ, STOCHASTIC_LORENZ
 from .generate import Array
@@ -60,6 +62,8 @@ class StochasticLorenz(Lorenz):
     span = 2.0
 
     def __init__(self, step: float = 0.001, **kwargs: Any) -> None:
+        if not step > 0:
+            raise UsageError(f"step={step} goes nowhere", "set data.step to a positive number")
         self.step = step
         super().__init__(**kwargs)
 

@@ -79,7 +79,11 @@ def test_a_family_of_images_classifies_series(program):
         ),
         (
             ["--model", "NeuralODE", "--data", "Pendulum", "--data.context", "300"],
-            "a window takes 300 given and 1 asked for",
+            "nothing is left to ask for after 300 given",
+        ),
+        (
+            ["--model", "NeuralODE", "--data", "Pendulum", "--data.horizon", "101"],
+            "has 101 observations: 1 given leave 100 to ask for, not 101 → set data.horizon to 100 or less",
         ),
         (["--model", "NeuralODE", "--data", "OrnsteinUhlenbeck"], "asks for a density"),
     ],

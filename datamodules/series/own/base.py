@@ -17,6 +17,7 @@ from integrand.spec import Forecast, SeriesSpec
 
 from ...base import DESCRIBED
 from ...loader import EpochLoader
+from ...own.answers import listed
 from ..base import SeriesDataModule
 from ..forecasts import ForecastDataModule
 from ..padded import SeriesSet
@@ -115,7 +116,7 @@ class OwnSeriesDataModule(ForecastDataModule):
         )
         self.options = Options(
             columns, time_unit, time_scale, autonomous, sort, min_length, context, horizon,
-            val_fraction, test_fraction, split_seed, self.within,
+            val_fraction, test_fraction, split_seed, self.within, self.drop,
         )  # fmt: skip
         self._wanted_stride, self.described = stride, described
         self._ids: list[str] = []
@@ -185,16 +186,33 @@ class OwnSeriesDataModule(ForecastDataModule):
         """See `SeriesDataModule.make_split`."""
         question = self.spec.question
         if not isinstance(question, Forecast):
+            self._refuse_windows()
             self._ids = [r.name for r in recordings] if split == "test" else self._ids
             return SeriesDataModule.make_split(self, split, recordings)
         self.context, self.horizon = question.context, question.horizon
         self.stride = self._wanted_stride or self.horizon
         self.eval_horizon = self.eval_horizon or self.horizon
+        if self.described is not None:  # what is new may end earlier
+            rest = max(len(r) for r in recordings) - self.context
+            self.eval_horizon = max(1, min(self.eval_horizon, rest))
         self.eval_stride = self.eval_stride or self.eval_horizon
         if split == "test":
             windows = (self._windows(r, self.eval_horizon, self.eval_stride) for r in recordings)
             self._ids = [window.name for of_one in windows for window in of_one]
         return super().make_split(split, recordings)
+
+    def _refuse_windows(self) -> None:
+        """Options of a forecast say nothing where whole series are asked about."""
+        asked = {"context": self.options.context, "horizon": self.options.horizon, "within": self.within}
+        rest = {"stride": self._wanted_stride, "eval_horizon": self.eval_horizon}
+        given = [f"data.{name}" for name, value in {**asked, **rest}.items() if value]
+        if given and self.described is None:
+            roles = self.collection.roles
+            column, source = roles.label or ", ".join(roles.targets), self.tables()[0].source
+            raise UsageError(
+                f"{source}: {listed(given)} of a forecast, but each series is asked for its {column}",
+                f"leave the options out, or rename the column {column}",
+            )
 
     def _answers(self, recordings: Sequence[Recording]) -> Tensor | None:
         """None where new series have none."""

@@ -13,7 +13,7 @@ from integrand.spec import Classes, Forecast, Question, SeriesSpec, Targets
 from ...own.answers import natural
 from ..cut import cut_in_time
 from ..recording import Recording
-from .described import check_channels, check_windows, described, windows
+from .described import check_channels, described, windows
 from .parts import Parts, by_name, by_share
 from .roles import Roles, choose
 from .rows import OwnSeries, read_series, refuse_mixed
@@ -37,6 +37,7 @@ class Options:
     test_fraction: float = 0.2
     split_seed: int = 0
     within: bool = False
+    drop: float = 0.0
 
     def __post_init__(self) -> None:
         shares = self.val_fraction, self.test_fraction
@@ -101,8 +102,7 @@ def collect(name: str, tables: Sequence[Table], options: Options) -> Collection:
     check_channels(tables, roles, parts["train"])
     if isinstance(asked, Forecast):
         judged = [r for part in parts.values() for r in part] if options.within else parts["train"]
-        asked = windows(judged, options.context, options.horizon)
-        check_windows(parts, asked.context)
+        asked = windows(judged, parts, options.context, options.horizon, options.drop)
     spec = described(name, roles, asked, parts, options.autonomous)
     return Collection(spec, parts, said, roles, unit, start)
 
@@ -149,6 +149,13 @@ def _oddities(source: str, series: Sequence[OwnSeries]) -> list[str]:
     times = [one.recording.times for one in series]
     overall = median_gap(times)
     said = [line for line in [scale_warning(source, overall)] if line]
+    blank = [one for one in series if np.isnan(one.recording.values).all()]
+    if blank:
+        said.append(
+            f"{blank[0].row}: series {blank[0].recording.name!r} holds no value"
+            + (f", nor do {len(blank) - 1} others" if len(blank) > 1 else "")
+            + " → leave it out, unless it says that nothing happened"
+        )
     gaps = np.array([median_gap([t]) for t in times])
     if (i := unlike(gaps)) is not None:
         said.append(
@@ -187,6 +194,6 @@ def _cut(series: Sequence[OwnSeries], asked: Question, options: Options) -> Part
     shares = options.val_fraction, options.test_fraction
     first = [r[: round((1 - sum(shares)) * len(r))] for r in recordings]
     # in interpolation what is asked for may stand among the first of a window
-    given = 0 if options.within else windows(first, options.context, options.horizon).context
+    given = 0 if options.within else windows(first, {"": first}, options.context, 1, options.drop).context
     cuts = [cut_in_time(r, given, shares) for r in recordings]
     return {part: [cut[part] for cut in cuts] for part in cuts[0]}

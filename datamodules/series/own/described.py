@@ -10,7 +10,7 @@ import numpy as np
 from integrand.errors import UsageError
 from integrand.spec import Forecast, Question, SeriesSpec, Targets
 
-from ..recording import Recording
+from ..recording import Recording, left
 from .parts import Parts
 from .roles import Roles
 from .table import Floats, Table
@@ -19,27 +19,22 @@ from .times import median_gap
 _LONGEST = 20  # observations given, unless the user wants more
 
 
-def windows(recordings: Sequence[Recording], context: int | None, horizon: int | None) -> Forecast:
-    """Observations given and asked for: as the user wants, else half of the shortest series."""
-    shortest = min(len(r) for r in recordings)
-    given = context or max(1, min(_LONGEST, shortest // 2))
-    return Forecast(given, horizon or given)
+def windows(
+    judged: Sequence[Recording], parts: Parts, context: int | None, horizon: int | None, drop: float
+) -> Forecast:
+    """Observations given and asked for: as the user wants, else half of the shortest series.
 
-
-def check_windows(parts: Parts, context: int) -> None:
-    """Every part needs a series that is longer than what is given.
-
-    Raises:
-        UsageError: Nothing is left to ask for.
+    Args:
+        judged: The series whose length decides.
+        parts: Where what is asked for has to exist, unless the user wants it.
+        context: Observations given, if the user says so.
+        horizon: Observations asked for, likewise.
+        drop: Share of the observations that will be left out.
     """
-    for part, recordings in parts.items():
-        longest = max(recordings, key=len)
-        if len(longest) <= context:
-            raise UsageError(
-                f"{part}: the longest series, {longest.name!r}, has {len(longest)} observations: nothing is "
-                f"left to ask for after {context} given",
-                f"set data.context to {max(1, len(longest) // 2)} or less",
-            )
+    shortest = min(left(len(r), drop) for r in judged)
+    given = context or max(1, min(_LONGEST, shortest // 2))
+    rest = min(max(left(len(r), drop) for r in part) for part in parts.values()) - given
+    return Forecast(given, horizon or max(1, min(given, rest)))
 
 
 def check_channels(tables: Sequence[Table], roles: Roles, train: Sequence[Recording]) -> None:

@@ -45,6 +45,7 @@ def test_throws_are_kept_and_differ_between_splits(monkeypatch):
 
     monkeypatch.setattr(hopper, "fall", fall)
     options = {"trajectories": 40, "val_trajectories": 2, "test_trajectories": 3, "points": 12, "context": 5}
+    options["horizon"] = 7
     data = dm.Hopper(**options)
     data.setup()
     assert data.sizes == {"n_train": 40, "n_val": 2, "n_test": 3}

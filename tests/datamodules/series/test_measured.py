@@ -90,7 +90,7 @@ def test_the_windows_of_a_record_are_its_own_unless_others_are_wanted(hares):
 
 
 def test_interpolation_asks_for_years_of_its_own_part_alone(hares):
-    data = hares(context=4, horizon=3, within=True, test_fraction=0.3)
+    data = hares(context=4, horizon=3, within=True, val_fraction=0.2, test_fraction=0.3)
     x, query = next(iter(data.test_dataloader()))
     asked = data.denormalise(query.values)[..., 0][query.mask[..., 0]]
     given = data.denormalise(x.values)[..., 0][x.mask[..., 0]]

@@ -217,6 +217,9 @@ BAD = {
     "horizon": (GOOD, {"horizon": 0}, "horizon=0 asks for no time after the last", "data.horizon"),
     "negative horizon": (GOOD, {"horizon": -3}, "horizon=-3 asks for no time after", "data.horizon"),
     "context": (GOOD, {"context": 9}, "'[pqr]', has 9 observations: nothing is left to ask for after 9", "to 4 or"),
+    "long horizon": (GOOD, {"context": 4, "horizon": 6}, "9 observations: 4 given leave 5 to ask for, not 6", "data.horizon to 5 or"),
+    "long evaluation": (GOOD, {"eval_horizon": 6}, "longest val series, .* 4 given leave 5 to ask for", "data.eval_horizon to 5"),
+    "long within": (GOOD, {"within": True, "horizon": 6}, "4 given leave 5 to ask for, not 6", "data.horizon to 5 or"),
     "column": (GOOD, {"channels": ["X1"]}, "runs.csv has no column 'X1'", "its columns: id, time, x"),
     "two parts": (GOOD, {"static": ["x"], "channels": ["x"]}, "column 'x' has two parts", "one part"),
     "shares": (GOOD, {"val_fraction": 0.0}, "do not split", "positive shares"),
@@ -231,6 +234,32 @@ def test_bad_rows_are_refused_by_row_and_remedy(read, case):
         read(HEAD + text, **options).setup()
     assert re.search(remedy, caught.value.remedy)
     assert caught.value.exit_code == 2
+
+
+def test_options_of_a_forecast_are_refused_where_a_class_is_asked_for(read):
+    frame = long(8).assign(label=lambda f: f.id.str[1:].astype(int) % 2)
+    with pytest.raises(
+        UsageError,
+        match=r"runs.csv: data.horizon, data.stride of a forecast, but each series is asked for its label",
+    ) as caught:
+        read(frame, horizon=2, stride=3).setup()
+    assert caught.value.remedy == "leave the options out, or rename the column label"
+
+
+def test_a_window_that_nobody_asked_for_fits_into_every_part(read):
+    """One series of 40 rows: 26 train, 6 validate, so 13 given leave 6 to ask for everywhere."""
+    frame = long(1, 40)
+    assert read(frame).spec.question == Forecast(13, 6)
+    left_out = read(frame, drop=0.2)
+    assert left_out.spec.question == Forecast(10, 3)  # of 21; and 13 stay of 10 + 6 in validation
+    left_out.setup()
+
+
+def test_a_series_without_a_value_is_said(read, caplog):
+    frame = long(6)
+    frame.loc[frame.id.isin(["s3", "s4"]), ["x", "y"]] = np.nan
+    read(frame).setup()
+    assert "runs.csv, row 38: series 's3' holds no value, nor do 1 others → leave it out" in caplog.text
 
 
 @pytest.mark.parametrize(("column", "said"), [(np.nan, "is empty"), (4.0, "holds nothing but 4$")])

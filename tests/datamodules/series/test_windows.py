@@ -80,7 +80,7 @@ def test_interpolation_asks_for_what_lies_within():
 
 
 def test_channels_are_scaled_by_the_spec():
-    data = made(ForecastDataModule, context=7, lengths=(8,))
+    data = made(ForecastDataModule, context=7, horizon=1, lengths=(8,))
     ((x, _),) = everything(data.val_dataloader())
     assert torch.equal(x.values[0, :, 0], torch.arange(7.0))
     assert torch.equal(data.denormalise(x.values)[0, :, 0], torch.arange(7.0) * 2 + 1)
@@ -162,7 +162,31 @@ def test_what_no_model_can_read_is_refused(series, said):
     [
         (ForecastDataModule, {"horizon": 0}, UsageError, "horizon=0 makes no window"),
         (ForecastDataModule, {"stride": 0}, UsageError, "stride=0 makes no window"),
-        (ForecastDataModule, {"context": 7}, UsageError, "the longest train series has 7 observations"),
+        (
+            ForecastDataModule,
+            {"context": 7},
+            UsageError,
+            "the longest train series, 'of 7', has 7 observations",
+        ),
+        (
+            ForecastDataModule,
+            {"horizon": 7},
+            UsageError,
+            "1 given leave 6 to ask for, not 7 → set data.horizon to 6",
+        ),
+        (
+            ForecastDataModule,
+            {"horizon": 6, "eval_horizon": 7},
+            UsageError,
+            "longest val series, .* leave 6 to ask for, not 7 → set data.eval_horizon to 6 or less$",
+        ),
+        (
+            ForecastDataModule,
+            {"context": 2, "within": True, "horizon": 6},
+            UsageError,
+            "2 given leave 5 to ask",
+        ),
+        (ForecastDataModule, {"horizon": 6, "drop": 0.5}, UsageError, "to 3 or less, or lower data.drop"),
         (SeriesDataModule, {"drop": -0.1}, UsageError, "drop=-0.1 leaves no observations"),
         (SeriesDataModule, {"spec": replace(SPEC, question=Classes(2))}, SpecError, "a series has no answer"),
         (

@@ -227,7 +227,9 @@ def test_training_on_derivatives_gives_single_observations():
         ({"learn": "derivatives", "context": 2}, UsageError, "belong to one observation"),
         ({"learn": "nothing"}, UsageError, "unknown learn"),
         ({"drop": 1.0}, UsageError, "drop=1.0"),
-        ({"context": 200}, UsageError, "a window takes 200 given and 1 asked for → lower data.context"),
+        ({"context": 200}, UsageError, "nothing is left to ask for after 200 given → set data.context to"),
+        ({"swing": np.nan}, UsageError, "swing=nan makes no equation → set data.swing to a finite number"),
+        ({"stiffness": np.inf}, UsageError, "stiffness=inf makes no equation"),
     ],
 )
 def test_what_makes_no_data_is_refused(kwargs, error, said):
