@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from integrand import __main__ as program
 from integrand.cli.main import main
 
 INTEGRAND = str(Path(sysconfig.get_path("scripts")) / "integrand")
@@ -314,3 +316,16 @@ def test_third_party_family_by_class_path(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert yaml.safe_load(result.stdout)["model"]["class_path"] == "theirs.TheirNet"
+
+
+class Interrupted:
+    def find_spec(self, name, path, target=None):
+        if name == "integrand.cli.main":
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_the_program_is_imported(capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, "integrand.cli.main")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert program.main() == 130
+    assert capsys.readouterr().err == "interrupted\n"

@@ -125,6 +125,36 @@ def test_how_it_ends_is_told_as_of_any_process(start, tmp_path):
     assert (tmp_path / "out").read_text() == "a word\n"
 
 
+ENDING = """
+import atexit, threading
+from integrand.modules import ResNet
+
+
+class Dismantled:
+    def __del__(self):
+        print("dismantled")
+
+
+class Net(ResNet):
+    "A net."
+    kept = Dismantled()
+
+
+atexit.register(print, "handled")
+threading.Thread(target=lambda: (threading.main_thread().join(), print("waited for"))).start()
+print("buffered", end=" ")
+"""
+
+
+def test_it_ends_in_order_and_leaves_the_memory_that_it_shares_alone(start, tmp_path):
+    """To take an interpreter apart copies every page of it, which costs more than a short command does."""
+    (tmp_path / "probe.py").write_text(ENDING)
+    assert start("fit", "--model", "probe.Net", "--data", "Digits", "--print_config").wait(120) == 0
+    said = (tmp_path / "out").read_text()
+    assert said.startswith("buffered ")
+    assert said.endswith("waited for\nhandled\n")
+
+
 def wait_for(text, path, process):
     deadline = time.monotonic() + 240
     while text not in path.read_text():

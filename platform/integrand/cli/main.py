@@ -84,9 +84,9 @@ def main(argv: list[str] | None = None) -> int:
         0 on success, 1 on failure, 2 on wrong usage, 128 + n after signal n.
     """
     arguments = sys.argv[1:] if argv is None else argv
-    keep_freed_memory()
-    keep_apart()
     try:
+        keep_freed_memory()
+        keep_apart()
         return dispatch(arguments)
     except IntegrandError as error:
         return report(error)
@@ -138,7 +138,3 @@ def report(error: IntegrandError) -> int:
     text = " ".join(str(error).split())
     print(f"integrand: error: {text}", file=sys.stderr)
     return error.exit_code
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

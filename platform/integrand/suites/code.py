@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -143,6 +144,12 @@ class Sources:
             if not _within(module, _BYSTANDERS)
         }
         self.start = repr(read(root / "configs" / "base.yaml"))
+        self.below: dict[str, set[str]] = defaultdict(set)
+        """The files of a folder, all folders inside it too, and of a module itself."""
+        for module in self.files:
+            parts = module.split(".")
+            for depth in range(1, len(parts) + 1):
+                self.below[".".join(parts[:depth])].add(module)
 
     def digest(self, modules: Iterable[str] | None = None) -> str:
         """Digest of some files, or of all that count, and of the configuration that all runs start from."""
@@ -179,7 +186,7 @@ class Sources:
             return {module}
         whence, name = imported.whence, imported.name
         folder = self.files.get(f"{whence}.__init__")
-        below = self._below(f"{whence}.{name}" if name else whence)
+        below = self.below.get(f"{whence}.{name}" if name else whence, set())
         if folder is None or below:  # a folder as a whole, or nothing that counts
             return below
         if name in folder.defined:
@@ -187,7 +194,7 @@ class Sources:
         if name in folder.imports:
             return self._files_of(folder.imports[name])
         # loaded by name, or all names
-        below = self._below(whence)
+        below = self.below.get(whence, set())
         return {m for m in below if name in self.files[m].defined} or below
 
     def _file_of(self, imported: Import) -> str | None:
@@ -195,9 +202,6 @@ class Sources:
         whence, name = imported.whence, imported.name
         modules = (f"{whence}.{name}" if whence else name, whence)
         return next((module for module in modules if module in self.files), None)
-
-    def _below(self, place: str) -> set[str]:
-        return {m for m in self.files if _within(m, [place])}
 
 
 @cache

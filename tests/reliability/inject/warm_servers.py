@@ -12,7 +12,6 @@ import importlib
 import io
 import json
 import os
-import runpy
 import select
 import signal
 import socket
@@ -113,6 +112,7 @@ def main(path):
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     sys.argv[1:] = []  # for those who look at it while they are imported
+    ending = warm_server.Ending()
     warm_server.preload()
     for name in LATER:
         with contextlib.suppress(ImportError):  # of an extra
@@ -127,7 +127,9 @@ def main(path):
         Path(path + ".new").rename(path)
         descriptor = serve(listener)
     if warm_server.Server(socket.socket(fileno=descriptor)).serve():
-        runpy.run_module("integrand", run_name="__main__", alter_sys=True)
+        ending.run()
+    else:
+        ending.code = 0
 
 
 if __name__ == "__main__":
