@@ -60,6 +60,11 @@ class Arrays(OwnDataModule):
         self.path, self.keys, self.normalise = path, (inputs, answers), normalise
         self.augment = augment or ()
 
+    @classmethod
+    def pixel_options(cls, shape: Sequence[int]) -> dict[str, Any]:
+        """See `OwnDataModule.pixel_options`."""
+        return {"normalise": "unit"}
+
     def source(self) -> Source:
         """See `OwnDataModule.source`."""
         arrays = read_arrays(self.path)

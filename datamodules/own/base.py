@@ -188,6 +188,11 @@ class OwnDataModule(InMemoryDataModule):
         factor = pixels.new_tensor(found.scale).view(-1, 1, 1) * float(self.description["white"])
         return pixels * factor + pixels.new_tensor(found.shift).view(-1, 1, 1)
 
+    @classmethod
+    def pixel_options(cls, shape: Sequence[int]) -> dict[str, Any] | None:
+        """Options for pixels in [0, 1], of a shape (C, H, W) where they are resized; None without images."""
+        return None
+
     @cached_property
     def lacks_pixels(self) -> str:
         """Why the samples are no pixels between a known black and white, in words; empty where they are."""

@@ -22,7 +22,7 @@ from .base import OwnDataModule
 from .cards import HUGGING_FACE
 from .csv_table import TableSource, Wanted, as_trained, choose
 from .parts import part_of
-from .picture_source import Colour, PictureSource, Wishes
+from .picture_source import Colour, PictureSource, Wishes, unit_pixels
 from .pictures import FORMATS, Fit
 from .source import Source
 
@@ -74,6 +74,11 @@ class HuggingFace(OwnDataModule):
         self.data_set, self.split, self.subset = name, split, subset
         self.columns, self.augment = (image, target), augment or ()
         self.wishes = Wishes(side, fit, colour, normalise)
+
+    @classmethod
+    def pixel_options(cls, shape: Sequence[int]) -> dict[str, Any]:
+        """See `OwnDataModule.pixel_options`."""
+        return unit_pixels(shape)
 
     def source(self) -> Source:
         """See `OwnDataModule.source`."""

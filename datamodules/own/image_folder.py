@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from .answers import Answers
 from .base import OwnDataModule
 from .cards import IMAGE_FOLDER
 from .image_files import Pictures, scan
-from .picture_source import Colour, PictureSource, Wishes
+from .picture_source import Colour, PictureSource, Wishes, unit_pixels
 from .pictures import Fit, open_picture
 from .source import Source
 
@@ -61,6 +61,11 @@ class ImageFolder(OwnDataModule):
             raise UsageError(f"side={side} makes no images", "set data.side to 1 … 4096")
         self.path, self.augment = path, augment or ()
         self.wishes = Wishes(side, fit, colour, normalise)
+
+    @classmethod
+    def pixel_options(cls, shape: Sequence[int]) -> dict[str, Any]:
+        """See `OwnDataModule.pixel_options`."""
+        return unit_pixels(shape)
 
     def source(self) -> Source:
         """See `OwnDataModule.source`."""

@@ -38,6 +38,16 @@ class Wishes:
     normalise: Scaling = "standard"
 
 
+def unit_pixels(shape: Sequence[int]) -> dict[str, Any]:
+    """Options for pictures as pixels in [0, 1] of a shape (C, H, W); a shape that is not square is left."""
+    channels, height, width = shape
+    return {
+        "normalise": "unit",
+        "colour": "grey" if channels == 1 else "rgb",
+        "side": height if height == width else None,
+    }
+
+
 class PictureSource(Source):
     """Pictures whose headers are read, each once; see `Source`.
 

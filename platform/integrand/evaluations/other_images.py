@@ -14,11 +14,8 @@ from torch.nn import functional as F
 from integrand.datamodules.acquire.lookup import locate
 from integrand.datamodules.card import DataCard
 from integrand.datamodules.images.base import ImageDataModule
-from integrand.datamodules.own.arrays import Arrays
 from integrand.datamodules.own.base import OwnDataModule
 from integrand.datamodules.own.guess import guess, means_path
-from integrand.datamodules.own.hugging_face import HuggingFace
-from integrand.datamodules.own.image_folder import ImageFolder
 from integrand.datamodules.registry import cards, find_card, load_class
 
 from ..errors import UsageError
@@ -41,9 +38,6 @@ USUAL: Mapping[str, Sequence[str]] = {
 _ALWAYS = ("fashion-mini",)
 # weights of red, green and blue in grey (ITU-R BT.601)
 _LUMA = (0.299, 0.587, 0.114)
-_OWN: Mapping[str, type[OwnDataModule]] = {
-    "ImageFolder": ImageFolder, "Arrays": Arrays, "HuggingFace": HuggingFace
-}  # fmt: skip
 
 
 def lacks_images(data: Any) -> str:
@@ -138,14 +132,11 @@ def _own(path: str, data: Images, resize: bool) -> Other:
     if known and Path(known).expanduser().resolve() == Path(path).expanduser().resolve():
         raise UsageError(f"{path} is what the model was trained on", "name other images")
     found = guess(path)
-    if found.class_name not in _OWN:
+    kind = load_class(find_card(found.class_name))
+    options = kind.pixel_options(data.spec.input_shape) if issubclass(kind, OwnDataModule) else None
+    if options is None:
         raise UsageError(f"{path} holds no images", "name a folder of pictures, or arrays")
-    channels, height, width = data.spec.input_shape
-    options: dict[str, Any] = {found.option: path, "normalise": "unit"}
-    if found.class_name != "Arrays":
-        options["colour"] = "grey" if channels == 1 else "rgb"
-        options["side"] = height if height == width else None
-    module = _OWN[found.class_name](**options)
+    module = kind(**{found.option: path}, **options)
     if lacking := module.lacks_pixels:
         raise UsageError(f"{path} cannot be told from {data.spec.name}: {lacking}", "name other images")
     shapes = [part.spec.input_shape for part in (module, data)]
