@@ -38,17 +38,13 @@ class LagrangianField(nn.Module):
         """Evaluate at the scalar t and y = [q; q̇], shape (batch, 2d)."""
         _, velocity = y.chunk(2, dim=1)
 
-        def slope(x: Tensor) -> Tensor:
-            return gradient(lambda z: self.lagrangian(t, z), x)
-
-        def along(direction: Tensor) -> tuple[Tensor, Tensor]:
-            pair: Any = torch.func.jvp(slope, (y,), (direction,))
-            return pair[0], pair[1].chunk(2, dim=1)[1]
-
-        values, second = torch.func.vmap(along)(self._directions(y))
+        slope, pull = torch.func.vjp(lambda x: gradient(lambda z: self.lagrangian(t, z), x), y)
+        # L's second derivatives are symmetric, so that pulling back a direction is going along it
+        second = torch.func.vmap(lambda direction: pull(direction)[0])(self._directions(y))
         # rows of the mass matrix, and last the change of ∇_q̇L as q moves on
-        mass, drift = second[:-1].permute(1, 0, 2), second[-1]
-        force = values[-1].chunk(2, dim=1)[0] - drift
+        changes = second.chunk(2, dim=2)[1]
+        mass, drift = changes[:-1].permute(1, 0, 2), changes[-1]
+        force = slope.chunk(2, dim=1)[0] - drift
         if self.inverse == "pinv":
             acceleration = torch.einsum("bij,bj->bi", torch.linalg.pinv(mass, hermitian=True), force)
         else:
