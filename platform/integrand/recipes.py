@@ -22,16 +22,18 @@ class Experiment:
     Args:
         config: File of the recipe, or of the whole configuration.
         model: File or class of the model; empty where the configuration is whole.
+        called: Name in place of the model's, which tells two of one model apart.
     """
 
     config: Path
     model: str = ""
+    called: str = ""
 
     @property
     def name(self) -> str:
         """`digits/resnet`; of a whole configuration its path in `configs/published`, or folder and stem."""
         if self.model:
-            return f"{self.config.stem}/{model_name(self.model)}"
+            return f"{self.config.stem}/{self.short}"
         published = (PACKAGED / "published").resolve()
         if self.config.is_relative_to(published):
             return self.config.relative_to(published).with_suffix("").as_posix()
@@ -40,7 +42,7 @@ class Experiment:
     @property
     def short(self) -> str:
         """The model alone, or the stem of a whole configuration."""
-        return model_name(self.model) if self.model else self.config.stem
+        return self.called or (model_name(self.model) if self.model else self.config.stem)
 
     def arguments(self) -> tuple[str, ...]:
         """The words of the command line that name it."""

@@ -211,6 +211,18 @@ def test_another_class_is_named_and_its_options_are_not(make_run):
     assert [len(g.runs) for g in groups] == [2, 2, 2]
 
 
+def test_a_taught_family_is_a_group_of_its_own_wherever_its_teachers_lie(make_run):
+    def config(teacher):
+        return {"model": {"init_args": {"teacher": teacher, "lr": 0.1}}}
+
+    runs = [
+        make_run("flow", s, config=config(f"/runs/{s}/best.ckpt"), config_digest="taught") for s in (0, 1)
+    ]
+    runs += [make_run("flow", s, config=config(None), config_digest="plain") for s in (0, 1)]
+    (groups,) = sort_runs(runs, ACC).parts.values()
+    assert [(g.label, len(g.runs)) for g in groups] == [("flow", 2), ("flow teacher=best.ckpt", 2)]
+
+
 def test_runs_outside_the_plan_do_not_split_a_family(make_run):
     """A run of an earlier plan had fewer epochs; the name of the planned one stays plain."""
     old, new = (

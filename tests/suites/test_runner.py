@@ -7,11 +7,12 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from integrand.errors import UsageError
+from integrand.errors import TrackingError, UsageError
 from integrand.suites.cells import expand
 from integrand.suites.estimate import expected_seconds, in_words, remaining_seconds
 from integrand.suites.journal import Journal
@@ -98,6 +99,82 @@ def test_a_process_that_ends_well_but_records_nothing_is_not_finished(cells, sto
 def test_one_process_at_a_time(cells, store, journal):
     with journal.lock(), pytest.raises(UsageError, match="another process"):
         run(cells, store, journal)
+
+
+@pytest.fixture
+def chain(suite_file):
+    """A distilled model, taught by a reflow, taught by a plain flow, and one beside them."""
+    models = [
+        {"model": "flow_distillation", "name": "distilled", "teacher": "reflow"},
+        {"model": "rectified_flow", "name": "reflow", "teacher": "cfm"},
+        "cfm",
+        "ot_cfm",
+    ]
+    return expand(
+        read_suite(str(suite_file(recipe="points", models=models, experiments=["a.yaml"], seeds=[0])))
+    )
+
+
+def run_chain(chain, store, journal, codes=None, checkpoint=lambda run_id: Path(f"/runs/{run_id}/best.ckpt")):
+    """Run it on two slots; each process notes its arguments in a file beside the store."""
+    printed = io.StringIO()
+
+    def command(cell):
+        noted = f"import sys, pathlib; pathlib.Path({str(store.folder.parent / cell.key)!r}).write_text(repr(sys.argv[1:]))"
+        code = next((c for end, c in (codes or {}).items() if cell.experiment.endswith(end)), "pass")
+        return store.command(cell, f"{noted}\n{code}")
+
+    launcher = LocalLauncher(2, retries=0, device_names=(), num_cores=2)
+    console = Console(file=printed, width=300)
+    result = run_suite("s", chain, launcher, 2, store, journal, console, command, checkpoint=checkpoint)
+    states = {s.cell.experiment.rpartition("/")[2]: s for s in result.states}
+    return states, printed.getvalue()
+
+
+def test_teachers_come_first_and_hand_on_their_checkpoints(chain, store, journal):
+    states, _ = run_chain(chain, store, journal)
+    assert {s.state for s in states.values()} == {"finished"}
+    ended = [e["experiment"].rpartition("/")[2] for e in journal.entries()]
+    assert ended[-2:] == ["reflow", "distilled"]
+    for name, teacher in (("reflow", "cfm"), ("distilled", "reflow"), ("cfm", None), ("ot_cfm", None)):
+        words = eval((store.folder.parent / states[name].cell.key).read_text())
+        path = f"/runs/id-{states[teacher].cell.key}/best.ckpt" if teacher else ""
+        assert words == ([f"--model.teacher={path}"] if teacher else [])
+
+
+def test_what_a_failed_teacher_teaches_fails_in_one_line(chain, store, journal):
+    states, printed = run_chain(chain, store, journal, {"/cfm": "raise RuntimeError('no luck')"})
+    assert {n: s.state for n, s in states.items()} == {
+        "a": "finished", "ot_cfm": "finished", "cfm": "failed", "reflow": "failed", "distilled": "failed"
+    }  # fmt: skip
+    assert states["reflow"].error == "its teacher has not finished: points/cfm seed 0"
+    assert "points/distilled seed 0: its teacher has not finished: points/reflow seed 0" in printed
+    # and is run once its teacher is there
+    states, _ = run_chain(chain, store, journal)
+    assert {s.state for s in states.values()} == {"finished"}
+
+
+def test_a_teacher_at_work_elsewhere_leaves_its_pupils_waiting(chain, store, journal):
+    class Busy(StubStore):
+        def __init__(self):
+            self.folder = store.folder
+
+        def __call__(self):
+            return {chain[3].key: StoredCell("running", "x", None, "")} | super().__call__()
+
+    states, printed = run_chain(chain, Busy(), journal)
+    assert (states["cfm"].state, states["reflow"].state, states["ot_cfm"].state) == (
+        "running", "waiting", "finished"
+    )  # fmt: skip
+    assert "points/reflow seed 0: its teacher has not finished: points/cfm seed 0" in printed
+
+
+def test_a_teacher_without_a_checkpoint_is_named(chain, store, journal):
+    def gone(run_id):
+        raise TrackingError(f"run {run_id} has no best checkpoint", "train it again")
+
+    states, _ = run_chain(chain, store, journal, checkpoint=gone)
+    assert states["reflow"].error.startswith("no checkpoint of its teacher, points/cfm seed 0: run id-")
 
 
 def test_plan_and_journal_are_readable(cells, store, journal):

@@ -1,6 +1,7 @@
 """The configuration of a run: an artifact that makes the same run again, parameters, and a digest."""
 
 import pytest
+import torch
 import yaml
 from lightning.pytorch.cli import LightningCLI
 
@@ -102,6 +103,22 @@ def test_digest_ignores_what_does_not_make_another_experiment(path, value):
 )
 def test_digest_sees_what_does(path, value):
     assert config_digest(changed(path, value)) != config_digest(CONFIG)
+
+
+def test_a_checkpoint_counts_as_what_it_was_trained_as(tmp_path):
+    """Teachers of other seeds lie elsewhere; a taught run is the same experiment, unless its teacher is not."""
+
+    def teacher(name, path, value):
+        (folder := tmp_path / name).mkdir()
+        left = {"integrand": {"config": yaml.safe_dump(changed(path, value))}, "state_dict": {}}
+        torch.save(left, folder / "best.ckpt")
+        return str(folder / "best.ckpt")
+
+    paths = [teacher("a", "seed_everything", 1), teacher("b", "seed_everything", 2)]
+    paths += [teacher("c", "model.init_args.width", 9), str(tmp_path / "gone" / "best.ckpt")]
+    same, again, other, gone = (config_digest(changed("model.init_args.teacher", p)) for p in paths)
+    assert same == again
+    assert len({same, other, gone, config_digest(CONFIG)}) == 4
 
 
 def cli(tiny, *arguments):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TrackingError, UsageError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..suites.cells import Cell
     from ..suites.spec import SuiteSpec
     from ..suites.states import CellState
+    from ..suites.store import StoredCell
 
 _USAGE = """usage: integrand suite {run,plan,status,stop,sweep} SUITE [options]
 
@@ -150,8 +151,7 @@ def _plan(argv: list[str]) -> int:
     states = cell_states(cells, stored, journal, spec.budget, engines.held(journal.folder))
     todo = [s.cell for s in states if s.state not in (*DONE, "running", "queued")]
     if args.commands:
-        for cell in todo:
-            print(shlex.join(cell.command(suite, budget=spec.budget)))
+        _print_commands(todo, cells, stored, spec)
         return 0
     console = make_console()
     title = f"suite {suite}: would run {len(todo)} of {len(cells)} cells"
@@ -163,6 +163,23 @@ def _plan(argv: list[str]) -> int:
         if args.jobs > 1 and seconds is not None:
             console.print(f"at {args.jobs} at a time on cores of their own: {in_words(seconds / args.jobs)}")
     return 0
+
+
+def _print_commands(
+    todo: Sequence[Cell], cells: Sequence[Cell], stored: Mapping[str, StoredCell], spec: SuiteSpec
+) -> None:
+    """The commands of the cells, those that need a teacher last."""
+    from ..suites.arms import TEACHER
+    from ..suites.cells import by_key
+    from ..suites.teachers import teaching, waves
+
+    known = by_key(cells)
+    for cell in (cell for wave in waves(todo, known) for cell in wave):
+        words, why = teaching(cell, known, stored, spec.budget)
+        if why:
+            print(f"# {why}")
+            words = (f"--{TEACHER}=best.ckpt",)
+        print(shlex.join((*cell.command(spec.name, budget=spec.budget), *words)))
 
 
 def _status(argv: list[str]) -> int:

@@ -15,6 +15,7 @@ from integrand.diffusion import (
     BudgetError,
     Clip,
     Denoiser,
+    ExplicitGrid,
     GuidanceError,
     IncompatibleError,
     Process,
@@ -136,9 +137,20 @@ def _diffusion(
     constraint = own.constraint if wishes.clip is None else Clip(wishes.clip)
     made = Sampling(chosen, grid, nfe or own.nfe, guidance, constraint)
     made.check(denoiser, process, grid)
+    if isinstance(grid, ExplicitGrid) and nfe is not None:
+        _require_own_steps(chosen, grid, nfe, 1 if guidance in (None, 1) else 2)
     if made.budget is None and nfe is not None:
         chosen.steps_for(nfe, grid.to_zero)  # raises: it chooses its evaluations itself
     return made
+
+
+def _require_own_steps(sampler: Sampler, grid: ExplicitGrid, nfe: int, per_call: int) -> None:
+    """Refuse a budget that is not that of a grid whose steps are given."""
+    if sampler.steps_for(nfe // per_call, grid.to_zero) != grid.steps:
+        raise BudgetError(
+            f"{sampler.describe()} at NFE {nfe}: the model's grid has {grid.steps} steps and no others",
+            "ask for the evaluations of its own steps, or for another grid",
+        )
 
 
 def _refuse(model: Any, wishes: Wishes) -> None:

@@ -17,6 +17,7 @@ from integrand.errors import UsageError
 from integrand.recipes import Experiment
 from integrand.tracking.store import names
 
+from .arms import Arm, depth
 from .code import cell_code, code_digest
 from .spec import BudgetSpec, SuiteSpec
 
@@ -33,6 +34,7 @@ class Cell:
         overrides: Dotted option → value.
         args: Further words of its command line.
         name: Name of its run: short, and what sets it apart comes first.
+        teacher: Key of the cell whose best checkpoint teaches it; empty where it needs none.
     """
 
     key: str
@@ -42,6 +44,7 @@ class Cell:
     overrides: Mapping[str, Any]
     args: tuple[str, ...]
     name: str = ""
+    teacher: str = ""
 
     @property
     def label(self) -> str:
@@ -55,7 +58,7 @@ class Cell:
         budget: BudgetSpec | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> tuple[str, ...]:
-        """The process that runs the cell and records it under its key.
+        """The process that runs the cell and records it under its key; its teacher's checkpoint comes on top.
 
         Started again after an interruption, the same command goes on from the last checkpoint in the same
         MLflow run.
@@ -85,7 +88,8 @@ class Cell:
 def expand(spec: SuiteSpec) -> list[Cell]:
     """The cells of a suite: all experiments with the first seed, then all with the second, and so on.
 
-    In this order an interrupted suite leaves whole comparisons over fewer seeds.
+    In this order an interrupted suite leaves whole comparisons over fewer seeds. A taught cell has the
+    teacher of its own seed and variant.
 
     Raises:
         UsageError: An experiment file cannot be read.
@@ -93,21 +97,38 @@ def expand(spec: SuiteSpec) -> list[Cell]:
     short = _run_names(spec.experiments)
     common = {k for k in spec.variants[0] if all(v.get(k) == spec.variants[0][k] for v in spec.variants)}
     args = [include(word, Path.cwd()) for word in resolve_files(list(spec.args))]
+    configs = {experiment: experiment.content() for experiment in spec.experiments}
     cells = []
+    # the key of a taught cell holds that of its teacher, which therefore comes before it
+    taught_last = sorted(spec.experiments, key=lambda e: depth(e, spec.arms))
     for seed in spec.seeds:
-        for experiment in spec.experiments:
-            config = experiment.content()
-            for variant in spec.variants:
-                overrides = _with_files(variant)
-                content = {"config": config, "overrides": overrides, "args": args, "seed": seed}
-                data = _data_name(config, overrides)
-                content |= {"data": data, "data_digests": _data_digests(data)}
-                content["code"] = _code(config, overrides, args)
+        found: dict[tuple[Experiment, int], Cell] = {}
+        for experiment in taught_last:
+            arm = spec.arms.get(experiment, Arm())
+            for number, variant in enumerate(spec.variants):
+                overrides = {**variant, **arm.overrides}
+                teacher = found[arm.teacher, number].key if arm.teacher else ""
+                key = _key(configs[experiment], overrides, args, seed, teacher)
                 own = " ".join(_told(k, v) for k, v in variant.items() if k not in common)
                 label = f"{experiment.name} {own}".strip()
                 name = " ".join(filter(None, (f"s{seed}", short[experiment], own)))
-                cells.append(Cell(_digest(content), label, experiment, seed, variant, spec.args, name))
+                found[experiment, number] = Cell(
+                    key, label, experiment, seed, overrides, spec.args, name, teacher
+                )
+        cells += [found[e, number] for e in spec.experiments for number in range(len(spec.variants))]
     return cells
+
+
+def _key(config: Any, overrides: Mapping[str, Any], args: Sequence[Any], seed: int, teacher: str) -> str:
+    """The digest of all that decides what a cell computes."""
+    own = _with_files(overrides)
+    content = {"config": config, "overrides": own, "args": args, "seed": seed}
+    data = _data_name(config, own)
+    content |= {"data": data, "data_digests": _data_digests(data)}
+    content["code"] = _code(config, own, args)
+    if teacher:
+        content["teacher"] = teacher
+    return _digest(content)
 
 
 def _digest(content: Mapping[str, Any]) -> str:

@@ -71,6 +71,11 @@ class Progress:
         self.waiting[task.key] = None
         self._say(f"[yellow]retried[/yellow]  {escape(task.label)}: {escape(error)}")
 
+    def left(self, key: str, text: str) -> None:
+        """A cell cannot run now; `text` says which and why."""
+        self.waiting.pop(key, None)
+        self._say(f"[yellow]left[/yellow]     {escape(text)}")
+
     def ended(self, outcome: Outcome) -> None:
         """See `Observer`."""
         task = outcome.task

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from .progress import Progress
 from .spec import BudgetSpec
 from .states import DONE, CellState, cell_states, is_done, stale_note
 from .store import StoredCell
+from .teachers import best_checkpoint, teaching, waves
 
 HANG_FACTOR, HANG_SECONDS = 2.0, 300.0
 """A run with a time budget ends by itself; one that takes so much longer hangs."""
@@ -68,8 +70,9 @@ def run_suite(
     command: Callable[[Cell], tuple[str, ...]] | None = None,
     budget: BudgetSpec | None = None,
     parents: Callable[[], Parents] | None = None,
+    checkpoint: Callable[[str], Path] = best_checkpoint,
 ) -> SuiteResult:
-    """Run the cells that have no finished run yet.
+    """Run the cells that have no finished run yet; taught ones after all that need no teacher.
 
     A cell is finished where the store says so, not where its process ends well: a run that left nothing
     behind cannot be compared.
@@ -85,6 +88,7 @@ def run_suite(
         command: The process of a cell; by default `integrand fit`.
         budget: What one run may use; None sets no limit.
         parents: Makes the runs that stand above the cells; called where something is to run.
+        checkpoint: The best checkpoint of a run by its id, for the cells that it teaches.
 
     Raises:
         UsageError: Another process is running the suite, or two cells are the same.
@@ -106,16 +110,52 @@ def run_suite(
             return cell.command(name, above.of(cell) if above else "", budget)
 
         make, limit = command or default, _time_limit(budget)
-        tasks = [Task(c.key, c.label, make(c), journal.log(c), limit) for c in todo.values()]
         whole = _from_the_start(todo, before)
+
+        def task(cell: Cell, words: tuple[str, ...]) -> Task:
+            return Task(cell.key, cell.label, (*make(cell), *words), journal.log(cell), limit)
+
+        def taught(cell: Cell) -> tuple[tuple[str, ...], str]:
+            return teaching(cell, known, lookup() if cell.teacher else {}, budget, checkpoint)
+
         with Progress(console, todo, len(known), jobs, journal.durations()) as progress:
-            outcomes = launcher.launch(tasks, _Journalled(progress, todo, journal, whole, above))
+            observer = _Journalled(progress, todo, journal, whole, above)
+            outcomes, stopped = _launch(waves(todo.values(), known), task, taught, launcher, observer)
         after = lookup()
         _note_unrecorded(outcomes, todo, after, journal)
         states = cell_states(cells, after, journal, budget, engines.held(journal.folder))
         if above is not None:
             above.close(states)
-        return SuiteResult(tuple(states), skipped, _was_stopped(outcomes, len(tasks)))
+        return SuiteResult(tuple(states), skipped, stopped)
+
+
+def _launch(
+    in_order: Sequence[Sequence[Cell]],
+    task: Callable[[Cell, tuple[str, ...]], Task],
+    taught: Callable[[Cell], tuple[tuple[str, ...], str]],
+    launcher: Launcher,
+    observer: _Journalled,
+) -> tuple[list[Outcome], bool]:
+    """Launch one wave after another; the outcomes, and whether the user stopped it.
+
+    A cell whose teacher has failed fails with it; one whose teacher is at work elsewhere is left for later.
+    """
+    outcomes: list[Outcome] = []
+    for wave in in_order:
+        tasks = []
+        for cell in wave:
+            words, why = taught(cell)
+            if not why:
+                tasks.append(task(cell, words))
+            elif cell.teacher in observer.cells:
+                observer.ended(Outcome(task(cell, ()), "failed", 0.0, 0, None, why))
+            else:
+                observer.left(cell, why)
+        ended = launcher.launch(tasks, observer) if tasks else []
+        outcomes += ended
+        if _was_stopped(ended, len(tasks)):
+            return outcomes, True
+    return outcomes, False
 
 
 def _left(
@@ -199,6 +239,10 @@ class _Journalled:
         self.tick = progress.tick
         self.stopping = progress.stopping
         self.leaving = progress.leaving
+
+    def left(self, cell: Cell, why: str) -> None:
+        """A cell is left for another time."""
+        self.progress.left(cell.key, f"{cell.label}: {why}")
 
     def ended(self, outcome: Outcome) -> None:
         """See `Observer`."""

@@ -13,6 +13,8 @@ from integrand.errors import UsageError
 from integrand.recipes import Experiment, find_model
 from integrand.suggest import did_you_mean
 
+from .arms import Arm, Arms, read_arms
+
 _KEYS = ("name", "recipe", "models", "experiments", "seeds", "overrides", "args", "budget", "sweep")
 # the suite sets these itself; a cell that had others would never be found again
 _RESERVED = ("seed_everything", "trainer.logger", "test_after_fit", "ckpt_path")
@@ -57,6 +59,7 @@ class SuiteSpec:
         args: Further words for the command line of every run.
         budget: What one run may use.
         sweep: The search of `integrand suite sweep`, as the file states it; empty in a suite.
+        arms: Options and teachers of experiments that have their own.
     """
 
     name: str
@@ -66,6 +69,7 @@ class SuiteSpec:
     args: tuple[str, ...] = ()
     budget: BudgetSpec = BudgetSpec()
     sweep: Mapping[str, Any] = field(default_factory=dict)
+    arms: Mapping[Experiment, Arm] = field(default_factory=dict)
 
 
 def read_suite(name: str) -> SuiteSpec:
@@ -82,14 +86,20 @@ def read_suite(name: str) -> SuiteSpec:
     suite_name = values.get("name", path.stem)
     if not isinstance(suite_name, str) or not re.fullmatch(r"[\w.-]+", suite_name):
         raise UsageError(f"{path}: {suite_name!r} cannot name a suite", "use letters, digits, - _ and .")
+    arms = _experiments(values, path)
+    if values.get("sweep") and any(arm.teacher for arm in arms.values()):
+        raise UsageError(
+            f"{path}: a sweep trains no teachers", "set model.teacher to a checkpoint under overrides"
+        )
     return SuiteSpec(
         suite_name,
-        _experiments(values, path),
+        tuple(arms),
         _seeds(values.get("seeds", [0]), path),
         _variants(values.get("overrides"), path),
         _args(values.get("args", []), path),
         _budget(values.get("budget"), path),
         _sweep(values.get("sweep"), path),
+        {experiment: arm for experiment, arm in arms.items() if arm != Arm()},
     )
 
 
@@ -107,31 +117,35 @@ def _keys(path: Path) -> dict[str, Any]:
     return values
 
 
-def _experiments(values: Mapping[str, Any], path: Path) -> tuple[Experiment, ...]:
+def _experiments(values: Mapping[str, Any], path: Path) -> Arms:
     """The whole configurations, then every recipe with every model."""
     whole = _names(values, "experiments", path)
-    found = [Experiment(_find(name, "", path)) for name in whole]
-    recipes, models = _names(values, "recipe", path), _names(values, "models", path)
+    found = {Experiment(_find(name, "", path)): Arm() for name in whole}
+    number = len(whole)
+    recipes, models = _names(values, "recipe", path), _names(values, "models", path, dict)
     if bool(recipes) != bool(models):
         given, missing = ("recipe", "models") if recipes else ("models", "recipe")
         raise UsageError(f"{path}: {given} without {missing}", "recipe: digits, models: [resnet, neural_ode]")
     for recipe in recipes:
-        file = _find(recipe, "recipe", path)
-        found += [Experiment(file, _model(model, path)) for model in models]
+        arms = read_arms(models, _find(recipe, "recipe", path), lambda name: _model(name, path), str(path))
+        found |= arms
+        number += len(arms)
     if not found:
         raise UsageError(f"{path} has nothing to train", "recipe: digits, models: [resnet, neural_ode]")
-    if len(set(found)) < len(found):
+    if len(found) < number:
         raise UsageError(f"{path}: an experiment is listed twice", "list each one once")
-    return tuple(found)
+    for name in {str(key) for arm in found.values() for key in arm.overrides}:
+        _refuse_reserved(name, path)
+    return found
 
 
-def _names(values: Mapping[str, Any], key: str, path: Path) -> list[str]:
-    """The names under a key: one, a list, or none."""
+def _names(values: Mapping[str, Any], key: str, path: Path, *other: type) -> list[Any]:
+    """What stands under a key: one name, a list of names and of what else it may be, or nothing."""
     given = values.get(key, [])
     names = [given] if isinstance(given, str) else given
     if (
         not isinstance(names, list)
-        or not all(isinstance(n, str) for n in names)
+        or not all(isinstance(n, (str, *other)) for n in names)
         or (key in values and not names)
     ):
         raise UsageError(f"{path}: {key} is not a list of names", f"{key}: [first, second]")

@@ -11,6 +11,7 @@ from integrand.diffusion import (
     EDM,
     VE,
     VP,
+    BudgetError,
     CosineVP,
     DataPrediction,
     ExactMixture,
@@ -392,6 +393,11 @@ def test_a_pupil_begins_at_its_teacher_and_counts_both(tmp_path):
     assert torch.equal(pupil.net.last.weight, first.trained.last.weight)
     assert {n.split(".")[0] for n, _ in pupil.named_parameters()} == {"net", "average"}
     assert pupil.sample(3).nfe == 2
+    # two steps and no others
+    assert way(pupil, Wishes(), named_sampler(pupil, "ddim"), 2).nfe == 2
+    for nfe in (1, 4):
+        with pytest.raises(BudgetError, match=f"at NFE {nfe}: the model's grid has 2 steps and no others"):
+            way(pupil, Wishes(), named_sampler(pupil, "ddim"), nfe)
     other = ProgressiveDistillation(POINTS, teacher=path, process=CosineVP())
     with pytest.raises(UsageError, match="process is CosineVP, the teacher's VP"):
         other.objective(draws(4, 2).float(), None, "train")

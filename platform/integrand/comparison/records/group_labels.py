@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from integrand.record import RunRecord
@@ -160,6 +161,9 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             continue
         if isinstance(value, Mapping):
             flat |= _flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, str):
+            # where a teacher's checkpoint lies differs from seed to seed
+            flat[f"{prefix}{key}"] = Path(value).name if value.endswith(".ckpt") else value
         else:
-            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, default=str)
+            flat[f"{prefix}{key}"] = json.dumps(value, default=str)
     return flat

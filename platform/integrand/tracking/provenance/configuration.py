@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
+import yaml
+
+from integrand import checkpoints
+from integrand.errors import UsageError
+
 from ..store import names
 from ..store.uris import redact
 
@@ -94,7 +99,10 @@ def as_params(config: dict[str, Any]) -> dict[str, str]:
 
 
 def config_digest(config: dict[str, Any]) -> str:
-    """sha256 of the configuration without seed, paths, names and run ids."""
+    """sha256 of the configuration without seed, paths, names and run ids.
+
+    A checkpoint that it names, a teacher's say, counts as the digest of its own configuration.
+    """
     config = deepcopy(config)
     _drop_callbacks(config, _BUDGET)
     text = json.dumps(_essential(config), sort_keys=True, default=str)
@@ -126,4 +134,15 @@ def _essential(value: Any) -> Any:
         return {k: _essential(v) for k, v in value.items() if k not in _NOT_IN_DIGEST}
     if isinstance(value, list):
         return [_essential(v) for v in value]
+    if isinstance(value, str) and value.endswith(".ckpt"):
+        return _trained_as(value)
     return value
+
+
+def _trained_as(path: str) -> str:
+    """What a checkpoint was trained as, over all seeds; its path where it cannot be told."""
+    try:
+        config = yaml.safe_load(checkpoints.config_of(checkpoints.read(path), path))
+    except UsageError:
+        return path
+    return f"trained as {config_digest(config)}"
