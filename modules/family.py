@@ -23,7 +23,7 @@ from integrand.outcome import Outcome
 from integrand.quantities import Direction, mode_of
 from integrand.solvers import SolveStats
 from integrand.solvers.options import given
-from integrand.spec import Density, Question, Spec, plural
+from integrand.spec import Density, Events, Question, Spec, plural
 from integrand.tasks import answered, find_task
 from integrand.tasks.base import Models, Task, VectorField
 
@@ -256,8 +256,8 @@ class FamilyModule(Shardable):
 
     @classmethod
     def kinds(cls) -> tuple[Models, ...]:
-        """What the family is a model of: `models`, and a distribution too where `answers` names `Density`."""
-        return (cls.models, "distribution") if Density in cls.answers else (cls.models,)
+        """What the family is a model of: `models`, and a distribution too where `answers` says so."""
+        return (cls.models, "distribution") if {Density, Events} & {*cls.answers} else (cls.models,)
 
     @classmethod
     def tasks(cls) -> dict[str, list[str]]:

@@ -50,7 +50,7 @@ class Riddle(Question):
     [
         (
             lambda: VectorSpec("x", Riddle(), 2),
-            "which is no question → ask one of Classes, Targets, Forecast, Density",
+            "which is no question → ask one of Classes, Targets, Forecast, Density, Events",
         ),
         (lambda: VectorSpec("x", "classes", 2), "'classes', which is no question"),
         (lambda: VectorSpec("x", Density(), 0), "hold nothing"),

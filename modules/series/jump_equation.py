@@ -91,6 +91,23 @@ class Marks(nn.Module):
         return bounded_gaussian(self.net(z))
 
 
+class Ones(nn.Module):
+    """Marks that are 1, where the kind of an event is all that there is to know.
+
+    Args:
+        channels: Length of x.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Marks.forward`; nothing is left to chance."""
+        mean = z.new_ones(*z.shape[:-1], self.channels)
+        return mean, torch.full_like(mean, -math.inf)
+
+
 class Intensity(nn.Module):
     """λ(z) = softplus of a net, one for each kind of event: the rate at which events come.
 
@@ -123,15 +140,23 @@ class JumpNets(nn.Module):
         sigma: Bound of the diffusion.
         kinds: Kinds of event: 1, or one for each channel; 0 where times are no news.
         rate: λ at the start, of all kinds together.
+        marked: Whether events have marks beside their kind.
     """
 
     def __init__(
-        self, spec: SeriesSpec, width: int, hidden: int, sigma: float, kinds: int, rate: float
+        self,
+        spec: SeriesSpec,
+        width: int,
+        hidden: int,
+        sigma: float,
+        kinds: int,
+        rate: float,
+        marked: bool = True,
     ) -> None:
         super().__init__()
         self.begin = nn.Parameter(0.1 * torch.randn(width))
         self.between = Between(width, hidden, sigma, not spec.autonomous)
         self.jump: nn.Module = Jump(spec, width, hidden)
-        self.marks: nn.Module = Marks(spec.channels, width, hidden)
+        self.marks: nn.Module = Marks(spec.channels, width, hidden) if marked else Ones(spec.channels)
         self.intensity: nn.Module | None = Intensity(kinds, width, hidden, rate) if kinds else None
         self.kinds, self.channels, self.static = kinds, spec.channels, spec.static

@@ -13,7 +13,8 @@ from integrand.errors import UsageError
 from integrand.outcome import Outcome
 from integrand.series import Query, Series
 from integrand.solvers import EulerMaruyama, SolveStats
-from integrand.spec import Forecast, Spec
+from integrand.spec import Classes, Events, Forecast, Spec, Targets
+from integrand.tasks.point_process import came
 
 from ..bench.accounts import StagedStats
 from .asked_times import with_times
@@ -82,6 +83,7 @@ class NeuralJumpSDE(ObservingFamily):
     title = "Neural jump SDE"
     group = "series"
     equation = "dz = f(z) dt + g(z) dW + w(z, x) dN, λ = λ(z), max Σ log λ(z') − ∫ λ dt + Σ log p(x | z')"
+    answers = (Classes, Targets, Forecast, Events)
     reference = "Jia & Benson 2019, Neural Jump Stochastic Differential Equations"
     stochastic = True
 
@@ -110,14 +112,30 @@ class NeuralJumpSDE(ObservingFamily):
         if kinds not in (None, "one", "channels"):
             raise UsageError(f"unknown kinds {kinds!r}", "set model.kinds to one or channels")
         self.unit = time_unit(GAPS_PER_UNIT * self.spec.step, unit)
-        number = self.spec.channels if kinds == "channels" or (kinds is None and self.spec.missing) else 1
-        if not (self.spec.irregular if events is None else events):
-            number = 0
+        number = self._kinds(kinds, events)
         rate = self.unit / self.spec.step
-        self.nets = JumpNets(self.spec, channels, hidden, sigma, number, rate)
+        self.nets = JumpNets(self.spec, channels, hidden, sigma, number, rate, not self.of_events)
         self.joint, self.paths, self.num_draws, self.steps = joint, paths, draws, steps
         self.scheme = EulerMaruyama(num_steps=steps, gradient=gradient)
         self.stochastic = sigma > 0
+
+    @property
+    def of_events(self) -> bool:
+        """Whether nothing is asked but when which kind of event comes."""
+        return isinstance(self.spec.question, Events)
+
+    def _kinds(self, kinds: Kinds | None, events: bool | None) -> int:
+        """How many intensities there are."""
+        if self.of_events:
+            if kinds == "one" or events is False:
+                raise UsageError(
+                    f"{self.spec.name} asks when which kind of event comes",
+                    "leave out model.kinds and model.events",
+                )
+            return self.spec.channels
+        if not (self.spec.irregular if events is None else events):
+            return 0
+        return self.spec.channels if kinds == "channels" or (kinds is None and self.spec.missing) else 1
 
     # ------------------------------------------------------------------ the model
 
@@ -154,15 +172,18 @@ class NeuralJumpSDE(ObservingFamily):
         return Followed(arriving, leaving, inner.view(n - 1, self.steps + 1, paths, len(x), width), stats)
 
     def log_likelihood(self, found: Followed, x: Series, end: Tensor | None = None) -> Tensor:
-        """Of each path, shape (paths, batch): the densities of the marks, and of the events' times.
+        """Of each path, shape (paths, batch): the densities of the events' times, and of the marks unless
+        their kinds are all that is asked for.
 
         Args:
             found: Paths through `x`.
             x: The series.
             end: Times up to which events were looked for, shape (batch,); the last one where omitted.
         """
-        marks = -negative_log_density(truth(x), *self.nets.marks(found.before)).nan_to_num()
-        total: Tensor = marks.sum((2, 3))
+        total = found.before.new_zeros(found.before.shape[:2])
+        if not self.of_events:
+            marks = -negative_log_density(truth(x), *self.nets.marks(found.before)).nan_to_num()
+            total = marks.sum((2, 3))
         if self.nets.intensity is None:
             return total
         # the first event's time is given
@@ -180,7 +201,7 @@ class NeuralJumpSDE(ObservingFamily):
         return torch.logsumexp(each, 0) - math.log(len(each))
 
     def simulate(
-        self, n: int, duration: float, seed: int = 0, step: float | None = None, at_start: bool = True
+        self, n: int, duration: float, seed: int = 0, step: float | None = None, at_start: bool | None = None
     ) -> Series:
         """Events that the model expects; see `jump_simulation.simulate`.
 
@@ -189,12 +210,14 @@ class NeuralJumpSDE(ObservingFamily):
             duration: How long each is watched, in units of a batch's times.
             seed: Seed of all of them.
             step: Longest step between events, likewise; a tenth of the data's median gap where not given.
-            at_start: Whether there is an event at time 0, as there is in data that begin with one.
+            at_start: Whether there is an event at time 0, as there is in data that begin with one; by default
+                unless the question is when events come.
 
         Raises:
             UsageError: The model has no intensity, or a number is not positive.
         """
         longest = self.spec.step / 10 if step is None else step
+        at_start = not self.of_events if at_start is None else at_start
         return simulate(self.nets, n, duration / self.unit, seed, longest / self.unit, self.unit, at_start)
 
     # ------------------------------------------------------------------ what is asked
@@ -205,6 +228,8 @@ class NeuralJumpSDE(ObservingFamily):
 
     def read(self, x: Series) -> Said:
         """The state behind the last observation, mean over paths."""
+        if self.of_events:
+            raise self.task.unanswered()
         found = self.follow(x, *self._paths())
         return found.after[:, :, -1].mean(0), [found.stats]
 
@@ -244,6 +269,10 @@ class NeuralJumpSDE(ObservingFamily):
         whole, place = (x, None) if query is None else with_times(x, query.times)
         found = self.follow(whole, *self._paths())
         outcome = Outcome({}, len(x), {}, None, asked, [found.stats], x)
+        if self.of_events:
+            bound = self.bound(found, x)
+            outcome.terms, outcome.prediction = {"loss": per_value(-bound, came(x))}, bound.detach()
+            return outcome
         if query is None or place is None:
             said = self.head(found.after[:, :, -1].mean(0))
             outcome.terms, outcome.prediction = {"loss": self.task.loss(said, asked)}, said.detach()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from integrand.spec import Forecast
+from integrand.spec import Events, Forecast
 
 from .base import SeriesFamily
 
@@ -14,4 +14,5 @@ class ObservingFamily(SeriesFamily):
 
     def make_head(self, width: int) -> nn.Module:
         """None where the observations are what is asked for."""
-        return nn.Identity() if isinstance(self.spec.question, Forecast) else super().make_head(width)
+        own = isinstance(self.spec.question, Forecast | Events)
+        return nn.Identity() if own else super().make_head(width)

@@ -111,6 +111,8 @@ DECLARED: tuple[Quantity, ...] = (
         ("energy_score", "energy score"),
         ("interval_score", "interval score"),
         ("nll", "negative log-likelihood", "nats"),
+        ("true_nll", "negative log-likelihood by the process that made the data", "nats"),
+        ("poisson_nll", "negative log-likelihood by the best constant rates", "nats"),
         ("nlpd", "negative log predictive density", "nats"),
         ("bpd", "negative log-likelihood", "bits/dim"),
         ("cross_entropy", "cross-entropy", "nats"),

@@ -125,6 +125,17 @@ class Density(Question):
 
 
 @dataclass(frozen=True)
+class Events(Question):
+    """When does an event of which kind come?
+
+    Each channel of a series is a kind, which an event observes with the value 1; the first and the last time
+    say from when and until when events were looked for.
+    """
+
+    kind: ClassVar[str] = "events"
+
+
+@dataclass(frozen=True)
 class Spec(ABC):
     """The numbers that a model takes from its data, so that no configuration repeats them.
 
@@ -315,12 +326,12 @@ def examples() -> list[Spec]:
     made: list[Spec] = []
     for question in questions:
         made += [ImageSpec("example", question, (1, 8, 8)), VectorSpec("example", question, 4)]
-    for asked in (Classes(3), Targets(("y",)), Forecast(4, 6), Forecast(1, 6), Density()):
+    for asked in (Classes(3), Targets(("y",)), Forecast(4, 6), Forecast(1, 6), Density(), Events()):
         made.append(SeriesSpec("example", asked, channels=4, length=8))
     return made
 
 
-_QUESTIONS: dict[str, type] = {c.kind: c for c in (Classes, Targets, Forecast, Density)}
+_QUESTIONS: dict[str, type] = {c.kind: c for c in (Classes, Targets, Forecast, Density, Events)}
 _INPUTS: dict[str, type] = {c.kind: c for c in (ImageSpec, VectorSpec, SeriesSpec)}
 
 

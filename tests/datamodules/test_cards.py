@@ -12,6 +12,7 @@ import pytest
 import integrand.datamodules as dm
 from integrand.cli.data import run
 from integrand.datamodules import registry
+from integrand.datamodules.events import cards as events
 from integrand.datamodules.trajectories import cards as trajectories
 from integrand.errors import UsageError
 
@@ -31,7 +32,7 @@ ONE_PLACE = {"kmnist", "svhn", "animal-shapes"}  # no second mirror is known
 SERIES = {"japanese-vowels", "basic-motions", "hare-lynx", "santa-fe-laser", "beijing-pm25", "glucose"}
 SERIES |= {"pbc", "planets", "physionet2012", "mocap"}
 GENERATED = {"two-moons", "eight-gaussians", "pinwheel", "checkerboard", "swiss-roll", "circles"}
-GENERATED |= {card.name for card in trajectories.CARDS}
+GENERATED |= {card.name for card in (*trajectories.CARDS, *events.CARDS)}
 GENERATED |= {"csv-trajectories", "hopper", "image-folder", "arrays", "csv-table", "hugging-face"}
 GENERATED |= {"concentric-annuli", "two-spirals", "crossing-map", "wine", "breast-cancer", "diabetes"}
 

@@ -137,7 +137,7 @@ class OwnSeriesDataModule(ForecastDataModule):
         else:
             found = collect_new(self.tables(), self.options, self.described)
         for line in found.said:
-            _say(line)
+            say(line)
         return found
 
     @property
@@ -236,5 +236,6 @@ class OwnSeriesDataModule(ForecastDataModule):
 
 
 @rank_zero_only
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Tell the user, once where there are several processes."""
     log.warning(line)

@@ -91,7 +91,7 @@ def collect(name: str, tables: Sequence[Table], options: Options) -> Collection:
     start = first_time(series)
     series, unit = with_units(series, options, start)
     said = [guessed + (f"; data.time_unit: {unit}" if unit else "")] if guessed or unit else []
-    said += _oddities(tables[0].source, series)
+    said += oddities(tables[0].source, series)
     asked, answered = _answers(roles, series)
     parts = by_name(answered) or by_share(
         answered, (options.val_fraction, options.test_fraction), options.split_seed
@@ -144,7 +144,7 @@ def with_units(series: Sequence[OwnSeries], options: Options, start: float) -> t
     return moved, chosen
 
 
-def _oddities(source: str, series: Sequence[OwnSeries]) -> list[str]:
+def oddities(source: str, series: Sequence[OwnSeries]) -> list[str]:
     """What looks like times in wrong units."""
     times = [one.recording.times for one in series]
     overall = median_gap(times)

@@ -11,7 +11,7 @@ from integrand.errors import UsageError
 from integrand.modules.series.neural_jump_sde import NeuralJumpSDE
 from integrand.series import Series
 from integrand.solvers import Euler, solve_with_updates
-from integrand.spec import Classes, Forecast, SeriesSpec
+from integrand.spec import Classes, Events, Forecast, SeriesSpec
 
 F64 = torch.float64
 
@@ -246,3 +246,58 @@ def test_without_noise_it_is_deterministic_and_a_class_has_one_component(series,
     assert module.components == 1
     x = series()
     assert torch.equal(module.train()(x), module(x))
+
+
+ASKED = SeriesSpec("made-up", Events(), channels=2, length=9, irregular=True, missing=True, step=0.5)
+
+
+def kinds_alone(**kwargs):
+    torch.manual_seed(0)
+    return NeuralJumpSDE(ASKED, **{"channels": 3, "unit": 2.0, **kwargs}).double()
+
+
+def of_two_kinds():
+    """Two sequences over 6, watched from 0; the second ends one row earlier."""
+    x = events(TIMES, END)
+    times = torch.cat((x.times, torch.tensor([[0.0, 1.0, 2.0, 3.5, 5.0, 6.0, 6.0]], dtype=F64)))
+    mask = torch.zeros(2, 7, 2, dtype=torch.bool)
+    mask[0, 1:6, 0] = mask[1, 1:5, 1] = True
+    mask[0, 3] = torch.tensor([False, True])
+    return Series(times, mask.double(), mask, torch.tensor([7, 6]), torch.zeros(2, 0, dtype=F64))
+
+
+def test_asked_for_events_alone_it_is_the_likelihood_of_their_times_and_kinds():
+    module = kinds_alone(sigma=0.0)
+    module.nets.intensity = nn.Module()
+    rates = torch.tensor([0.4, 0.9], dtype=F64)
+    module.nets.intensity.forward = lambda z: (rates * module.unit).expand(*z.shape[:-1], 2)
+    outcome = module.eval().step((of_two_kinds(),), "val")
+    expected = [4 * math.log(0.4) + math.log(0.9) - 1.3 * END, 4 * math.log(0.9) - 1.3 * END]
+    assert outcome.prediction.tolist() == pytest.approx(expected, abs=1e-12)
+    assert outcome.loss.item() == pytest.approx(-sum(expected) / 9, abs=1e-12)
+
+
+def test_asked_for_events_alone_every_parameter_learns_and_neither_padding_nor_mates_matter():
+    module, x = kinds_alone(), of_two_kinds()
+    module.train().step((x,), "train").loss.backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad.abs().sum() > 0, name
+    module.eval()
+    both = module.step((x,), "val").prediction
+    alone = module.step((x[1:],), "val").prediction
+    cut = Series(x.times[1:, :6], x.values[1:, :6], x.mask[1:, :6], x.lengths[1:], x.static[1:])
+    torch.testing.assert_close(both[1:], alone, rtol=0, atol=1e-12)
+    torch.testing.assert_close(both[1:], module.step((cut,), "val").prediction, rtol=0, atol=1e-12)
+    found = module.simulate(3, 4.0)
+    assert not found.mask[:, 0].any()
+    assert torch.equal(found.values, found.mask.double())
+    assert found.mask.any()
+    assert module.step((found,), "val").loss.isfinite()
+
+
+def test_asked_for_events_alone_there_is_no_answer_for_one_and_no_other_intensity():
+    with pytest.raises(UsageError, match="integrand test scores it"):
+        kinds_alone()(of_two_kinds())
+    for option in ({"events": False}, {"kinds": "one"}):
+        with pytest.raises(UsageError, match="asks when which kind"):
+            kinds_alone(**option)

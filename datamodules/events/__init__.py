@@ -1,0 +1,1 @@
+"""Sequences of events: when they came and of which kind."""

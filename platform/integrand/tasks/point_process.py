@@ -1,0 +1,82 @@
+"""When does an event of which kind come?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from torch import Tensor
+from torchmetrics import Metric
+
+from ..errors import UsageError
+from ..metrics.events import ConstantRates, PerEvent
+from ..outcome import Outcome
+from ..series import Series
+from ..spec import Events, SeriesSpec, Spec
+from .base import Task
+
+
+class PointProcess(Task):
+    """The law of sequences of events, by the likelihood of those that came and of the silence between them.
+
+    A family says the log-likelihood of each sequence, shape (batch,), times in units of the data. Beside it
+    stand what the best constant rates reach, known afterwards, and the process that made the data, where the
+    data set knows it.
+    """
+
+    name = "point_process"
+    title = "when which kind of event comes"
+    models = "distribution"
+    monitor = "val/nll"
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self._law: Callable[[Series], Tensor | None] | None = None
+
+    @classmethod
+    def asks(cls, spec: Spec) -> bool:
+        """Series whose observations are events."""
+        return isinstance(spec, SeriesSpec) and isinstance(spec.question, Events)
+
+    def measures(self) -> Mapping[str, Metric]:
+        """Nats per event."""
+        return {
+            "nll": PerEvent(),
+            "poisson_nll": ConstantRates(self.spec.input_shape[1]),
+            "true_nll": PerEvent(),
+        }
+
+    def attach(self, data: Any, field: Any) -> None:
+        """See `Task.attach`: a simulation knows the likelihood of what it drew."""
+        self._law = getattr(data, "log_likelihood", None)
+
+    def observe(self, stage: str, outcome: Outcome) -> Mapping[str, Metric]:
+        """See `Task.observe`."""
+        x, said = outcome.inputs, outcome.prediction
+        if said is None or not isinstance(x, Series):
+            return {}
+        seen = {"nll": (said, came(x).sum((1, 2)))}
+        if stage != "train":
+            seen["poisson_nll"] = (came(x).sum(1), x.end - x.times[:, 0])
+            true = self._law(x) if self._law is not None else None
+            if true is not None:
+                seen["true_nll"] = (true, came(x).sum((1, 2)))
+        found = {name: cast(Metric, self.metrics[f"{stage}_{name}"]) for name in seen}
+        for name, metric in found.items():
+            metric.update(*seen[name])
+        return found
+
+    def unanswered(self) -> UsageError:
+        """See `Task.unanswered`."""
+        return UsageError(
+            "a law of events predicts nothing for a single sequence", "integrand test scores it"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a copy or a pickle of a model shall not take the data with it
+        return {**self.__dict__, "_law": None}
+
+
+def came(x: Series) -> Tensor:
+    """Which events count, shape (batch, n − 1, kinds): all behind the first row, whose time is given."""
+    return x.mask[:, 1:]
