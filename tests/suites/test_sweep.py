@@ -188,6 +188,24 @@ def test_a_killed_trial_is_gone_on_with_and_a_failed_one_is_not(make, run, code,
     assert states(again) == ["COMPLETE" if state == "RUNNING" else "FAIL", "COMPLETE"]
 
 
+@pytest.mark.parametrize(
+    ("code", "at_last"), [(-9, "FAIL"), (137, "FAIL"), (143, "RUNNING"), (75, "RUNNING")]
+)
+def test_a_trial_that_is_killed_again_and_again_has_failed(make, code, at_last):
+    """It needs more memory than there is; who is told to end, or waits for another process, may go on for ever."""
+    engine = Engine(lambda number, params: quality(0.2) if number else None, code=code)
+    for state in ("RUNNING", "RUNNING", at_last):
+        sweep = make(n_trials=2)
+        assert sweep.run(engine, engine.find) == (state == "FAIL")
+        assert states(sweep) == [state, "COMPLETE"]
+    assert engine.started == [0, 1, 0, 0]
+    if at_last == "FAIL":
+        (trial, _) = sweep.study.get_trials()
+        assert trial.user_attrs["error"] == f"exit code {code}; it was killed 3 times"
+        assert make(n_trials=2).run(engine, engine.find)
+        assert engine.started == [0, 1, 0, 0]
+
+
 def test_a_trial_that_was_killed_because_it_hung_has_failed():
     task = Task("k", "trial 0", (), Path("log"), limit=10.0)
     assert not sweep_module._can_go_on(Outcome(task, "failed", 10.5, 1, -9, "hung"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -148,6 +149,15 @@ class Journal:
                 ends[path.stem] = end
         return ends
 
+    def kills(self, key: str) -> int:
+        """How many tries of a cell were killed by themselves, as for want of memory, the suite going on.
+
+        Args:
+            key: Its run key.
+        """
+        ends = (e for e in self.entries() if e["key"] == key and e["state"] == "failed")
+        return sum(int(e["attempts"]) for e in ends if _was_killed(e.get("returncode")))
+
     def note_end(self, outcome: Outcome, by: str) -> None:
         """Note how a cell ended on another machine, from there: one file each, for many may do so at once.
 
@@ -178,6 +188,11 @@ class Journal:
 
     def _end(self, key: str) -> Path:
         return self.folder / "ends" / f"{key}.json"
+
+
+def _was_killed(returncode: Any) -> bool:
+    """Whether this is the exit code of a process, or of a container, that was killed and not told to end."""
+    return returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
 
 
 def _is_end(end: Any) -> bool:

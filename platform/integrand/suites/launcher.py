@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+LOST_RETRIES = 2
+"""How often a cell whose process was lost by no error of its own is begun again: where its worker or node is
+gone, or where it was killed, as for want of memory."""
+
 
 @dataclass(frozen=True)
 class Task:

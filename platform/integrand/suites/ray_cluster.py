@@ -15,12 +15,10 @@ from integrand.errors import UsageError
 
 from .attempts import GRACE_SECONDS, with_last_error
 from .code import code_digest
-from .launcher import Observer, Outcome, Task
+from .launcher import LOST_RETRIES, Observer, Outcome, Task
 from .ray_task import Board, run_cell
 from .stopping import StopRequest
 
-LOST_RETRIES = 2
-"""How often Ray starts a cell again whose worker or node it has lost."""
 _PASSED = ("MLFLOW_", "INTEGRAND_", "AWS_", "PYTHONPATH")
 """Variables of the driver that cells get, by how they begin: workers have the environment of their node."""
 

@@ -19,7 +19,7 @@ from . import study as studies
 from .cells import Cell, expand
 from .code import code_digest
 from .journal import Journal
-from .launcher import Launcher, Outcome, Task
+from .launcher import LOST_RETRIES, Launcher, Outcome, Task
 from .parents import ParentRuns
 from .runner import HANG_FACTOR, HANG_SECONDS
 from .search import SearchSpec, read_search
@@ -39,7 +39,7 @@ class Sweep:
     """The search over one experiment of a sweep file.
 
     Interrupted and killed trials stay open in the study; the next sweep goes on with them first, in the same
-    runs.
+    runs. One that is killed again and again while its sweep goes on, as for want of memory, has failed.
 
     Args:
         spec: The sweep file, with one experiment.
@@ -197,13 +197,16 @@ class Sweep:
             return
         found = self._find(cell.key)
         ended = found is not None and found.state in ("finished", "over budget", "pruned")
-        if not ended and _can_go_on(outcome):
-            self._say(f"[yellow]left open[/yellow]  trial {number}: {escape(outcome.error)}")
-        elif not ended:
-            error = outcome.error or "ended well, but the store has no finished run of it"
-            self._conclude(number, replace(found, error=error) if found else None, error)
-        else:
+        if ended:
             self._conclude(number, found)
+            return
+        kills = self.journal.kills(cell.key)
+        if _can_go_on(outcome) and kills <= LOST_RETRIES:
+            self._say(f"[yellow]left open[/yellow]  trial {number}: {escape(outcome.error)}")
+            return
+        error = outcome.error or "ended well, but the store has no finished run of it"
+        error += f"; it was killed {kills} times" if kills > LOST_RETRIES else ""
+        self._conclude(number, replace(found, error=error) if found else None, error)
 
     def _conclude(self, number: int, run: StoredCell | None, error: str = "") -> None:
         """Tell the study how a trial ended."""
