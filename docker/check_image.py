@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import re
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -23,12 +24,14 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-stated = pins()
-unpinned = {
-    normal(d.metadata["Name"]): d.version
-    for d in importlib.metadata.distributions()
-    if stated.get(normal(d.metadata["Name"])) != d.version.partition("+")[0]
+# not by the whole path: setuptools, which torch.compile imports, adds what it carries with it
+site_packages = [sysconfig.get_path("purelib")]
+installed = {
+    normal(d.metadata["Name"]): d.version for d in importlib.metadata.distributions(path=site_packages)
 }
+
+stated = pins()
+unpinned = {n: v for n, v in installed.items() if stated.get(n) != v.partition("+")[0]}
 # pip and wheel come with the base image; CUDA's wheels are pinned by torch's own metadata
 free = {n: v for n, v in unpinned.items() if n not in {"integrand", "pip", "wheel"}}
 free = {
@@ -50,8 +53,7 @@ assert torch.allclose(compiled(x), x.sin() + 1)
 assert any(Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).iterdir())
 
 listed = json.loads(Path("/usr/local/share/integrand/sbom.cdx.json").read_text())["components"]
-missing = {normal(d.metadata["Name"]) for d in importlib.metadata.distributions()}
-missing -= {normal(component["name"]) for component in listed}
+missing = set(installed) - {normal(component["name"]) for component in listed}
 assert not missing, f"not in the list of what is in the image: {missing}"
 
 import torchdiffeq  # noqa: E402, F401

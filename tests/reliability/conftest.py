@@ -98,6 +98,26 @@ def server(environment):
     server.close()
 
 
+class Pace:
+    """What a command needs that nobody disturbs: less, the more often it was killed before.
+
+    Args:
+        seconds: How long the first one takes.
+        **changes: How often its processes of `integrand WORD` change the file system, by word.
+    """
+
+    def __init__(self, seconds, **changes):
+        self._known = {0: (seconds, changes)}
+
+    def after(self, kills):
+        """Seconds and changes of one that was killed so often before."""
+        return self._known[max(n for n in self._known if n <= kills)]
+
+    def learn(self, kills, seconds, changes):
+        """One has come to its end, before it was to be killed."""
+        self._known[kills] = (seconds, changes)
+
+
 class Victim:
     """Commands in one folder.
 
@@ -139,29 +159,33 @@ class Victim:
         """How often the last `integrand COMMAND` changed the file system."""
         return int((self.notes / f"changes-{command}").read_text())
 
-    def disturbed(self, command, story, rng, seconds, changes, **variables):
+    def disturbed(self, command, story, rng, pace, kills=0, spared=()):
         """The exit code of a command that a story ends, and how many processes that killed.
 
         Args:
             command: Its words.
             story: One of `STORIES`.
             rng: Says when.
-            seconds: How long it takes if nobody disturbs it.
-            changes: How often processes of `integrand WORD` change the file system then, by word; one of them is chosen.
-            **variables: More environment.
+            pace: What it needs.
+            kills: How often it was killed before.
+            spared: Words of whose processes none is killed at a change of files.
         """
         killed = self.notes / "killed"
         killed.unlink(missing_ok=True)
-        number = STORIES[story]
+        number, variables = STORIES[story], {}
+        seconds, changes = pace.after(kills)
         if number is None:
-            word = rng.choice(sorted(changes))
+            word = rng.choice(sorted(changes.keys() - set(spared)))
             variables["CAMPAIGN_KILL_AT"] = f"{word} {rng.randint(1, changes[word])}"
+        began = time.monotonic()
         with self.start(*command, **variables) as process:
             if number is not None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.05 + seconds * rng.random() ** 2)  # most happens early
                 process.send_signal(number)
             code = process.wait(600)
+        if code == 0 and not killed.exists():
+            pace.learn(kills, time.monotonic() - began, {word: self.changes(word) for word in changes})
         if number is None:
             return code, len(killed.read_text()) if killed.exists() else 0
         ended = code in (-number, 128 + number)
@@ -231,6 +255,11 @@ def same(one, other):
 @pytest.fixture(scope="session")
 def bit_equal():
     return same
+
+
+@pytest.fixture(scope="session")
+def pace():
+    return Pace
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def name(run):
 
 
 @pytest.mark.parametrize("what", COMMANDS)
-def test_a_suite(what, story, victim, rng, tally, bit_equal, clock, kills):
+def test_a_suite(what, story, victim, rng, tally, bit_equal, clock, kills, pace):
     if what == "sweep":
         pytest.importorskip("optuna")
 
@@ -56,15 +56,15 @@ def test_a_suite(what, story, victim, rng, tally, bit_equal, clock, kills):
     assert code == 0, said
     expected = {name(run): plain.finished(run) for run in plain.runs()}
     assert len(expected) == 2
-    changes = {word: plain.changes(word) for word in ("suite", "fit")}
+    pace = pace(seconds, **{word: plain.changes(word) for word in ("suite", "fit")})
     counts = tally[f"{what} killed: {story}"]
     left = kills
     while left > 0:
         place = begin()
         for number in range(KILLS_PER_SUITE):
             # a trial that is killed once more than that has failed
-            whom = changes if what == "suite" or number < LOST_RETRIES else {"suite": changes["suite"]}
-            code, ended = place.disturbed(command, story, rng, seconds, whom)
+            spared = ["fit"] if what == "sweep" and number >= LOST_RETRIES else []
+            code, ended = place.disturbed(command, story, rng, pace, number, spared)
             assert "Traceback" not in place.said, place.said
             counts["kills"] += ended
             left -= ended

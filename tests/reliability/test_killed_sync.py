@@ -66,17 +66,17 @@ def test_at_every_change_of_a_file(victim, rng, tally):
         at += 1
 
 
-def test_by_each_story(story, victim, rng, tally, clock, kills):
+def test_by_each_story(story, victim, rng, tally, clock, kills, pace):
     place = victim()
     Given(place, rng)
     began = clock()
     assert place.run("sync")[0] == 0, place.said
-    seconds, changes = clock() - began, {"sync": place.changes("sync")}
+    pace = pace(clock() - began, sync=place.changes("sync"))
     counts = tally[f"sync killed: {story}"]
     left = kills
     while left > 0:
         given = Given(place, rng)
-        code, ended = place.disturbed(["sync"], story, rng, seconds, changes)
+        code, ended = place.disturbed(["sync"], story, rng, pace)
         assert code == 0 or ended, place.said
         counts["kills"] += ended
         left -= ended

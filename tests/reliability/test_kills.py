@@ -18,8 +18,8 @@ KILLS_PER_RUN = 5
 
 
 @pytest.fixture(scope="module")
-def undisturbed(victim, clock):
-    """How each fit ends if it is left alone, how long that takes, and how often it changes files."""
+def undisturbed(victim, clock, pace):
+    """How each fit ends if it is left alone, and what that needs."""
     found = {}
 
     def fit(kind):
@@ -30,7 +30,7 @@ def undisturbed(victim, clock):
             assert code == 0, said
             seconds = clock() - began
             (run,) = place.runs()
-            found[kind] = (place.finished(run), seconds, {"fit": place.changes("fit")})
+            found[kind] = (place.finished(run), pace(seconds, fit=place.changes("fit")))
         return found[kind]
 
     return fit
@@ -47,13 +47,13 @@ def again(place):
 @pytest.mark.parametrize("kind", FITS)
 def test_a_fit(kind, story, undisturbed, victim, rng, tally, bit_equal, kills):
     wanted = -(-kills // len(FITS))
-    expected, seconds, changes = undisturbed(kind)
+    expected, pace = undisturbed(kind)
     counts = tally[f"fit killed: {story}"]
     while wanted > 0:
         place = victim()
         fresh = ["fit", *FITS[kind], *TINY, *LIMITS]
-        for _ in range(KILLS_PER_RUN):
-            code, ended = place.disturbed(again(place) or fresh, story, rng, seconds, changes)
+        for number in range(KILLS_PER_RUN):
+            code, ended = place.disturbed(again(place) or fresh, story, rng, pace, number)
             assert code == 0 or ended, place.said
             counts["kills"] += ended
             wanted -= ended
