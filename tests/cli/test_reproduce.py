@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 
 from integrand.cli.reproduce import differences, drift
 from integrand.record import RunRecord
@@ -54,3 +55,14 @@ def test_through_the_program(program, small):
     result = program("reproduce", "latest")
     assert result.returncode == 3, result.stdout + result.stderr
     assert "train/loss: 4 points then, 3 now" in result.stdout
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_with_deterministic_algorithms(program, small):
+    on_it = ["--trainer.accelerator", "gpu", "--trainer.devices", "1", "--trainer.deterministic", "true"]
+    fitted = program.cold("fit", *small, *on_it)
+    assert fitted.returncode == 0, fitted.stderr
+    result = program.cold("reproduce", "latest")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "bit for bit" in result.stdout
