@@ -173,7 +173,9 @@ def convert(
         return output
     p, q = source.coefficients(alpha, sigma)
     p_to, q_to = target.coefficients(alpha, sigma)
-    return ((p - p_to) / q_to) * x + (q / q_to) * output
+    scaled, factor = ((p - p_to) / q_to) * x, q / q_to
+    # a float is multiplied in the same pass
+    return scaled + factor * output if isinstance(factor, Tensor) else scaled.add(output, alpha=factor)
 
 
 def same(a: Parametrisation, b: Parametrisation) -> bool:

@@ -10,7 +10,7 @@ from integrand.solvers.options import require_choice
 
 from ..prediction import Prediction
 from .base import Run, Sampler
-from .exponential import Form, Second, advance, differences
+from .exponential import Form, Second, advance_by_past
 from .lower_orders import usable
 
 
@@ -67,8 +67,8 @@ class _Multistep(Sampler):
         a, b = run.nodes[i], run.nodes[i + 1]
         used = past[-usable(self.steps_used, run, i, self.lower_order_final) :]
         noise = run.normals(i) if self.form == "data-sde" else None
-        d1, d2 = differences(used, b, halved=self.curvature == "published")
-        return advance(x, a, b, self.form, used[-1][1], d1, d2, self.second, noise)
+        halved = self.curvature == "published"
+        return advance_by_past(x, a, b, self.form, used, self.second, halved, noise)
 
     def _name(self) -> str:
         options = [self.second] * (self.second != "midpoint") + [self.curvature] * (

@@ -65,6 +65,45 @@ def advance(
         second: Without d2, whether D1 is weighted by ½(e^z − 1) (`midpoint`) or exactly (`heun`).
         noise: Normals, for `data-sde`.
     """
+    derivatives = [d for d in (d0, d1, d2) if d is not None]
+    scale, factors = weights(a, b, form, len(derivatives), second)
+    return combine(scale, x, *zip(factors, derivatives, strict=True), *_drawn(a, b, noise))
+
+
+def advance_by_past(
+    x: Tensor,
+    a: Node,
+    b: Node,
+    form: Form,
+    past: list[tuple[Node, Tensor]],
+    second: Second = "midpoint",
+    halved: bool = False,
+    noise: Tensor | None = None,
+) -> Tensor:
+    """From node a to node b, with derivatives from earlier predictions and no tensor of their own.
+
+    Args:
+        x: State at a.
+        a: Node with more noise.
+        b: Node with less, σ > 0.
+        form: What the predictions are.
+        past: Up to three predictions with their nodes, newest last; the newest is D0.
+        second: See `advance`.
+        halved: Take the divided difference, half the second derivative, for D2 as published code does.
+        noise: Normals, for `data-sde`.
+    """
+    scale, factors = weights(a, b, form, len(past), second)
+    newest_first = past[::-1]
+    rows = differences([node for node, _ in newest_first], b, halved)
+    terms = [
+        (sum(factor * row[j] for factor, row in zip(factors, rows, strict=True)), value)
+        for j, (_, value) in enumerate(newest_first)
+    ]
+    return combine(scale, x, *terms, *_drawn(a, b, noise))
+
+
+def weights(a: Node, b: Node, form: Form, count: int, second: Second) -> tuple[float, list[float]]:
+    """What x, and D0, D1 and D2 as far as there are `count` of them, are multiplied by; see `advance`."""
     h = b.log_snr - a.log_snr
     if form == "noise":
         z, c, scale = h, -b.sigma, b.alpha / a.alpha
@@ -72,37 +111,34 @@ def advance(
         z, c, scale = -h, -b.alpha, b.sigma / a.sigma
         if form == "data-sde":
             z, scale = -2 * h, scale * math.exp(-h)
-    terms = [(c * tail(z, 0), d0)]
-    if d1 is not None:
-        half = d2 is None and second == "midpoint"
-        terms.append((0.5 * c * tail(z, 0) if half else c * tail(z, 1), d1))
-    if d2 is not None:
-        terms.append((c * tail(z, 2), d2))
-    if noise is not None:
-        terms.append((b.sigma * math.sqrt(-math.expm1(-2 * h)), noise))
-    return combine(scale, x, *terms)
+    if count == 2 and second == "midpoint":
+        return scale, [c * tail(z, 0), 0.5 * c * tail(z, 0)]
+    return scale, [c * tail(z, k) for k in range(count)]
 
 
-def differences(
-    values: list[tuple[Node, Tensor]], b: Node, halved: bool = False
-) -> tuple[Tensor | None, Tensor | None]:
-    """D1 and D2 from earlier predictions.
+def differences(nodes: list[Node], b: Node, halved: bool = False) -> list[list[float]]:
+    """D0, D1 and D2 as sums of the predictions at up to three nodes, newest first: the rows of their factors.
 
     Args:
-        values: Up to three predictions with their nodes, newest last; the newest is D0.
+        nodes: Where the predictions are, newest first.
         b: The node to go to.
-        halved: Take the divided difference, half the second derivative, for D2 as published code does.
+        halved: See `advance_by_past`.
     """
-    if len(values) == 1:
-        return None, None
-    (node1, m1), (node0, m0) = values[-2:]
-    h = b.log_snr - node0.log_snr
-    r0 = (node0.log_snr - node1.log_snr) / h
-    recent = (m0 - m1) / r0
-    if len(values) == 2:
-        return recent, None
-    node2, m2 = values[-3]
-    r1 = (node1.log_snr - node2.log_snr) / h
-    older = (m1 - m2) / r1
-    change = (recent - older) / (r0 + r1)
-    return recent + r0 * change, change if halved else 2 * change
+    if len(nodes) == 1:
+        return [[1.0]]
+    h = b.log_snr - nodes[0].log_snr
+    r0 = (nodes[0].log_snr - nodes[1].log_snr) / h
+    if len(nodes) == 2:
+        return [[1.0, 0.0], [1 / r0, -1 / r0]]
+    r1 = (nodes[1].log_snr - nodes[2].log_snr) / h
+    recent, older = [1 / r0, -1 / r0, 0.0], [0.0, 1 / r1, -1 / r1]
+    change = [(new - old) / (r0 + r1) for new, old in zip(recent, older, strict=True)]
+    first = [new + r0 * part for new, part in zip(recent, change, strict=True)]
+    return [[1.0, 0.0, 0.0], first, change if halved else [2 * part for part in change]]
+
+
+def _drawn(a: Node, b: Node, noise: Tensor | None) -> list[tuple[float, Tensor]]:
+    """The noise of a step, with its deviation; none where there is none."""
+    if noise is None:
+        return []
+    return [(b.sigma * math.sqrt(-math.expm1(2 * (a.log_snr - b.log_snr))), noise)]
