@@ -16,6 +16,7 @@ from integrand.spec import Classes, Density, ImageSpec
 
 from .backbones import Backbone, TimeNet
 from .diffusion import DiffusionModel
+from .encoders.base import ImageEncoder
 from .evaluation import Evaluation
 from .sampling import Sampling
 
@@ -32,6 +33,10 @@ class PretrainedDiffusion(DiffusionModel):
         conditions: Embeddings that are dealt out in turn to samples without a condition, shape (k, …); needed
             for a model of texts that has no null embedding.
         evaluation: How samples are scored.
+        encoder: Whose latents the model makes, the `vae` of its pipeline: samples are decoded to images.
+
+    Raises:
+        UsageError: It takes no embeddings, or makes no latents of the encoder.
     """
 
     family = ""
@@ -42,9 +47,11 @@ class PretrainedDiffusion(DiffusionModel):
         name: str,
         conditions: Tensor | None = None,
         evaluation: Evaluation | None = None,
+        encoder: ImageEncoder | None = None,
     ) -> None:
         network = cast(DiffusersNetwork, found.denoiser.network)
-        shape = cast(tuple[int, int, int], found.shape)
+        made = cast(tuple[int, int, int], found.shape)
+        shape = made if encoder is None else encoder.images(made)
         classes = network.num_classes
         spec = ImageSpec(name, Classes(classes) if classes > 1 else Density(), shape)
         # before the base, which asks for the denoiser
@@ -57,6 +64,7 @@ class PretrainedDiffusion(DiffusionModel):
             backbone=_Given(found.denoiser),
             ema=None,
             evaluation=evaluation,
+            encoder=encoder,
         )
         self.conditional = found.denoiser.conditional
         if conditions is not None and (network.condition != "encoder_hidden_states" or not len(conditions)):

@@ -90,6 +90,42 @@ def test_a_dit_in_bfloat16_takes_classes(folder, tmp_path):
     assert torch.isfinite(found["samples"]).all()
 
 
+def test_samples_of_a_latent_pipeline_are_images(folder, tmp_path, capsys):
+    """Through its own autoencoder, with its scale; editing begins in its latents."""
+    place = folder("UNet2DModel")
+    sides = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    small = {"block_out_channels": (8, 16), "latent_channels": 1, "norm_num_groups": 4, "scaling_factor": 0.5}
+    torch.manual_seed(0)
+    vae = diffusers.AutoencoderKL(in_channels=1, out_channels=1, **sides, **small).eval()
+    vae.save_pretrained(place / "vae")
+    sampled("--pretrained", place, "--n", 2, "--nfe", 4, "--sampler", "ddim")
+    latents = load_diffusers(place).sample(2, sampler=DDIM(), nfe=4).x
+    with torch.no_grad():
+        expected = vae.decode(latents / 0.5).sample
+    assert expected.shape == (2, 1, 16, 16)
+    torch.testing.assert_close(held(tmp_path)["samples"], expected, rtol=0, atol=1e-5)
+    # compared as images, whose shape is not that of the latents
+    words = [
+        "evaluate",
+        "--pretrained",
+        str(place),
+        "--data",
+        "digits",
+        "--with",
+        "samples",
+        "--device",
+        "cpu",
+    ]
+    assert main(words) == 2
+    assert "the model makes samples (1, 16, 16)" in capsys.readouterr().err
+    # an autoencoder of other latents
+    diffusers.AutoencoderKL(
+        in_channels=1, out_channels=1, **sides, **small | {"latent_channels": 2}
+    ).save_pretrained(place / "vae")
+    assert main(["sample", "--pretrained", str(place), "--device", "cpu"]) == 2
+    assert "latents have 2 channels, and the model's samples 1" in capsys.readouterr().err
+
+
 def test_samplers_are_compared_on_it(folder, tmp_path, capsys):
     place = folder("UNet2DModel")
     command = ["evaluate", "--pretrained", str(place), "--data", "digits", "--with", "samples"]

@@ -91,6 +91,21 @@ class ImageEncoder(Encoder):
         size = (self.channels[1], shape[1] // factor, shape[2] // factor)
         return ImageSpec(f"latents of {spec.name}", spec.question, size)
 
+    def images(self, latents: tuple[int, ...]) -> tuple[int, int, int]:
+        """Shape of the images whose latents have a shape.
+
+        Raises:
+            UsageError: These are latents of another encoder.
+        """
+        if len(latents) != 3 or latents[0] != self.channels[1]:
+            raise UsageError(
+                f"the autoencoder's latents have {self.channels[1]} channels, and the model's samples "
+                f"{latents[0]}",
+                "take the autoencoder that the model was trained with",
+            )
+        factor = 2**self.halvings
+        return self.channels[0], latents[1] * factor, latents[2] * factor
+
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """See `Encoder.encode`."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import statistics
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from .quiet_trainer import quiet_trainer
 
 TARGETS_MS = {"default interval": 0.3, "every step": 1.0}
 _WARM_UP = 50
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     intervals = {"no tracking": 0, "default interval": args.interval, "every step": 1}
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in intervals}
-    with _quiet(), tempfile.TemporaryDirectory() as folder, _working_in(Path(folder)):
+    with quiet_trainer(), tempfile.TemporaryDirectory() as folder, _working_in(Path(folder)):
         _measure(20, 1)  # imports, the first connection, the tables of the store
         for _ in range(args.repetitions):
             for name, interval in intervals.items():
@@ -114,17 +114,6 @@ def _measure(steps: int, interval: int) -> dict[str, float]:
     samples = TensorDataset(torch.randn(count, 8), torch.randint(0, 4, (count,)))
     trainer.fit(StandIn(), DataLoader(samples, batch), DataLoader(TensorDataset(*samples[:batch]), batch))
     return {"step_ms": 1e3 * probe.seconds / steps, "epoch_ms": 1e3 * probe.epoch_end}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-    logger.setLevel(level)
 
 
 @contextmanager

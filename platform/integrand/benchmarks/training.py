@@ -27,6 +27,7 @@ from integrand.modules.generative.averaging import averaged
 from integrand.modules.generative.backbones import TimeNet, UNet
 from integrand.modules.generative.base import GenerativeModule
 
+from .quiet_trainer import quiet_trainer
 from .solvers_timing import Row, one_thread, paired_row, write_rows
 
 TARGET = 1 / 0.95
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(stderr=True)
     data = Digits(normalise="symmetric", batch_size=args.batch)
     data.prepare_data()
-    with one_thread():
+    with one_thread(), quiet_trainer():
         rows = [_case(name, data, args) for name in track(CASES, "bench training", console=console)]
     _print(rows, args)
     if args.json is not None:
@@ -138,7 +139,7 @@ def looped(net: TimeNet, loss: Callable[[TimeNet, Tensor], Tensor], data: Digits
         began = time.process_time()
         for x, _ in data.train_dataloader():
             optimizer.zero_grad()
-            loss(net, x).backward()
+            loss(net, x).backward()  # type: ignore[no-untyped-call]  # torch
             optimizer.step()
             average.update_parameters(net)
         seconds = time.process_time() - began

@@ -133,6 +133,7 @@ def _pretrained(args: argparse.Namespace) -> tuple[Any, Any]:
 
     from integrand.datamodules.acquire.fetch import offline
     from integrand.diffusion.pretrained import load_diffusers
+    from integrand.modules.generative.encoders import DiffusersVAE
     from integrand.modules.generative.pretrained import PretrainedDiffusion
 
     folder = Path(args.pretrained)
@@ -145,8 +146,10 @@ def _pretrained(args: argparse.Namespace) -> tuple[Any, Any]:
     dtype = getattr(torch, args.dtype) if args.dtype else None
     null, conditions = _tensor(args.null), _tensor(args.condition)
     found = load_diffusers(args.pretrained, dtype=dtype, null=null, **hub)
-    model = PretrainedDiffusion(found, args.pretrained if hub else folder.resolve().name, conditions).eval()
-    return model, None if args.data is None else _images(args.data, model.shape)
+    name = args.pretrained if hub else folder.resolve().name
+    encoder = DiffusersVAE(args.pretrained) if (folder / "vae").is_dir() else None
+    model = PretrainedDiffusion(found, name, conditions, encoder=encoder).eval()
+    return model, None if args.data is None else _images(args.data, model.spec.input_shape)
 
 
 def _images(name: str, shape: tuple[int, ...]) -> Any:
