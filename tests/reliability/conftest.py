@@ -43,12 +43,32 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.line(f"{name}: " + ", ".join(f"{k} {v}" for k, v in counts.items()))
 
 
-@pytest.fixture
-def tally():
-    """The figures; where INTEGRAND_TALLY names a file they are kept there after every test, to be added up."""
-    yield TALLY
+def pytest_sessionfinish(session):
+    """A process among several leaves its figures to the first."""
+    if (left := getattr(session.config, "workeroutput", None)) is not None:
+        left["tally"] = {name: dict(counts) for name, counts in TALLY.items()}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take up those of another process."""
+    for name, counts in getattr(node, "workeroutput", {}).get("tally", {}).items():
+        TALLY[name].update(counts)
+    keep()
+
+
+def keep():
+    """Write the figures to where INTEGRAND_TALLY says."""
     if path := os.environ.get("INTEGRAND_TALLY"):
         Path(path).write_text(json.dumps(TALLY, indent=1, sort_keys=True))
+
+
+@pytest.fixture
+def tally():
+    """The figures; kept after every test, to be added up, where one process runs them all."""
+    yield TALLY
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        keep()
 
 
 STORIES = {
