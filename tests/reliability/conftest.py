@@ -212,10 +212,14 @@ class Victim:
         assert ended or code in (0, 1, 75), self.said
         return code, int(ended)
 
+    def at_work(self):
+        """The processes that were started here, and by those."""
+        return [process for process in psutil.process_iter() if self._is_here(process)]
+
     def left_alone(self, seconds=300):
         """Wait until nothing that was started here is at work."""
         deadline = time.monotonic() + seconds
-        while any(self._is_here(process) for process in psutil.process_iter()):
+        while self.at_work():
             assert time.monotonic() < deadline, "still at work"
             time.sleep(0.3)
 
@@ -247,7 +251,7 @@ class Victim:
         for name in run.data.metrics:
             if name.startswith(_UNTIMED):
                 points = self.client.get_metric_history(run.info.run_id, name)
-                series[name] = [(p.step, p.value) for p in points]
+                series[name] = sorted(((p.step, p.value) for p in points), key=lambda point: point[0])
         return weights, series
 
 
