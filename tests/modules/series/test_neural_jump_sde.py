@@ -116,6 +116,32 @@ def test_the_likelihood_of_a_hawkes_process_is_approached_to_first_order():
     assert abs(errors[-1]) < 0.03
 
 
+def test_between_events_far_apart_the_intensity_is_watched_too():
+    """Whatever the gaps, none is longer than a share of the median one, and events stay what they were."""
+    module, x = hawkes(watch=3), events((0.1, 0.2, 5.0), END)
+    for training, width in ((True, 0.5 / 3), (False, 0.5 / 6)):
+        found = module.train(training).watched(x)
+        assert found.times.diff(dim=1).max() <= width + 1e-9
+        assert torch.equal(found.times[found.mask[..., 0]], x.times[x.mask[..., 0]])
+        assert torch.equal(found.end, x.end)
+        assert torch.equal(module.watched(x).times, found.times) is not training  # drawn anew
+    assert build(events=False).watched(x) is x
+
+
+def test_the_likelihood_of_watched_events_is_approached_by_single_steps():
+    """Poisson's to rounding, and Hawkes' to first order in the width, however few the events."""
+    x = events((3.0,), END)
+    poisson = hawkes(mu=0.7, alpha=0.0, beta=0.0).eval()
+    assert of_times(poisson, poisson.watched(x)) == pytest.approx(math.log(0.7) - 0.7 * END, abs=1e-12)
+    exact = math.log(0.6) - 0.6 * END - 0.5 / 1.2 * (1 - math.exp(-1.2 * 3.0))
+    errors = []
+    for watch in (2, 4, 8):
+        module = hawkes(watch=watch).eval()
+        assert module.steps == 1
+        errors.append(of_times(module, module.watched(x)) - exact)
+    assert [math.log2(a / b) for a, b in pairwise(errors)] == pytest.approx([1.0, 1.0], abs=0.15)
+
+
 def test_events_of_a_kind_have_its_own_intensity():
     """Two channels, an event observes one: Log L = Σ nₖ log λₖ − (λ₁ + λ₂) T."""
     module = build(channels=2, sigma=0.0, kinds="channels")
@@ -233,7 +259,9 @@ def test_simulation_refuses_what_it_cannot_do():
         build().simulate(2, 0.0)
 
 
-@pytest.mark.parametrize("option", [{"paths": 0}, {"sigma": -1.0}, {"kinds": "all"}, {"joint": 0.0}])
+@pytest.mark.parametrize(
+    "option", [{"paths": 0}, {"sigma": -1.0}, {"kinds": "all"}, {"joint": 0.0}, {"watch": 0}]
+)
 def test_options_out_of_their_domain_are_refused(option):
     with pytest.raises(UsageError, match=next(iter(option))):
         build(**option)
@@ -242,9 +270,12 @@ def test_options_out_of_their_domain_are_refused(option):
 def test_without_noise_it_is_deterministic_and_a_class_has_one_component(series, series_spec):
     spec = series_spec(Classes(3))
     torch.manual_seed(0)
-    module = NeuralJumpSDE(spec, sigma=0.0).double()
-    assert module.components == 1
     x = series()
+    for module in (NeuralJumpSDE(spec, sigma=0.0), NeuralJumpSDE(spec, sigma=0.0, events=False)):
+        module.double().eval()
+        assert module.components == 1
+        assert torch.equal(module(x), module(x))
+    # where λ is watched, training does so at random times
     assert torch.equal(module.train()(x), module(x))
 
 
