@@ -152,12 +152,11 @@ def start(cluster, folder, codes, **options):
 
 
 def result(process, seconds=120):
-    """The outcomes, and what the observer was told; Ray prints between and after that when it finds time."""
+    """The outcomes, and what the observer was told; Ray itself says nothing."""
     out, errors = process.communicate(timeout=seconds)
     assert process.outcomes.exists(), errors
-    told = [
-        line for line in out.splitlines() if line.split(" ")[0] in ("started", "retried", "ended", "stopping")
-    ]
+    told = out.splitlines()
+    assert {line.split(" ")[0] for line in told} <= {"started", "retried", "ended", "stopping"}, out
     return json.loads(process.outcomes.read_text()), told
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -225,6 +226,10 @@ def _connected(address: str | None) -> Any:
         ray.init(address=wanted, log_to_driver=False, configure_logging=False)
     except Exception as error:  # ConnectionError, RuntimeError, AuthenticationError, ValueError by version
         raise _why_unconnected(error, wanted) from error
+    # what it prints of a lost worker or node, half a page, stands in one line where the cell is tried again;
+    # there is no public switch for it: where this one is gone, all is printed
+    with contextlib.suppress(AttributeError):
+        ray._private.worker._worker_logs_enabled = False
     return ray
 
 
