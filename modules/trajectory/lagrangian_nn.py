@@ -38,7 +38,7 @@ class LagrangianField(nn.Module):
         """Evaluate at the scalar t and y = [q; q̇], shape (batch, 2d)."""
         _, velocity = y.chunk(2, dim=1)
 
-        slope, pull = torch.func.vjp(lambda x: gradient(lambda z: self.lagrangian(t, z), x), y)
+        slope, pull, *_ = torch.func.vjp(lambda x: gradient(lambda z: self.lagrangian(t, z), x), y)
         # L's second derivatives are symmetric, so that pulling back a direction is going along it
         second = torch.func.vmap(lambda direction: pull(direction)[0])(self._directions(y))
         # rows of the mass matrix, and last the change of ∇_q̇L as q moves on
