@@ -279,6 +279,15 @@ def test_the_metric_that_most_runs_have_is_chosen(make_run):
     assert choose_metric(runs).name == "best/val_acc"
 
 
+def test_what_is_monitored_is_compared_before_losses_that_do_not_compare(make_run):
+    monitor = {"name": "val/mse", "mode": "min"}
+    runs = [
+        make_run(seed=s, acc=None, metrics={"final/test_mse": 0.2, "final/test_loss": loss}, monitor=monitor)
+        for s, loss in enumerate((0.2, -49.0))  # a mean squared error and a negative bound
+    ]
+    assert (choose_metric(runs).name, choose_metric(runs).mode) == ("final/test_mse", "min")
+
+
 def test_metric_errors_help(make_run):
     runs = [make_run(acc=None, metrics={"final/test_acc": 0.5, "final/oddity": 1.0})]
     with pytest.raises(UsageError, match="final/test_acc"):

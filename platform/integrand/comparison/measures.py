@@ -17,8 +17,11 @@ from integrand.record import RunRecord
 
 Mode = Literal["min", "max"]
 
-DEFAULT_METRICS = ("final/test_acc", "best/val_acc", "final/test_w2", "final/test_loss", "best/val_loss")
-"""The first of these that the finished runs have is compared where nobody names a metric."""
+DEFAULT_METRICS = ("final/test_acc", "best/val_acc", "final/test_w2")
+"""The first of these that the finished runs have is compared where nobody names a metric; after them what the
+test says of the quantity that they monitor."""
+LOSSES = ("final/test_loss", "best/val_loss")
+"""After those, since families that answer the same question may train on losses that do not compare."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +166,8 @@ COSTS = (
 def choose_metric(records: Sequence[RunRecord], name: str | None = None, mode: Mode | None = None) -> Metric:
     """The metric to compare, with its direction.
 
-    Without a name it is the one of `DEFAULT_METRICS` that most finished runs have (the earlier in a draw), or
-    else the best value of what most runs monitor.
+    Without a name it is the one that most finished runs have (the earlier in a draw) of `DEFAULT_METRICS`,
+    the test's value of what the runs monitor, `LOSSES`, and the best value of what they monitor.
 
     Args:
         records: The runs.
@@ -194,10 +197,11 @@ def _most_common(finished: Sequence[RunRecord], have: Counter[str]) -> str:
         UsageError: No run has any of them.
     """
     monitored = [r for r in finished if r.monitor.get("name")]
-    monitors = Counter(f"best/{_flat(r.monitor['name'])}" for r in monitored)
+    monitors = [_flat(name) for name, _ in Counter(r.monitor["name"] for r in monitored).most_common()]
+    tested = [f"final/test_{name.removeprefix('val_')}" for name in monitors]
     headlines = Counter(str(r.monitor["name"]) for r in monitored if r.evaluation)
-    chosen = [name for name, _ in (*headlines.most_common(), *monitors.most_common())]
-    candidates = [*DEFAULT_METRICS, *chosen]
+    chosen = [name for name, _ in headlines.most_common()]
+    candidates = [*DEFAULT_METRICS, *tested, *LOSSES, *chosen, *(f"best/{name}" for name in monitors)]
     name = max(candidates, key=lambda m: have[m])  # max takes the first of equals
     if not have[name]:
         raise UsageError(
