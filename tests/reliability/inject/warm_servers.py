@@ -103,7 +103,11 @@ def draw_no_figures():
 
     buffer = io.BytesIO()
     Figure(figsize=(0.1, 0.1)).savefig(buffer, format="png")
-    Figure.savefig = lambda self, file, **settings: file.write(buffer.getvalue())
+
+    def store(figure, file, **settings):
+        (file.write if hasattr(file, "write") else Path(file).write_bytes)(buffer.getvalue())
+
+    Figure.savefig = store
 
 
 def main(path):
