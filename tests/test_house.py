@@ -62,6 +62,7 @@ FLOORS = (
         "version",
         "errors",
         "imports",
+        "quiet",
         "suggest",
         "record",
         "registry",

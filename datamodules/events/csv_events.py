@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,13 +84,11 @@ class CSVEvents(EventDataModule):
             test_fraction=test_fraction,
             split_seed=split_seed,
         )
-        self._kinds: tuple[str, ...] = ()
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The words that stand in the column of kinds."""
-        assert self._sequences
-        return self._kinds
+        return self._found[0]
 
     def sequences(self) -> Parts:
         """See `EventDataModule.sequences`.
@@ -97,12 +96,17 @@ class CSVEvents(EventDataModule):
         Raises:
             UsageError: Something cannot be right; file, row and remedy are named.
         """
+        return self._found[1]
+
+    @cached_property
+    def _found(self) -> tuple[tuple[str, ...], Parts]:
+        """The kinds, and the sequences of each part."""
         several = bool(self.paths["val"] or self.paths["test"])
         tables = [read_table(p, part if several else "") for part, p in self.paths.items() if p]
         column = self.kind_column or next((c for c in tables[0].columns if c.casefold() in _USUAL), "")
-        self._kinds = _kinds(tables, column)
-        tables = [_spread(table, column, self._kinds) for table in tables]
-        roles, guessed = choose(tables[0], replace(self.options.columns, channels=self._kinds))
+        kinds = _kinds(tables, column)
+        tables = [_spread(table, column, kinds) for table in tables]
+        roles, guessed = choose(tables[0], replace(self.options.columns, channels=kinds))
         roles = replace(roles, label="")
         for table in tables[1:]:
             choose(table, roles)
@@ -116,8 +120,8 @@ class CSVEvents(EventDataModule):
             if line:
                 say(line)
         parts = self._parts(series)
-        self._check_kinds(tables, parts["train"])
-        return parts
+        _check_kinds(kinds, tables, parts["train"])
+        return kinds, parts
 
     def _parts(self, series: Sequence[OwnSeries]) -> Parts:
         shares = self.options.val_fraction, self.options.test_fraction
@@ -128,18 +132,6 @@ class CSVEvents(EventDataModule):
                 "give three or more, or name their column: set data.id_column",
             )
         return parts
-
-    def _check_kinds(self, tables: Sequence[Table], train: Sequence[Recording]) -> None:
-        """Every kind has to come in training."""
-        came = ~np.isnan(np.concatenate([r.values[1:] for r in train])).all(axis=0)
-        if not came.all():
-            kind = self._kinds[int(np.argmin(came))]
-            where = [(table, np.flatnonzero(~np.isnan(table.numbers(kind)))) for table in tables]
-            table, rows = next((t, r) for t, r in where if len(r))
-            raise UsageError(
-                f"{table.row(rows[0])}: an event {kind!r}, which never comes in training",
-                "give more sequences with it, or leave these events out",
-            )
 
 
 def _kinds(tables: Sequence[Table], column: str) -> tuple[str, ...]:
@@ -168,3 +160,16 @@ def _spread(table: Table, column: str, kinds: Sequence[str]) -> Table:
     return replace(
         table, frame=frame.assign(**{kind: np.where(words == kind, 1.0, np.nan) for kind in kinds})
     )
+
+
+def _check_kinds(kinds: Sequence[str], tables: Sequence[Table], train: Sequence[Recording]) -> None:
+    """Every kind has to come in training."""
+    came = ~np.isnan(np.concatenate([r.values[1:] for r in train])).all(axis=0)
+    if not came.all():
+        kind = kinds[int(np.argmin(came))]
+        where = [(table, np.flatnonzero(~np.isnan(table.numbers(kind)))) for table in tables]
+        table, rows = next((t, r) for t, r in where if len(r))
+        raise UsageError(
+            f"{table.row(rows[0])}: an event {kind!r}, which never comes in training",
+            "give more sequences with it, or leave these events out",
+        )

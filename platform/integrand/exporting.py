@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 
 from .errors import UsageError
 from .modules.bench.family import BenchFamily
+from .quiet import quiet
 from .spec import ImageSpec, VectorSpec
 
 Format = Literal["torch", "onnx"]
@@ -118,12 +117,8 @@ def _write_onnx(graph: torch.export.ExportedProgram, path: Path, name: str) -> N
 @contextmanager
 def _refusing(complaint: str, remedy: str) -> Iterator[None]:
     """What fails inside is a refusal in one line; what exporters remark about themselves is not shown."""
-    remarks = logging.getLogger("torch.onnx")
-    level = remarks.level
-    remarks.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet("torch.onnx"):
             yield
     except Exception as error:  # exporters fail in many types, all of which mean this
         cause: BaseException = error
@@ -131,8 +126,6 @@ def _refusing(complaint: str, remedy: str) -> Iterator[None]:
             cause = cause.__cause__
         lines = str(cause).strip().splitlines() or [type(cause).__name__]
         raise UsageError(f"{complaint}: {lines[0]}", remedy) from error
-    finally:
-        remarks.setLevel(level)
 
 
 def _read(path: Path, fmt: Format, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from integrand.spec import Classes, Forecast, Question, SeriesSpec, Targets
 from ...own.answers import natural
 from ..cut import cut_in_time
 from ..recording import Recording
-from .described import check_channels, described, windows
+from .described import check_channels, described, given_of, windows
 from .parts import Parts, by_name, by_share
 from .roles import Roles, choose
 from .rows import OwnSeries, read_series, refuse_mixed
@@ -194,6 +194,6 @@ def _cut(series: Sequence[OwnSeries], asked: Question, options: Options) -> Part
     shares = options.val_fraction, options.test_fraction
     first = [r[: round((1 - sum(shares)) * len(r))] for r in recordings]
     # in interpolation what is asked for may stand among the first of a window
-    given = 0 if options.within else windows(first, {"": first}, options.context, 1, options.drop).context
+    given = 0 if options.within else given_of(first, options.context, options.drop)
     cuts = [cut_in_time(r, given, shares) for r in recordings]
     return {part: [cut[part] for cut in cuts] for part in cuts[0]}

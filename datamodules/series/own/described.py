@@ -19,6 +19,11 @@ from .times import median_gap
 _LONGEST = 20  # observations given, unless the user wants more
 
 
+def given_of(judged: Sequence[Recording], context: int | None, drop: float) -> int:
+    """Observations given: as the user wants, else half of the shortest series; see `windows`."""
+    return context or max(1, min(_LONGEST, min(left(len(r), drop) for r in judged) // 2))
+
+
 def windows(
     judged: Sequence[Recording], parts: Parts, context: int | None, horizon: int | None, drop: float
 ) -> Forecast:
@@ -31,8 +36,7 @@ def windows(
         horizon: Observations asked for, likewise.
         drop: Share of the observations that will be left out.
     """
-    shortest = min(left(len(r), drop) for r in judged)
-    given = context or max(1, min(_LONGEST, shortest // 2))
+    given = given_of(judged, context, drop)
     rest = min(max(left(len(r), drop) for r in part) for part in parts.values()) - given
     return Forecast(given, horizon or max(1, min(given, rest)))
 

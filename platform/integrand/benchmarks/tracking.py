@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .quiet_trainer import quiet_trainer
+from ..quiet import TRAINER, quiet
 
 TARGETS_MS = {"default interval": 0.3, "every step": 1.0}
 _WARM_UP = 50
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     intervals = {"no tracking": 0, "default interval": args.interval, "every step": 1}
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in intervals}
-    with quiet_trainer(), tempfile.TemporaryDirectory() as folder, _working_in(Path(folder)):
+    with quiet(TRAINER), tempfile.TemporaryDirectory() as folder, _working_in(Path(folder)):
         _measure(20, 1)  # imports, the first connection, the tables of the store
         for _ in range(args.repetitions):
             for name, interval in intervals.items():

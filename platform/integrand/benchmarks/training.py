@@ -27,7 +27,7 @@ from integrand.modules.generative.averaging import averaged
 from integrand.modules.generative.backbones import TimeNet, UNet
 from integrand.modules.generative.base import GenerativeModule
 
-from .quiet_trainer import quiet_trainer
+from ..quiet import TRAINER, quiet
 from .solvers_timing import Row, one_thread, paired_row, write_rows
 
 TARGET = 1 / 0.95
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(stderr=True)
     data = Digits(normalise="symmetric", batch_size=args.batch)
     data.prepare_data()
-    with one_thread(), quiet_trainer():
+    with one_thread(), quiet(TRAINER):
         rows = [_case(name, data, args) for name in track(CASES, "bench training", console=console)]
     _print(rows, args)
     if args.json is not None:

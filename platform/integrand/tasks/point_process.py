@@ -55,12 +55,14 @@ class PointProcess(Task):
         x, said = outcome.inputs, outcome.prediction
         if said is None or not isinstance(x, Series):
             return {}
-        seen = {"nll": (said, came(x).sum((1, 2)))}
+        counts = came(x).sum(1)
+        events = counts.sum(1)
+        seen = {"nll": (said, events)}
         if stage != "train":
-            seen["poisson_nll"] = (came(x).sum(1), x.end - x.times[:, 0])
+            seen["poisson_nll"] = (counts, x.end - x.times[:, 0])
             true = self._law(x) if self._law is not None else None
             if true is not None:
-                seen["true_nll"] = (true, came(x).sum((1, 2)))
+                seen["true_nll"] = (true, events)
         found = {name: cast(Metric, self.metrics[f"{stage}_{name}"]) for name in seen}
         for name, metric in found.items():
             metric.update(*seen[name])
