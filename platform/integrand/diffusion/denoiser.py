@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, cast, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from .parametrisations import NoisePrediction, Parametrisation
-from .processes import Process
+from .processes import Node, Process
 
 
 @runtime_checkable
@@ -26,6 +26,22 @@ class Denoising(Protocol):
 
     def __call__(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """The output at x, shape (batch, ...), for times t, shape (batch,), in its parametrisation."""
+
+
+class Told(NamedTuple):
+    """What a network is told of one time, worked out before it is asked.
+
+    Args:
+        t: The time of each sample, shape (batch,).
+        label: Its label, shape (batch,).
+        scale: c_in; None where the network sees x.
+        dtype: Dtype of its weights; None where it has none.
+    """
+
+    t: Tensor
+    label: Tensor
+    scale: float | None
+    dtype: torch.dtype | None
 
 
 class Denoiser(nn.Module):
@@ -57,20 +73,50 @@ class Denoiser(nn.Module):
         self.parametrisation = parametrisation or NoisePrediction()
         self.conditional, self.null = conditional, null
 
-    def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The network's output at x, shape (batch, ...), for times t, shape (batch,)."""
-        if self.parametrisation.scales_input:
-            x = self.parametrisation.input_scale(*self.levels(x, t)) * x
-        dtype = _weights_dtype(self.network) or x.dtype
-        wide = getattr(self.network, "wide_labels", False)
-        label = self.parametrisation.label(self.process, _wide(t))
-        label = label.to(torch.promote_types(dtype, torch.float32) if wide else dtype)
+    def forward(
+        self, x: Tensor, t: Tensor, condition: Tensor | None = None, told: Told | None = None
+    ) -> Tensor:
+        """The network's output at x, shape (batch, ...), for times t, shape (batch,).
+
+        Args:
+            x: The state.
+            t: The times.
+            condition: The condition of each sample, shape (batch, ...).
+            told: What `told` says of t where it is one time, known before; else it is worked out here.
+        """
+        if told is None:
+            dtype = _weights_dtype(self.network) or x.dtype
+            label = self._label(t, dtype)
+            if self.parametrisation.scales_input:
+                x = self.parametrisation.input_scale(*self.levels(x, t)) * x
+        else:
+            dtype, label = told.dtype or x.dtype, told.label
+            x = x if told.scale is None else x * told.scale
         x = x.to(dtype)
         if not self.conditional:
             return cast(Tensor, self.network(x, label))
         if condition is not None and condition.is_floating_point():
             condition = condition.to(dtype)
         return cast(Tensor, self.network(x, label, condition))
+
+    def told(self, nodes: Sequence[Node], x: Tensor) -> list[Told]:
+        """What the network is told at each of the nodes, of states such as x, shape (batch, ...).
+
+        Labels of all times come of one call: time by time they would cost as much as a small step.
+        """
+        dtype = _weights_dtype(self.network)
+        times = torch.tensor([node.t for node in nodes], dtype=_time_dtype(x), device=x.device)
+        labels = self._label(times, dtype or x.dtype)
+        rows = (column[:, None].expand(-1, len(x)).unbind() for column in (times, labels))
+        reading = self.parametrisation
+        scales = [reading.input_scale(n.alpha, n.sigma) if reading.scales_input else None for n in nodes]
+        return [Told(*row, dtype) for row in zip(*rows, scales, strict=True)]
+
+    def _label(self, t: Tensor, dtype: torch.dtype) -> Tensor:
+        """The label of each time, shape of t, in the dtype that a network with weights of `dtype` gets."""
+        wide = getattr(self.network, "wide_labels", False)
+        label = self.parametrisation.label(self.process, _wide(t))
+        return label.to(torch.promote_types(dtype, torch.float32) if wide else dtype)
 
     def levels(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """α and σ at t, shape (batch, 1, ...) and dtype of x; computed in float64."""
@@ -87,8 +133,11 @@ class Denoiser(nn.Module):
 
 def expand_time(t: float, x: Tensor) -> Tensor:
     """T for every sample of x, shape (batch,); float32 where x is narrower."""
-    dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
-    return torch.full((len(x),), t, dtype=dtype, device=x.device)
+    return torch.full((len(x),), t, dtype=_time_dtype(x), device=x.device)
+
+
+def _time_dtype(x: Tensor) -> torch.dtype:
+    return x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
 
 
 def _weights_dtype(network: object) -> torch.dtype | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from .constraints import DataConstraint
-from .denoiser import Denoising, expand_time
+from .denoiser import Denoising, Told, expand_time
 from .errors import GuidanceError
 from .guidance import Guidance, as_guidance
 from .parametrisations import DataPrediction
@@ -45,6 +47,7 @@ class Evaluator:
         """Calls so far, and network evaluations per sample."""
         _check_guidance(denoiser, condition, guidance)
         self._both: Tensor | None = None
+        self._told: dict[float, Told] = {}
         if condition is None and denoiser.conditional:
             _null(denoiser)
         if self.guidance is not None and condition is not None:
@@ -60,12 +63,21 @@ class Evaluator:
         """Network evaluations per sample of one call, at most."""
         return 1 if self.guidance is None else 2
 
+    def foresee(self, nodes: Sequence[Node], x: Tensor) -> None:
+        """Work out at once what the model is told at times that will come, for states such as x."""
+        told = getattr(self.denoiser, "told", None)
+        if told is not None:
+            self._told = dict(zip((node.t for node in nodes), told(nodes, x), strict=True))
+
     def __call__(self, x: Tensor, node: Node) -> Prediction:
         """Evaluate at x, shape (batch, ...), and one time."""
-        return self.at(x, expand_time(node.t, x), node)
+        told = self._told.get(node.t)
+        if told is None or len(told.t) != len(x):
+            return self.at(x, expand_time(node.t, x), node)
+        return self.at(x, told.t, node, told)
 
-    def at(self, x: Tensor, t: Tensor, node: Node) -> Prediction:
-        """Evaluate at times t, shape (batch,), all equal to node.t.
+    def at(self, x: Tensor, t: Tensor, node: Node, told: Told | None = None) -> Prediction:
+        """Evaluate at times t, shape (batch,), all equal to node.t, of which the model may be `told`.
 
         Raises:
             GuidanceError: There is not one condition for each sample.
@@ -75,23 +87,27 @@ class Evaluator:
                 f"{len(self.condition)} conditions for {len(x)} samples", "pass one condition for each sample"
             )
         self.calls += 1
-        prediction = Prediction(self._output(x, t, node), x, self.denoiser.parametrisation, node)
+        prediction = Prediction(self._output(x, t, node, told), x, self.denoiser.parametrisation, node)
         if self.constraint is None:
             return prediction
         return Prediction(self.constraint(prediction.data()), x, _DATA, node)
 
-    def _output(self, x: Tensor, t: Tensor, node: Node) -> Tensor:
+    def _output(self, x: Tensor, t: Tensor, node: Node, told: Told | None) -> Tensor:
         """The output in the dtype of x."""
         guidance = self.guidance
+        # a model that does not foresee is called by the protocol alone
+        known = {} if told is None else {"told": told}
         if guidance is not None and self._both is not None and guidance.acts(node):
             self.nfe += 2
-            twice = self.denoiser(torch.cat((x, x)), torch.cat((t, t)), self._both).to(x.dtype)
+            if told is not None:
+                known = {"told": told._replace(label=torch.cat((told.label, told.label)))}
+            twice = self.denoiser(torch.cat((x, x)), torch.cat((t, t)), self._both, **known).to(x.dtype)
             return guidance.combined(*twice.chunk(2))
         self.nfe += 1
         if not self.denoiser.conditional:
-            return self.denoiser(x, t).to(x.dtype)
+            return self.denoiser(x, t, **known).to(x.dtype)
         condition = _nulls(self.denoiser, x) if self.condition is None else self.condition
-        return self.denoiser(x, t, condition).to(x.dtype)
+        return self.denoiser(x, t, condition, **known).to(x.dtype)
 
 
 def _null(denoiser: Denoising) -> int | Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import GridError
-from ..processes import Process
+from ..processes import Node, Process
 
 
 class TimeGrid(ABC):
@@ -66,18 +66,20 @@ class TimeGrid(ABC):
     def spaced(self, process: Process, start: float, end: float, steps: int) -> Tensor:
         """Steps + 1 times from start to end, float64."""
 
-    def require_signal(self, process: Process, start: float) -> None:
-        """Refuse a first time at which α = 0, for grids even in a function of λ.
+    def require_signal(self, process: Process, start: float) -> Node:
+        """The first time, refused where α = 0, for grids even in a function of λ.
 
         Raises:
             GridError: It is one.
         """
-        if process.node(start).alpha == 0:
+        first = process.node(start)
+        if first.alpha == 0:
             where = f"t={start:g} of {process.describe()}"
             raise GridError(
                 f"λ = −∞ at the first time {where}: no start for {self.describe()}",
                 "take UniformGrid or DiscreteGrid, or start a little later",
             )
+        return first
 
     def describe(self) -> str:
         """The grid in a few words."""

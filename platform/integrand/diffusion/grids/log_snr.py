@@ -18,9 +18,5 @@ class LogSNRGrid(TimeGrid):
         Raises:
             GridError: There is no signal at the first time.
         """
-        self.require_signal(process, start)
-        return process.time(
-            torch.linspace(
-                process.node(start).log_snr, process.node(end).log_snr, steps + 1, dtype=torch.float64
-            )
-        )
+        first, last = self.require_signal(process, start), process.node(end)
+        return process.time(torch.linspace(first.log_snr, last.log_snr, steps + 1, dtype=torch.float64))

@@ -75,8 +75,13 @@ class Process(ABC):
         return self.log_alpha(t).exp()
 
     def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """α(t) and σ(t), of which one may be had on the way to the other."""
-        return self.alpha(t), self.sigma(t)
+        """α(t) and σ(t)."""
+        log_alpha, sigma = self.log_levels(t)
+        return log_alpha.exp(), sigma
+
+    def log_levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Log α(t) and σ(t), of which one may be had on the way to the other."""
+        return self.log_alpha(t), self.sigma(t)
 
     def log_snr(self, t: Tensor) -> Tensor:
         """λ(t) = log(α/σ), decreasing in t; half the log-SNR of VDM, the λ of DPM-Solver."""
@@ -121,7 +126,7 @@ class Process(ABC):
                 "keep t_start and t_end, or sigma_min and sigma_max, inside the process",
             )
         t = t.clamp(0.0, self.last_time)
-        log_alpha, sigma = self.log_alpha(t), self.sigma(t)
+        log_alpha, sigma = self.log_levels(t)
         log_snr = torch.where(sigma > 0, log_alpha - sigma.log(), torch.inf)
         alpha = log_alpha.exp()
         # cos(½π) is 6e-17: what is left of the signal there is rounding
@@ -153,10 +158,10 @@ class VariancePreserving(Process):
         """√(1 − α²), accurate where α is close to 1."""
         return _complement(self.log_alpha(t))
 
-    def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Process.levels`; both from one log α."""
+    def log_levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Process.log_levels`; both from one log α."""
         log_alpha = self.log_alpha(t)
-        return log_alpha.exp(), _complement(log_alpha)
+        return log_alpha, _complement(log_alpha)
 
     def time(self, log_snr: Tensor) -> Tensor:
         """See `Process.time`; α² is the sigmoid of 2λ."""

@@ -218,6 +218,7 @@ class Sampler(ABC):
         evaluate = Evaluator(denoiser, condition, guidance, constraint)
         nodes = process.nodes(grid.times(process, self._steps(grid, nfe, steps, evaluate.per_call)))
         x = x_T.float() if x_T.dtype in (torch.float16, torch.bfloat16) else x_T
+        evaluate.foresee(nodes, x)
         states = [x_T] if trajectory else None
         first = nodes[:1] if self._blind(nodes, denoiser.parametrisation, process, x.dtype) else []
         run = Run(process, nodes[len(first) :], evaluate, noise if self.stochastic else None, grid)
