@@ -49,6 +49,8 @@ class RunRecord:
         config_digest: sha256 of the resolved config without seed, paths, names and run ids: runs that differ
             only by seed share it.
         config: The resolved configuration.
+        checkpoints: By run id, what the runs are called whose checkpoints the configuration names, a
+            teacher's say: the arm of a suite, else the family. Filled in by whoever reads many records.
         monitor: `{"name": "val/acc", "mode": "max"}`: the metric that chose the best checkpoint.
         metrics: Flat last, `best/…` and `final/…` values by MLflow metric name.
         quantities: What the run's own metrics are, by name, as `integrand.quantities.declare` was told.
@@ -81,6 +83,7 @@ class RunRecord:
     evaluation: dict[str, Any] = field(default_factory=dict)
     config_digest: str = ""
     config: dict[str, Any] = field(default_factory=dict)
+    checkpoints: dict[str, str] = field(default_factory=dict)
     monitor: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     quantities: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -8,6 +8,7 @@ import pytest
 from integrand.comparison.analysis import compare
 from integrand.comparison.measures import Metric, choose_metric
 from integrand.comparison.records.groups import Expected, sort_runs
+from integrand.comparison.records.load import Selection, load
 from integrand.comparison.statistics.estimates import holm, paired_t_p
 from integrand.errors import UsageError
 
@@ -221,6 +222,31 @@ def test_a_taught_family_is_a_group_of_its_own_wherever_its_teachers_lie(make_ru
     runs += [make_run("flow", s, config=config(None), config_digest="plain") for s in (0, 1)]
     (groups,) = sort_runs(runs, ACC).parts.values()
     assert [(g.label, len(g.runs)) for g in groups] == [("flow", 2), ("flow teacher=best.ckpt", 2)]
+
+
+def test_a_taught_group_says_whose_pupil_it_is(make_run, tmp_path):
+    """Arms of a suite by their names, other runs by their family; whether or not the teacher is compared."""
+    teachers = [make_run("flow-matching", s, suite="x", run_name=f"s{s} {arm}", config_digest=arm)
+                for arm in ("cfm", "ot_cfm") for s in (0, 1)]  # fmt: skip
+    teachers.append(make_run("diffusion", 0, run_name="mine"))
+
+    def pupil(teacher, seed):
+        path = f"/store/{'f' * 32}/{teacher.run_id}/artifacts/checkpoints/best.ckpt"
+        config = {"model": {"init_args": {"teacher": path, "width": 8}}}
+        # seeds of one arm share what their teacher was trained as
+        return make_run("flow", seed, config=config, config_digest=f"taught by {teacher.config_digest}")
+
+    pupils = [pupil(t, t.seed) for t in teachers]
+    for run in (*teachers, *pupils):
+        (tmp_path / f"{run.run_id}.json").write_text(run.to_json())
+    labels = ["flow teacher=cfm", "flow teacher=diffusion", "flow teacher=ot_cfm"]
+    everything = compare(load(Selection(records=tmp_path)).records, ACC, "config")
+    found = [row.label for part in everything.parts for row in part.rows]
+    assert sorted(label for label in found if label.startswith("flow ")) == labels
+    chosen = tuple(run.run_id for run in pupils)
+    alone = compare(load(Selection(records=tmp_path, runs=chosen)).records, ACC, "config")
+    assert sorted(row.label for part in alone.parts for row in part.rows) == labels
+    assert [len(row.group.runs) for part in alone.parts for row in part.rows].count(2) == 2
 
 
 def test_runs_outside_the_plan_do_not_split_a_family(make_run):

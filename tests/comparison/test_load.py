@@ -181,6 +181,23 @@ def test_command_reports_what_the_suite_planned(store, tmp_path, monkeypatch, ca
     assert "x/resnet, seed 5: missing: planned by the suite" in capsys.readouterr().out
 
 
+def test_a_teacher_is_looked_up_in_the_store(store):
+    """Also where it is not among the runs asked for; one that the store does not have stays a file."""
+    from mlflow.tracking import MlflowClient
+
+    from integrand.record import RunRecord
+
+    client = MlflowClient(tracking_uri=store[0])
+    experiment = client.create_experiment("taught")
+    teacher = store[1]["resnet", 0]
+    run_id = client.create_run(experiment).info.run_id
+    paths = {"teacher": f"/a/{teacher}/checkpoints/best.ckpt", "other": f"/a/{'e' * 32}/best.ckpt"}
+    record = RunRecord(run_id, family="flow", config={"model": {"init_args": paths}})
+    client.log_text(run_id, record.to_json(), "record.json")
+    (found,) = load_mlflow("taught", tracking_uri=store[0])
+    assert found.checkpoints == {teacher: "resnet-0"}
+
+
 def test_evaluations_recorded_before_records_named_the_checkpoint(store):
     """Their tag names the run; a failed fit under a suite's parent run is no evaluation for that."""
     from mlflow.tracking import MlflowClient

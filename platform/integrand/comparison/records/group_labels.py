@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from integrand.record import RunRecord
+
+from .checkpoints import SUFFIX, checkpoint_label
 
 GroupBy = Literal["family", "config"]
 Key = TypeVar("Key", bound=Hashable)
@@ -64,7 +65,7 @@ def _labels(runs: Sequence[RunRecord], by: GroupBy, data: Mapping[str, Hashable]
     together: dict[tuple[str, Hashable], dict[str, dict[str, str]]] = defaultdict(dict)
     for run in runs:
         name = family[run.run_id]
-        own = settings.setdefault((name, run.config_digest), _flatten(run.config))
+        own = settings.setdefault((name, run.config_digest), _flatten(run.config, run.checkpoints))
         together[name, data[run.run_id]][run.config_digest] = own
     # configurations on different data never meet in a table, and a label that leaves the data out is the
     # same in all of them
@@ -153,17 +154,19 @@ _IDENTITY = {
 }
 
 
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def _flatten(
+    config: Mapping[str, Any], checkpoints: Mapping[str, str] | None = None, prefix: str = ""
+) -> dict[str, str]:
     """Dotted settings of a configuration without those that only name the run."""
     flat: dict[str, str] = {}
     for key, value in config.items():
         if key in _IDENTITY:
             continue
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= _flatten(value, checkpoints, f"{prefix}{key}.")
         elif isinstance(value, str):
-            # where a teacher's checkpoint lies differs from seed to seed
-            flat[f"{prefix}{key}"] = Path(value).name if value.endswith(".ckpt") else value
+            named = value.endswith(SUFFIX)
+            flat[f"{prefix}{key}"] = checkpoint_label(value, checkpoints or {}) if named else value
         else:
             flat[f"{prefix}{key}"] = json.dumps(value, default=str)
     return flat

@@ -10,6 +10,7 @@ from pathlib import Path
 from integrand.errors import TrackingError, UsageError
 from integrand.record import RunRecord
 
+from .checkpoints import name_checkpoints
 from .filters import as_group, nothing_evaluated, only, slim
 from .groups import Expected
 from .relative import EVALUATION, add_relative_errors
@@ -155,6 +156,7 @@ def load_folder(folder: Path, run_ids: Sequence[str] = (), traces: Traces | None
             records[record.run_id] = slim(record, traces)
     if not records:
         raise UsageError(f"{folder} holds no run record", f"records are files called {RECORD}")
+    name_checkpoints(records.values(), records.get)
     return only(list(records.values()), run_ids)
 
 

@@ -17,6 +17,7 @@ from integrand.errors import TrackingError, UsageError
 from integrand.moved import current_evaluation
 from integrand.record import RunRecord
 
+from .checkpoints import name_checkpoints
 from .filters import as_group, nothing_evaluated, only, slim
 from .foreign import from_settings, whole
 from .groups import evaluated_run
@@ -68,6 +69,7 @@ def load_mlflow(
     ]
     with ThreadPoolExecutor(16) as pool:  # against a server each record is a request
         records = list(pool.map(lambda run: slim(_record(client, run), traces), runs))
+    name_checkpoints(records, lambda run_id: _elsewhere(client, run_id))
     if evaluation is not None:
         if not records:
             raise nothing_evaluated(evaluation)
@@ -205,6 +207,17 @@ def _record(client: Any, run: Any) -> RunRecord:
         # an evaluation recorded before records named the checkpoint
         record.evaluates = {"run_id": parent, "epoch": None}
     return record
+
+
+def _elsewhere(client: Any, run_id: str) -> RunRecord | None:
+    """What the tags of another run say, None where the store does not have it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _from_tags(client.get_run(run_id))
+    except MlflowException as error:
+        log.debug("no run %s: %s", run_id, error)
+        return None
 
 
 def _artifact(client: Any, run: Any) -> str | None:
