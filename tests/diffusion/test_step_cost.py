@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from integrand.diffusion import (
     DDIM,
     EDM,
+    PLMS,
     VP,
     Ancestral,
     DataPrediction,
@@ -77,6 +78,8 @@ def operations(sampler, parametrisation, steps):
         (DDIM(), VelocityPrediction(), 4),
         (DPMSolverPPMultistep(2), DataPrediction(), 3),
         (DPMSolverPPMultistep(2), NoisePrediction(), 5),
+        # four predictions and the state
+        (PLMS(), NoisePrediction(), 5),
     ],
     ids=lambda v: v if isinstance(v, int) else getattr(v, "name", None) or v.describe(),
 )

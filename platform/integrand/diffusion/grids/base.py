@@ -66,20 +66,20 @@ class TimeGrid(ABC):
     def spaced(self, process: Process, start: float, end: float, steps: int) -> Tensor:
         """Steps + 1 times from start to end, float64."""
 
-    def require_signal(self, process: Process, start: float) -> Node:
-        """The first time, refused where α = 0, for grids even in a function of λ.
+    def signalled(self, process: Process, start: float, end: float) -> list[Node]:
+        """First and last time, refused where α = 0 at the first, for grids even in a function of λ.
 
         Raises:
             GridError: It is one.
         """
-        first = process.node(start)
-        if first.alpha == 0:
+        ends = process.nodes(torch.tensor([start, end], dtype=torch.float64))
+        if ends[0].alpha == 0:
             where = f"t={start:g} of {process.describe()}"
             raise GridError(
                 f"λ = −∞ at the first time {where}: no start for {self.describe()}",
                 "take UniformGrid or DiscreteGrid, or start a little later",
             )
-        return first
+        return ends
 
     def describe(self) -> str:
         """The grid in a few words."""

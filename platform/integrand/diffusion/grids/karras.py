@@ -51,7 +51,6 @@ class KarrasGrid(TimeGrid):
         Raises:
             GridError: There is no signal at the first time.
         """
-        self.require_signal(process, start)
-        first, last = (process.node(t).rho ** (1 / self.rho) for t in (start, end))
+        first, last = (node.rho ** (1 / self.rho) for node in self.signalled(process, start, end))
         levels = torch.linspace(first, last, steps + 1, dtype=torch.float64) ** self.rho
         return process.time(-levels.log())

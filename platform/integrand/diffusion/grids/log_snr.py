@@ -18,5 +18,5 @@ class LogSNRGrid(TimeGrid):
         Raises:
             GridError: There is no signal at the first time.
         """
-        first, last = self.require_signal(process, start), process.node(end)
+        first, last = self.signalled(process, start, end)
         return process.time(torch.linspace(first.log_snr, last.log_snr, steps + 1, dtype=torch.float64))

@@ -81,6 +81,8 @@ class DiscreteVP(VariancePreserving):
         table, left, u = self._locate(t)
         low, high = table[left], table[left + 1]
         share = u - left
+        if self._minus_log_alpha[-1] < torch.inf:
+            return -low - share * (high - low)
         linear = torch.log1p(-share.clamp(max=1.0))
         return -low + torch.where(high.isinf(), linear, -share * (high - low).nan_to_num(posinf=0.0))
 

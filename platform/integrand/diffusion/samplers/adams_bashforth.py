@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .transfer import combine
-
 WEIGHTS: tuple[tuple[float, ...], ...] = (
     (1.0,),
     (3 / 2, -1 / 2),
@@ -14,13 +12,11 @@ WEIGHTS: tuple[tuple[float, ...], ...] = (
 )
 
 
-def extrapolate(past: list[Tensor]) -> Tensor:
-    """The weighted noise of the last four predictions at most.
+def extrapolated(past: list[Tensor]) -> list[tuple[float, Tensor]]:
+    """The noise as a weighted sum of the last four predictions at most: weights with what they weigh.
 
     Args:
         past: Predictions at equal steps, newest last; what is older than four is dropped.
     """
     del past[:-4]
-    newest, *older = reversed(past)
-    first, *rest = WEIGHTS[len(past) - 1]
-    return combine(first, newest, *zip(rest, older, strict=True))
+    return list(zip(WEIGHTS[len(past) - 1], reversed(past), strict=True))

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from integrand.solvers.options import require_choice
 
-from .adams_bashforth import extrapolate
+from .adams_bashforth import extrapolated
 from .base import Run, Sampler
-from .transfer import with_noise
+from .transfer import with_noises
 
 
 class IPNDM(Sampler):
@@ -35,7 +35,7 @@ class IPNDM(Sampler):
         past = run.memory.setdefault("past", [])
         past.append(run.evaluate(x, a).noise())
         del past[: -self.used]
-        return with_noise(x, extrapolate(past), a, b)
+        return with_noises(x, a, b, *extrapolated(past))
 
     def finish(self, run: Run, x: Tensor) -> Tensor:
         """The step to the data, extrapolated like the others."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .adams_bashforth import extrapolate
+from .adams_bashforth import extrapolated
 from .base import Run, Sampler
-from .transfer import with_noise
+from .transfer import with_noise, with_noises
 
 
 class PLMS(Sampler):
@@ -29,9 +29,9 @@ class PLMS(Sampler):
         past = run.memory.setdefault("past", [])
         past.append(run.evaluate(x, a).noise())
         if i > 0:
-            return with_noise(x, extrapolate(past), a, b)
+            return with_noises(x, a, b, *extrapolated(past))
         ahead = run.evaluate(with_noise(x, past[0], a, b), b).noise()
-        return with_noise(x, 0.5 * (past[0] + ahead), a, b)
+        return with_noises(x, a, b, (0.5, past[0]), (0.5, ahead))
 
     def finish(self, run: Run, x: Tensor) -> Tensor:
         """The step to the data, extrapolated like the others; a first step is plain."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .adams_bashforth import extrapolate
+from .adams_bashforth import extrapolated
 from .base import Run, Sampler
-from .transfer import combine, with_noise
+from .transfer import with_noise, with_noises
 
 START = 3
 """Steps by pseudo-Runge–Kutta, four evaluations each."""
@@ -35,13 +35,12 @@ class PNDM(Sampler):
         past = run.memory.setdefault("past", [])
         past.append(run.evaluate(x, a).noise())
         if i >= START:
-            return with_noise(x, extrapolate(past), a, b)
+            return with_noises(x, a, b, *extrapolated(past))
         k1, half = past[-1], run.process.node(0.5 * (a.t + b.t))
         k2 = run.evaluate(with_noise(x, k1, a, half), half).noise()
         k3 = run.evaluate(with_noise(x, k2, a, half), half).noise()
         k4 = run.evaluate(with_noise(x, k3, a, b), b).noise()
-        mean = combine(1 / 6, k1, (1 / 3, k2), (1 / 3, k3), (1 / 6, k4))
-        return with_noise(x, mean, a, b)
+        return with_noises(x, a, b, (1 / 6, k1), (1 / 3, k2), (1 / 3, k3), (1 / 6, k4))
 
     def finish(self, run: Run, x: Tensor) -> Tensor:
         """The step to the data, extrapolated like the others."""

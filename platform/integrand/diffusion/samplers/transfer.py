@@ -20,9 +20,13 @@ def combine(a: float, x: Tensor, *terms: tuple[float, Tensor]) -> Tensor:
 
 def with_noise(x: Tensor, noise: Tensor, a: Node, b: Node) -> Tensor:
     """From a to b at constant ε: x_b = (α_b/α_a) x − σ_b (e^h − 1) ε, h = λ_b − λ_a (DDIM, DPM-Solver-1)."""
-    if b.sigma == 0:
-        return combine(b.alpha / a.alpha, x, (-b.alpha * a.rho, noise))
-    return combine(b.alpha / a.alpha, x, (-b.sigma * math.expm1(b.log_snr - a.log_snr), noise))
+    return with_noises(x, a, b, (1.0, noise))
+
+
+def with_noises(x: Tensor, a: Node, b: Node, *terms: tuple[float, Tensor]) -> Tensor:
+    """The same with ε = Σ c y, which gets no tensor of its own."""
+    factor = -b.alpha * a.rho if b.sigma == 0 else -b.sigma * math.expm1(b.log_snr - a.log_snr)
+    return combine(b.alpha / a.alpha, x, *((factor * c, y) for c, y in terms))
 
 
 def with_data(x: Tensor, data: Tensor, a: Node, b: Node) -> Tensor:
