@@ -107,10 +107,10 @@ class Denoiser(nn.Module):
         dtype = _weights_dtype(self.network)
         times = torch.tensor([node.t for node in nodes], dtype=_time_dtype(x), device=x.device)
         labels = self._label(times, dtype or x.dtype)
-        rows = (column[:, None].expand(-1, len(x)).unbind() for column in (times, labels))
+        rows, names = (column[:, None].expand(-1, len(x)).unbind() for column in (times, labels))
         reading = self.parametrisation
         scales = [reading.input_scale(n.alpha, n.sigma) if reading.scales_input else None for n in nodes]
-        return [Told(*row, dtype) for row in zip(*rows, scales, strict=True)]
+        return [Told(t, label, c, dtype) for t, label, c in zip(rows, names, scales, strict=True)]
 
     def _label(self, t: Tensor, dtype: torch.dtype) -> Tensor:
         """The label of each time, shape of t, in the dtype that a network with weights of `dtype` gets."""

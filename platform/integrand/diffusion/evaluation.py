@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -96,7 +97,7 @@ class Evaluator:
         """The output in the dtype of x."""
         guidance = self.guidance
         # a model that does not foresee is called by the protocol alone
-        known = {} if told is None else {"told": told}
+        known: dict[str, Any] = {} if told is None else {"told": told}
         if guidance is not None and self._both is not None and guidance.acts(node):
             self.nfe += 2
             if told is not None:
