@@ -30,7 +30,8 @@ class ImageEvaluation(Evaluation):
     a minute of one core, and kept in the cache folder. The scores bear the digest of its weights, such as
     `FD-1a2b3c4d`: they mean nothing beside those of another digest, and none of them is FID. Samples are
     rounded to the data's grey levels first. N samples are compared with N training images, as FID compares
-    them; the floor is what N other training images score.
+    them; the floor is what N other training images score, of one division in a test, for each takes seconds;
+    `integrand evaluate --with samples` takes more.
 
     Args:
         num_samples: N; half the training images where there are fewer than twice as many.
@@ -41,6 +42,7 @@ class ImageEvaluation(Evaluation):
     """
 
     in_validation = False
+    splits = 1
 
     def __init__(
         self, num_samples: int = 2000, seed: int = 0, extractor_seed: int = 0, fid: bool = False

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from integrand.diffusion import BudgetError, IncompatibleError
 from integrand.modules.generative.base import GenerativeModule
+from integrand.modules.generative.evaluation import DEVIATION, FLOOR, SPLITS, mean_and_deviation
 from integrand.modules.generative.image_evaluation import ImageEvaluation
 
 from ..errors import IntegrandError, UsageError
@@ -25,10 +26,6 @@ from .sampling import Wishes, is_diffusion, labels, learns_steps, named_sampler,
 
 USUAL = ("ddpm", "ddim", "heun", "dpm_solver_pp_2m", "unipc", "deis_tab", "euler_maruyama")
 USUAL_OF_FLOWS = ("Euler", "Midpoint", "Heun", "RK4", "Dopri5")
-FLOOR = "_floor"
-"""What the score of data against data is called behind the name of the score."""
-DEVIATION = "_deviation"
-"""What the standard deviation of a score over splits or sampling seeds is called behind its name."""
 
 
 class Samples(Evaluation):
@@ -73,7 +70,7 @@ class Samples(Evaluation):
         clip: float | None = None,
         batch_size: int | None = None,
         seeds: int = 1,
-        splits: int = 5,
+        splits: int = SPLITS,
     ) -> None:
         require_counts(seeds=seeds, splits=splits)
         self.seeds, self.splits = seeds, splits
@@ -99,7 +96,7 @@ class Samples(Evaluation):
     @property
     def headline(self) -> str:
         """The first score."""
-        return next(iter(self.floor))
+        return next(iter(self.floor)).removesuffix(FLOOR)
 
     def measure(self, model: Any, data: Any) -> Iterator[Finding]:
         """Every sampler at every budget; what a budget is too small for is left out and said."""
@@ -118,7 +115,7 @@ class Samples(Evaluation):
             point = (finding.cost["sample_nfe"], finding.quantities.get(self.headline, math.nan))
             lines.setdefault(finding.settings["sampler"], []).append(point)
         n = findings[0].settings["n"]
-        floor = self.floor[self.headline]
+        floor = self.floor[f"{self.headline}{FLOOR}"]
         pictures = [budget_figure(lines, floor, self.nfe, f"{self.headline} (N = {n:,})")]
         if self._shown:
             pictures.append(side_by_side(self._shown, list(lines), self.nfe, self._behind))
@@ -172,9 +169,7 @@ class Samples(Evaluation):
         batches = [b[0] if isinstance(b, list | tuple) else b for b in data.test_dataloader()]
         scorer.prepare(data)
         reference, other = scorer.split(torch.cat(batches).to(model.device))
-        halves = divided(reference, other, self.splits)
-        means, deviations = mean_and_deviation([scorer.compare(b, a, True) for a, b in halves])
-        self.floor = means | {f"{name}{FLOOR}{DEVIATION}": value for name, value in deviations.items()}
+        self.floor = scorer.floor(reference, other, thorough=True, splits=self.splits)
         return scorer, reference
 
     def _cell(
@@ -195,10 +190,7 @@ class Samples(Evaluation):
             settings["seeds"] = self.seeds
         settings |= {"guidance": getattr(how, "guidance", None), "grid": grid and grid.describe()}
         found = Finding(f"{sampler} NFE {nfe}", {k: v for k, v in settings.items() if v is not None})
-        found.quantities = {
-            name if name.endswith(DEVIATION) else f"{name}{FLOOR}": value
-            for name, value in self.floor.items()
-        }
+        found.quantities = dict(self.floor)
         began = time.perf_counter()
         try:
             sets = [
@@ -227,23 +219,3 @@ class Samples(Evaluation):
         small = pixels(made.x[:9], data) if image else made.x[:1000, :2].float().cpu().numpy()
         self._shown[sampler, nfe] = small
         return found
-
-
-def divided(reference: Tensor, other: Tensor, splits: int) -> list[tuple[Tensor, Tensor]]:
-    """Pairs of halves: the two as they are, then all of it divided anew at random.
-
-    Halves of different pairs share points, so that their scores are not independent.
-    """
-    pairs, pool = [(reference, other)], torch.cat((reference, other))
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(splits - 1):
-        order = torch.randperm(len(pool), generator=generator).to(pool.device)
-        pairs.append((pool[order[: len(reference)]], pool[order[len(reference) :]]))
-    return pairs
-
-
-def mean_and_deviation(scores: Sequence[dict[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
-    """Means of scores of the same names, and their standard deviations where there is more than one."""
-    columns = {name: torch.tensor([row[name] for row in scores], dtype=torch.float64) for name in scores[0]}
-    deviations = {name: float(v.std()) for name, v in columns.items() if len(scores) > 1}
-    return {name: float(v.mean()) for name, v in columns.items()}, deviations
