@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
@@ -30,3 +31,17 @@ def with_schedule(optimizer: Optimizer, make: LRSchedulerCallable | None, interv
         # Lightning's names what it watches; torch's own lowers the rate where the loss stays, by default
         entry["monitor"] = getattr(scheduler, "monitor", "val/loss")
     return {"optimizer": optimizer, "lr_scheduler": entry}
+
+
+def step_schedules(module: LightningModule, interval: Interval) -> None:
+    """Step every schedule that does so each `interval`, where a module steps its optimisers itself."""
+    for config in module.trainer.lr_scheduler_configs:
+        if config.interval != interval:
+            continue
+        scheduler: Any = config.scheduler
+        if isinstance(scheduler, PlateauScheduler):
+            # Lightning drops what it watches where optimisation is by hand
+            watched = getattr(scheduler, "monitor", "val/loss")
+            scheduler.step(module.trainer.callback_metrics[watched])
+        else:
+            scheduler.step()

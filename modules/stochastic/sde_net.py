@@ -9,7 +9,6 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from integrand.errors import UsageError
 from integrand.outcome import Outcome
@@ -20,7 +19,7 @@ from integrand.spec import ImageSpec, Spec, Targets, VectorSpec
 
 from ..bench import BenchFamily, Dynamics, Stage
 from ..defaults import Maker
-from ..schedules import Interval
+from ..schedules import step_schedules
 
 LEAST_DEVIATION = 1e-3
 
@@ -290,21 +289,12 @@ class SDENet(BenchFamily):
         self.manual_backward(loss)
         diffusion.step()
         self._log_mean("train/diffusion_loss", loss, outcome.size)
-        for schedule in self._schedules("step"):
-            schedule.step()
+        step_schedules(self, "step")
         return {"loss": outcome.loss.detach(), "outcome": outcome}
 
     def on_train_epoch_end(self) -> None:
         """Step the schedules that do so each epoch."""
-        for schedule in self._schedules("epoch"):
-            if isinstance(schedule, ReduceLROnPlateau):
-                schedule.step(self.trainer.callback_metrics[getattr(schedule, "monitor", "val/loss")])
-            else:
-                schedule.step()
-
-    def _schedules(self, interval: Interval) -> list[Any]:
-        """Those of both optimisers, where they step so often."""
-        return [c.scheduler for c in self.trainer.lr_scheduler_configs if c.interval == interval]
+        step_schedules(self, "epoch")
 
     def configure_optimizers(self) -> Any:
         """Two, with a schedule each: of stem, drift and head, and of g."""

@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from lightning.pytorch import LightningDataModule, Trainer
 from torch import nn
+from torch.utils.data import DataLoader
 
 from integrand.errors import SpecError, UsageError
 from integrand.modules.series.path_generator import LipSwish
 from integrand.modules.series.path_grid import on_grid
+from integrand.modules.series.path_units import PathUnits
 from integrand.modules.series.sde_gan import SDEGAN
 from integrand.series import Series
 from integrand.spec import Density, SeriesSpec
@@ -51,8 +54,9 @@ def test_the_gradient_of_the_reversible_solve_is_that_of_backprop(paths):
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-9, atol=1e-12)
 
 
-def test_the_two_players_move_their_ways(paths):
+def test_the_two_players_move_their_ways(paths, monkeypatch):
     """With plain gradient descent of a small step the critic raises the loss, the generator lowers it."""
+    monkeypatch.setattr("integrand.modules.series.sde_gan.step_schedules", lambda *args: None)
     for player, sign in (("generator", -1), ("critic", 1)):
         module = build(
             optimizer=lambda p: torch.optim.SGD(p, lr=1e-3 if player == "generator" else 0.0),  # noqa: B023
@@ -122,6 +126,68 @@ def test_samples_follow_the_averaged_weights(paths):
     assert torch.equal(module.sample(3), before)
     module.average.update_parameters(module.generator)
     assert not torch.equal(module.sample(3), before)
+
+
+def test_units_are_mean_and_deviation_of_all_that_is_measured():
+    units = PathUnits(2, spread=4.0).double()
+    assert not units.measured
+    x = 3.0 + 0.1 * torch.randn(50, 6, 2, dtype=F64)
+    x[..., 1] = 7.0
+    units.measure([x[:20], x[20:]])
+    assert units.measured
+    y = units.scaled(x)
+    # exact moments up to rounding; a channel that never changes is not blown up
+    torch.testing.assert_close(y.mean((0, 1)), torch.zeros(2, dtype=F64), rtol=0, atol=1e-12)
+    assert y[..., 0].std(correction=0).item() == pytest.approx(4.0, abs=1e-12)
+    assert y[..., 1].abs().max() < 1e-12
+    torch.testing.assert_close(units.restore(y), x, rtol=1e-14, atol=0)
+
+
+def fitted(paths, epochs=1, **kwargs):
+    class Data(LightningDataModule):
+        def train_dataloader(self):
+            return DataLoader([0, 1], batch_size=1, collate_fn=lambda _: (paths,))
+
+    module = build(**kwargs)
+    trainer = Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, Data())
+    return module, trainer
+
+
+def test_the_critic_sees_data_and_samples_in_the_same_units_and_users_those_of_the_data(paths):
+    paths.values.mul_(0.01).add_(5.0)
+    module, _ = fitted(paths)
+    data = on_grid(paths, module.task.times)
+    seen = []
+    module.critic.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    outcome = module.step((paths,), "val")
+    torch.testing.assert_close(seen[0], (data - data.mean((0, 1))) / data.std((0, 1), correction=0) * 4.0)
+    # samples reach the critic as the equations have them, and leave in the data's units
+    torch.testing.assert_close(module.units.restore(seen[1]), outcome.prediction)
+    assert torch.equal(outcome.target, data)
+    assert torch.equal(module.sample(8), outcome.prediction)
+
+
+def test_a_model_that_continues_keeps_its_units(paths):
+    module, _ = fitted(paths)
+    scale = module.units.scale.clone()
+    again = build()
+    again.load_state_dict(module.state_dict())
+    assert again.units.measured
+    assert torch.equal(again.units.scale, scale)
+
+
+def test_both_optimisers_follow_the_schedule(paths):
+    _, trainer = fitted(paths, 2, lr_scheduler=lambda o: torch.optim.lr_scheduler.StepLR(o, 1, gamma=0.5))
+    rates = [one.param_groups[0]["lr"] for one in trainer.optimizers]
+    assert rates == [2e-3 / 4, 4e-3 / 4]
 
 
 def test_mistakes_are_refused(paths):
