@@ -45,11 +45,19 @@ MATRIX = [
     *((r, "hamiltonian_nn") for r in ("hnn_two_body", "hnn_three_body")),
     ("damped_pendulum", "hybrid_model"),
     ("double_pendulum", "lagrangian_nn"),
+    ("ou", "latent_sde"),
+    ("ou_paths", "sde_gan"),
     *(("digits_generation", f"diffusion_{m}") for m in ("vp", "v", "edm", "conditional")),
     ("fashion_mini_generation", "diffusion_vp"),
     *(("fashion_mnist_generation", f"diffusion_{m}") for m in ("vp", "edm", "dit")),
 ]
-DATA = {"points": "two-moons", "hnn_oscillators": "hnn-spring", "damped_pendulum": "pendulum"}
+DATA = {
+    "points": "two-moons",
+    "hnn_oscillators": "hnn-spring",
+    "damped_pendulum": "pendulum",
+    "ou": "ornstein-uhlenbeck",
+    "ou_paths": "ornstein-uhlenbeck",
+}
 
 
 @pytest.mark.parametrize(("recipe", "model"), MATRIX)
