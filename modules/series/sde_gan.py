@@ -48,8 +48,8 @@ class SDEGAN(FamilyModule):
         duration: What the longest series lasts in units of the equations.
         spread: Deviation of the training paths, over all times, in units of the equations.
         ema: Decay of the average of the generator's weights.
-        optimizer: Of the generator; by default Adam with half of the usual momentum. The authors take Adadelta
-            with lr 2e-4, 1e-3 for the critic, over 10,000 batches of 1,024.
+        optimizer: Of the generator; by default Adam with little momentum. The authors take Adadelta with
+            lr 2e-4, 1e-3 for the critic, over 10,000 batches of 1,024.
         critic_optimizer: Of the critic.
         lr_scheduler: Makes the learning-rate schedule of each.
         lr_scheduler_interval: See `FamilyModule`.
@@ -80,7 +80,9 @@ class SDEGAN(FamilyModule):
         spread: float = 4.0,
         ema: float = 0.999,
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3, betas=(0.5, 0.99)),
-        critic_optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=2e-3, betas=(0.5, 0.99)),
+        critic_optimizer: OptimizerCallable = lambda params: torch.optim.Adam(
+            params, lr=2e-3, betas=(0.5, 0.99)
+        ),
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_scheduler_interval: Interval | None = None,
     ) -> None:
@@ -112,7 +114,7 @@ class SDEGAN(FamilyModule):
         super().on_train_start()
         if not self.units.measured:
             loader: Any = self.trainer.train_dataloader
-            self.units.measure(on_grid(_series(batch), self.task.times) for batch in loader)
+            self.units.measure(self._paths(_series(batch)) for batch in loader)
 
     @torch.no_grad()
     def sample(self, n: int, seed: int = 0) -> Tensor:
@@ -131,8 +133,7 @@ class SDEGAN(FamilyModule):
         """The critic's difference between data and samples; in evaluation also samples to compare."""
         x = _series(batch)
         check_series(x, self.spec)
-        assert isinstance(self.task, PathGeneration)
-        data = on_grid(x.map_values(self.critic.readout.weight.dtype), self.task.times)
+        data = self._paths(x)
         if stage == "train":
             samples, made = self.generator(len(data))
         else:
@@ -146,6 +147,10 @@ class SDEGAN(FamilyModule):
             outcome.prediction = self.units.restore(samples.detach())
             outcome.target = data
         return outcome
+
+    def _paths(self, x: Series) -> Tensor:
+        assert isinstance(self.task, PathGeneration)
+        return on_grid(x.map_values(self.critic.readout.weight.dtype), self.task.times)
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         """One backward pass for both: the generator goes down its gradient, the critic up."""
