@@ -18,7 +18,8 @@ class Denoising(Protocol):
 
     `condition` is passed only where one was given to the sampler. A conditional model also has `null`, the
     condition that stands for "none" and was trained with: a class number, or a vector or embedding of the
-    shape of one sample's condition.
+    shape of one sample's condition. A model that has `told`, as `Denoiser` has, is asked it once for all
+    times of a run, and then called with `told=` what it said of one.
     """
 
     parametrisation: Parametrisation
