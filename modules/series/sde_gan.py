@@ -48,8 +48,8 @@ class SDEGAN(FamilyModule):
         duration: What the longest series lasts in units of the equations.
         spread: Deviation of the training paths, over all times, in units of the equations.
         ema: Decay of the average of the generator's weights.
-        optimizer: Of the generator; by default Adam with little momentum. The authors take Adadelta with
-            lr 2e-4, 1e-3 for the critic, over 10,000 batches of 1,024.
+        optimizer: Of the generator; by default RMSprop. The authors take Adadelta with lr 2e-4,
+            1e-3 for the critic, over 10,000 batches of 1,024.
         critic_optimizer: Of the critic.
         lr_scheduler: Makes the learning-rate schedule of each.
         lr_scheduler_interval: See `FamilyModule`.
@@ -79,10 +79,8 @@ class SDEGAN(FamilyModule):
         duration: float = 4.0,
         spread: float = 4.0,
         ema: float = 0.999,
-        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3, betas=(0.5, 0.99)),
-        critic_optimizer: OptimizerCallable = lambda params: torch.optim.Adam(
-            params, lr=2e-3, betas=(0.5, 0.99)
-        ),
+        optimizer: OptimizerCallable = lambda params: torch.optim.RMSprop(params, lr=2e-3, alpha=0.9),
+        critic_optimizer: OptimizerCallable = lambda params: torch.optim.RMSprop(params, lr=4e-3, alpha=0.9),
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_scheduler_interval: Interval | None = None,
     ) -> None:

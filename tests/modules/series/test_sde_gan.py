@@ -187,7 +187,7 @@ def test_a_model_that_continues_keeps_its_units(paths):
 def test_both_optimisers_follow_the_schedule(paths):
     _, trainer = fitted(paths, 2, lr_scheduler=lambda o: torch.optim.lr_scheduler.StepLR(o, 1, gamma=0.5))
     rates = [one.param_groups[0]["lr"] for one in trainer.optimizers]
-    assert rates == [1e-3 / 4, 2e-3 / 4]
+    assert rates == [2e-3 / 4, 4e-3 / 4]
 
 
 def test_mistakes_are_refused(paths):
