@@ -4,12 +4,14 @@ from itertools import pairwise
 
 import pytest
 import yaml
+from jsonargparse import ArgumentParser
 
 from integrand.config_files import PACKAGED, packaged
 from integrand.modules import families
 from integrand.modules.bench import BenchFamily
 from integrand.spec import ImageSpec, VectorSpec
 from integrand.suites.spec import read_suite
+from integrand.tracking.callbacks.config_recorder import UNWRITABLE
 
 OURS = [f for f in families() if f.__module__.startswith("integrand.")]
 MODELS = packaged("model")
@@ -79,6 +81,14 @@ def test_equal_size_on_fashion_mnist(build, model):
 @pytest.mark.parametrize("family", OURS, ids=lambda f: f.family)
 def test_every_family_is_a_model(family):
     assert family.__name__ in CLASSES.values(), f"add configs/model/{family.family.replace('-', '_')}.yaml"
+
+
+@pytest.mark.parametrize("family", OURS, ids=lambda f: f.family)
+def test_defaults_of_a_family_can_be_written_down(family):
+    """A checkpoint is built again from its configuration, which no lambda with a pair of numbers fits into."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(family, skip={"spec"}, fail_untyped=False)
+    assert UNWRITABLE not in parser.dump(parser.get_defaults(), skip_validation=True)
 
 
 def test_every_classifier_is_in_the_suite_of_all_or_in_that_of_uncertainty():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import yaml
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.cli import LightningCLI, OptimizerCallable
 
 from integrand.tracking import ConfigRecorder, MLflowTracker, default_callbacks
 from integrand.tracking.provenance.configuration import as_params, config_digest, reproducible
@@ -121,9 +121,9 @@ def test_a_checkpoint_counts_as_what_it_was_trained_as(tmp_path):
     assert len({same, other, gone, config_digest(CONFIG)}) == 4
 
 
-def cli(tiny, *arguments):
+def cli(tiny, *arguments, model=None):
     return LightningCLI(
-        tiny.TinyModule,
+        model or tiny.TinyModule,
         tiny.TinyData,
         seed_everything_default=0,
         save_config_callback=ConfigRecorder,
@@ -194,3 +194,17 @@ def test_hyperparameters_of_lightning_are_not_recorded(workdir, client):
     tracker.log_hyperparams({"a": 1})
     tracker.end("FINISHED")
     assert client.get_run(run_id).data.params == {}
+
+
+def test_a_default_that_cannot_be_written_down_is_named(workdir, tiny):
+    """jsonargparse reads single constants out of a lambda, and no pair of numbers."""
+    warning = "can hold the default of model.optimizer, so this run can neither be loaded"
+    module = type("Module", (tiny.TinyModule,), {"__init__": _with_a_pair, "__module__": __name__})
+    with pytest.warns(UserWarning, match=warning):
+        cli(tiny, "fit", "--trainer.max_epochs", "1", model=module)
+
+
+def _with_a_pair(
+    self, optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3, betas=(0.5, 0.9))
+) -> None:
+    super(type(self), self).__init__()

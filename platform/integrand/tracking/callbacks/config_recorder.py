@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import yaml
@@ -11,6 +12,9 @@ from lightning.pytorch.cli import SaveConfigCallback
 from ..provenance.configuration import as_params, config_digest, reproducible
 from ..store import names
 from .base import stage_name, tracker_of
+
+UNWRITABLE = "Unable to serialize instance"
+"""What jsonargparse writes in place of an object that it cannot name."""
 
 
 class ConfigRecorder(SaveConfigCallback):
@@ -41,7 +45,15 @@ class ConfigRecorder(SaveConfigCallback):
             record.config_digest = config_digest(config)
             tracker.set_tags({names.CONFIG_DIGEST: record.config_digest})
         tracker.log_text(text, self._path(tracker.session.artifact_paths(names.CONFIG_DIR), stage))
-        tracker.log_params(as_params(config))
+        params = as_params(config)
+        tracker.log_params(params)
+        lost = [key for key, value in params.items() if value.startswith(UNWRITABLE)]
+        if lost:
+            warnings.warn(
+                f"no configuration can hold the default of {', '.join(lost)}, so this run can neither be "
+                "loaded nor repeated → set it as an option; a lambda may hold single numbers and words only",
+                stacklevel=2,
+            )
 
     def reproducible(self) -> dict[str, Any]:
         """The resolved configuration, without what names this one run."""
