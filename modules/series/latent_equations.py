@@ -10,6 +10,9 @@ from torch.nn import functional as F
 
 from .perceptron import perceptron
 
+ComponentWeights = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Weight and bias of the hidden layer, weight and bias of the last."""
+
 
 class ComponentNet(nn.Module):
     """g_i(z_i) in (0, 1): a net of one hidden layer for each component, all at once.
@@ -26,8 +29,25 @@ class ComponentNet(nn.Module):
         self.second = nn.Parameter((2 * torch.rand(size, hidden) - 1) / math.sqrt(hidden))
         self.offset = nn.Parameter((2 * torch.rand(size) - 1) / math.sqrt(hidden))
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Shape of z, (batch, size)."""
+    def laid_out(self) -> ComponentWeights:
+        """Both layers as matrices that are 0 outside the blocks of a component, for many calls."""
+        own = torch.eye(len(self.offset)).to(self.offset)
+        slope, bias = self.first
+        slope, second = own.unsqueeze(-1) * slope, own.unsqueeze(1) * self.second.unsqueeze(-1)
+        return slope.flatten(1), bias.flatten(), second.flatten(0, 1), self.offset
+
+    def forward(self, z: Tensor, weights: ComponentWeights | None = None) -> Tensor:
+        """Shape of z, (batch, size).
+
+        Args:
+            z: State.
+            weights: What `laid_out` returned, where this is one call of many: products of matrices take fewer
+                kernels, backwards above all.
+        """
+        if weights is not None:
+            slope, bias, second, offset = weights
+            inner = F.softplus(torch.addmm(bias, z, slope))
+            return torch.sigmoid(torch.addmm(offset, inner, second))
         inner = F.softplus(torch.addcmul(self.first[1], self.first[0], z.unsqueeze(-1)))
         return torch.sigmoid((inner * self.second).sum(dim=-1) + self.offset)
 
@@ -62,6 +82,43 @@ class Control(nn.Module):
         return value
 
 
+class SideBySide:
+    """Prior drift h and control u for the steps of one solve, their weights laid out once.
+
+    Both are perceptrons of equal widths, so that a layer of both is one batched product.
+
+    Args:
+        nets: Both.
+    """
+
+    def __init__(self, nets: LatentNets) -> None:
+        first, *prior = (layer for layer in nets.prior if isinstance(layer, nn.Linear))
+        control = (layer for layer in nets.control.rest if isinstance(layer, nn.Linear))
+        # h is not told when the next observation comes, the last of what u is told
+        self._first = torch.cat((F.pad(first.weight, (0, 1)), nets.control.told.weight)).T
+        self._bias = first.bias
+        self._rest = [
+            (torch.stack((h.bias, u.bias)).unsqueeze(1), torch.stack((h.weight, u.weight)).mT)
+            for h, u in zip(prior, control, strict=True)
+        ]
+
+    def still(self, pull: Tensor) -> Tensor:
+        """What stands still between knots in the first layer of both, from what the control is told of it."""
+        return torch.cat((self._bias.expand_as(pull), pull), dim=-1)
+
+    def __call__(self, told: Tensor, still: Tensor) -> tuple[Tensor, ...]:
+        """Values of h and u, each (batch, size).
+
+        Args:
+            told: State and times, shape (batch, size of what u is told).
+            still: `still` of one knot, shape (batch, 2 hidden).
+        """
+        x = torch.addmm(still, told, self._first).view(len(told), 2, -1).transpose(0, 1)
+        for bias, weight in self._rest:
+            x = torch.baddbmm(bias, F.silu(x), weight)
+        return x.unbind(0)
+
+
 class LatentNets(nn.Module):
     """Prior drift h, diffusion g, and the control u of the posterior, whose drift is f = h + g u.
 
@@ -89,6 +146,21 @@ class LatentNets(nn.Module):
             for parameter in self.control.rest[-1].parameters():
                 parameter.mul_(0.01)
 
+    def forward(
+        self, y: Tensor, told: Tensor, still: Tensor, drifts: SideBySide, weights: ComponentWeights
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """h, g and u at one state, each (batch, size).
+
+        Args:
+            y: State, shape (batch, size).
+            told: State and times, as u is told them.
+            still: See `SideBySide`.
+            drifts: h and u.
+            weights: Of g, laid out.
+        """
+        h, u = drifts(told, still)
+        return h, self.diffusion(y, weights), u
+
     def told(self, t: Tensor, z: Tensor) -> Tensor:
         """What the drifts are told of time and state."""
         return torch.cat((z, t), dim=1) if self.tells_time else z
@@ -115,20 +187,25 @@ class Posterior(nn.Module):
         arrival = torch.where(ahead > 0, times, knots) / nets.gap
         self.arrival = arrival.to(known).unsqueeze(-1).unbind(1)
         self._shared: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
-        self._pull: tuple[Tensor, ...] | None = None
+        self._count = 1
+        self._laid: tuple[tuple[Tensor, ...], SideBySide, ComponentWeights] | None = None
         self._interval = 0
 
     def repeat(self, count: int) -> None:
         """Let so many copies of the batch stand behind one another."""
-        parts = (self.pull, self.led, self.arrival)
-        self._pull, self.led, self.arrival = (tuple(x.repeat(count, 1) for x in part) for part in parts)
+        self._count, self._laid = self._count * count, None
+        parts = (self.led, self.arrival)
+        self.led, self.arrival = (tuple(x.repeat(count, 1) for x in part) for part in parts)
 
-    @property
-    def pull(self) -> tuple[Tensor, ...]:
-        """What the control is told of what is known, at each knot."""
-        if self._pull is None:
-            self._pull = self.nets.control.known(self.known).unbind(1)
-        return self._pull
+    def _laid_out(self) -> tuple[tuple[Tensor, ...], SideBySide, ComponentWeights]:
+        """What the drifts are told that stands still at each knot, and all weights; once for the solve."""
+        if self._laid is None:
+            drifts = SideBySide(self.nets)
+            # the knot first, so that what stands still at each lies together
+            still = drifts.still(self.nets.control.known(self.known.transpose(0, 1)))
+            still = still if self._count == 1 else still.repeat(1, self._count, 1)
+            self._laid = still.unbind(0), drifts, self.nets.diffusion.laid_out()
+        return self._laid
 
     def enter(self, interval: int, place: float) -> None:
         """See `KnotSDE`."""
@@ -136,12 +213,14 @@ class Posterior(nn.Module):
 
     def f(self, t: Tensor, y: Tensor) -> Tensor:
         """Posterior drift."""
-        told, nets = self.nets.told(t, y), self.nets
-        h, g = nets.prior(told), nets.diffusion(y)
+        nets = self.nets
+        still, drifts, weights = self._laid_out()
         # on the way to a knot what is known there and behind it is ahead
         behind = self._interval + 1
         left = self.arrival[behind] - t.to(y) / nets.gap
-        u = nets.control(torch.cat((told, left), dim=1), self.pull[behind]) * self.led[behind]
+        told = torch.cat((y, t, left) if nets.tells_time else (y, left), dim=1)
+        h, g, u = nets(y, told, still[behind], drifts, weights)
+        u = u * self.led[behind]
         self._shared = (y, h, g, u)
         return torch.addcmul(h, g, u)
 

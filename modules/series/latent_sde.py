@@ -308,8 +308,8 @@ class LatentSDE(SeriesFamily):
         return self.kl_weight * min(1.0, self.trainer.global_step / self.anneal)
 
     def residuals(self) -> list[nn.Module]:
-        """The control of the posterior, evaluated once with its drift."""
-        return [self.nets.control]
+        """The coefficients of the posterior, evaluated once with its drift."""
+        return [self.nets]
 
 
 def together(x: Series, query: Query) -> tuple[Series, Tensor]:

@@ -156,8 +156,11 @@ def solve_lockstep_logqp(
     noise: PathNormals | None = None,
 ) -> tuple[Solution, Tensor]:
     """The same of a posterior with a prior drift h, and its divergence ½∫|u|² dt, shape (batch,)."""
-    solver, equation, places = _posed(sde, knots, y0, steps, gradient)
     noise = noise or PathNormals(len(y0), 1, y0)
+    if gradient == "backprop" and hasattr(sde, "u"):
+        solution, controls, h = _recorded(sde, knots, y0, steps, noise)
+        return solution, 0.5 * (controls.square().sum(dim=2) * h).sum(dim=0)
+    solver, equation, places = _posed(sde, knots, y0, steps, gradient)
     solution, divergence = solve_logqp(solver, equation, y0, places, brownian=noise)  # type: ignore[arg-type]
     return solution, divergence.sum(dim=0)
 
@@ -169,26 +172,38 @@ def solve_lockstep_logratio(
 
     ½∫|u|² dt + ∫u dW by Girsanov's theorem; of Euler's steps the ratio of their chains' densities, exactly.
     """
-    solver, _, places = _posed(sde, knots, y0, steps, "backprop")
-    equation = _Recorded(sde, knots, steps, y0.dtype)
     noise = noise or PathNormals(len(y0), 1, y0)
-    solution, divergence = solve_logqp(solver, equation, y0, places, brownian=noise)  # type: ignore[arg-type]
-    total = divergence.sum(dim=0)
-    for number, u in enumerate(equation.controls):
-        total = total + (u * noise.normals(number)[0]).sum(dim=1) * steps**-0.5
+    solution, controls, h = _recorded(sde, knots, y0, steps, noise)
+    total = 0.5 * (controls.square().sum(dim=2) * h).sum(dim=0)
+    for number, (u, root) in enumerate(zip(controls, h.sqrt(), strict=True)):
+        total = total + (u * noise.normals(number)[0]).sum(dim=1) * root
     return solution, total
 
 
+def _recorded(
+    sde: KnotSDE, knots: Tensor, y0: Tensor, steps: int, noise: PathNormals
+) -> tuple[Solution, Tensor, Tensor]:
+    """A solve, the control of every step, (all steps, batch, d), and their lengths, (all steps, batch)."""
+    solver, _, places = _posed(sde, knots, y0, steps, "backprop")
+    equation = _Recorded(sde, knots, steps, y0.dtype)
+    solution = solver.solve(equation, y0, places, brownian=noise)  # type: ignore[arg-type]  # by steps
+    controls = torch.stack(equation.controls) if equation.controls else y0.new_zeros(0, *y0.shape)
+    h = (knots.diff(dim=1) / steps).to(y0.dtype).T.repeat_interleave(steps, dim=0)
+    return solution, controls, h
+
+
 class _Recorded(InPlaces):
-    """Keeps the control of every step."""
+    """Keeps the control of every step; cheaper than its square as one more component of the state."""
 
     def __init__(self, sde: KnotSDE, knots: Tensor, steps: int, dtype: torch.dtype) -> None:
         super().__init__(sde, knots, steps, dtype)
         self.controls: list[Tensor] = []
 
-    def _u(self, s: Tensor, y: Tensor) -> Tensor:
-        self.controls.append(super()._u(s, y))
-        return self.controls[-1]
+    def f(self, s: Tensor, y: Tensor) -> Tensor:
+        """Drift by s."""
+        value = super().f(s, y)
+        self.controls.append(self.sde.u(self._at(s)[1], y))  # type: ignore[attr-defined]  # see KnotSDE
+        return value
 
 
 def _posed(

@@ -9,7 +9,7 @@ from torch import nn
 
 from integrand.errors import UsageError
 from integrand.modules.series.backward_reader import BackwardReader
-from integrand.modules.series.latent_equations import ComponentNet
+from integrand.modules.series.latent_equations import ComponentNet, LatentNets, Posterior
 from integrand.modules.series.latent_sde import LatentSDE, together
 from integrand.modules.series.lockstep_sde import PathNormals, solve_lockstep, solve_lockstep_logqp
 from integrand.series import Query, Series
@@ -211,6 +211,54 @@ def test_what_lies_behind_an_observation_does_not_lead_the_path_to_it(series):
     torch.testing.assert_close(behind.f(t, z), behind.h(t, z), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("tells_time", [False, True])
+def test_coefficients_side_by_side_are_those_of_each_network(depth, tells_time):
+    """In value and in the gradient of every weight."""
+    torch.manual_seed(0)
+    nets = LatentNets(4, 5, 6, depth, tells_time, 0.5).double()
+    with torch.no_grad():  # as large as the others
+        nets.control.rest[-1].weight.mul_(100.0)
+    known, y = torch.randn(3, 7, 5, dtype=F64), torch.randn(3, 4, dtype=F64)
+    knots = torch.rand(3, 7, dtype=F64).sort(dim=1).values
+    t, ahead = knots[:, 2:3] + 0.01, torch.arange(7, 0, -1).expand(3, -1)
+    equation = Posterior(nets, known, ahead, knots)
+    equation.enter(2, 0.0)
+    said = (equation.f(t, y), equation.h(t, y), equation.g(t, y), equation.u(t, y))
+    told = torch.cat((y, t), 1) if tells_time else y
+    left = (knots[:, 3:4] - t) / 0.5
+    u = nets.control(torch.cat((told, left), 1), nets.control.known(known[:, 3]))
+    h, g = nets.prior(told), nets.diffusion(y)
+    apart = (h + g * u, h, g, u)
+    for a, b in zip(said, apart, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    weight = torch.randn(3, 4, dtype=F64)
+    ours, theirs = (
+        torch.autograd.grad(
+            sum((weight * (i + 1) * part).sum() for i, part in enumerate(parts)), nets.parameters()
+        )
+        for parts in (said, apart)
+    )
+    for (name, _), a, b in zip(nets.named_parameters(), ours, theirs, strict=True):
+        assert b.abs().sum() > 0, name
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10, msg=name)
+
+
+def test_the_divergence_added_up_afterwards_is_that_of_the_solver(series):
+    """`checkpoint` integrates it as one more component of the state; steps of unequal length, padding."""
+    found = []
+    for gradient in ("backprop", "checkpoint"):
+        module, x = build(gradient=gradient, steps=3), series()
+        torch.manual_seed(1)
+        terms, _, solution = module.bound(x)
+        gradients = torch.autograd.grad(
+            terms["kl"].sum(), [p for p in module.parameters() if p.requires_grad], allow_unused=True
+        )
+        found.append((terms["kl"], solution.ys, *(g for g in gradients if g is not None)))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+
+
 def test_the_control_is_told_when_the_next_observation_comes(series):
     """At knots without an observation that of the next one counts; behind the last there is none."""
     module = build()
@@ -325,10 +373,16 @@ def test_the_bound_of_many_paths_is_the_likelihood_of_the_chain():
     steps, sigma, noise, count = 2, 0.6, 0.4, 20000
     module = LatentSDE(spec, channels=1, context=3, duration=1.0, steps=steps, noise=noise, samples=count)
     module = module.double()
-    layer = nn.Linear(1, 1, bias=False, dtype=F64)
-    nn.init.constant_(layer.weight, -1.0)
-    module.nets.prior, module.nets.diffusion = layer, Constant(sigma)
     with torch.no_grad():
+        # silu(z) − silu(−z) = z, so that the prior's perceptron is −z
+        first, second, last = (layer for layer in module.nets.prior if isinstance(layer, nn.Linear))
+        for parameter in module.nets.prior.parameters():
+            parameter.zero_()
+        first.weight[:2, 0] = torch.tensor([1.0, -1.0], dtype=F64)
+        last.weight[0, :2] = torch.tensor([-1.0, 1.0], dtype=F64)
+        second.weight[:2, :2] = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=F64)
+        module.nets.diffusion.second.zero_()
+        module.nets.diffusion.offset.fill_(math.log(sigma / (1 - sigma)))
         module.prior_mean.fill_(0.5)
         module.prior_log_std.fill_(math.log(0.3))
         module.start.weight.mul_(0.1)
