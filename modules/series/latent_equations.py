@@ -193,7 +193,7 @@ class Posterior(nn.Module):
 
     def repeat(self, count: int) -> None:
         """Let so many copies of the batch stand behind one another."""
-        self._count, self._laid = self._count * count, None
+        self._count *= count
         parts = (self.led, self.arrival)
         self.led, self.arrival = (tuple(x.repeat(count, 1) for x in part) for part in parts)
 
@@ -203,7 +203,6 @@ class Posterior(nn.Module):
             drifts = SideBySide(self.nets)
             # the knot first, so that what stands still at each lies together
             still = drifts.still(self.nets.control.known(self.known.transpose(0, 1)))
-            still = still if self._count == 1 else still.repeat(1, self._count, 1)
             self._laid = still.unbind(0), drifts, self.nets.diffusion.laid_out()
         return self._laid
 
@@ -219,7 +218,9 @@ class Posterior(nn.Module):
         behind = self._interval + 1
         left = self.arrival[behind] - t.to(y) / nets.gap
         told = torch.cat((y, t, left) if nets.tells_time else (y, left), dim=1)
-        h, g, u = nets(y, told, still[behind], drifts, weights)
+        # here, since all knots of all copies would be many times the states
+        pull = still[behind] if self._count == 1 else still[behind].repeat(self._count, 1)
+        h, g, u = nets(y, told, pull, drifts, weights)
         u = u * self.led[behind]
         self._shared = (y, h, g, u)
         return torch.addcmul(h, g, u)
