@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from integrand.errors import UsageError
 
@@ -64,6 +65,11 @@ class Hawkes(SimulatedEvents):
                 times.append(t)
                 kinds.append(chosen)
                 excited = excited + self.excites[:, chosen]
+
+    def rates(self, times: Array, kinds: Kinds, at: Array, past: npt.NDArray[np.bool_]) -> Array:
+        """See `SimulatedEvents.rates`."""
+        left = np.where(past, np.exp(-self.beta * np.abs(at[:, None] - times)), 0.0)
+        return self.mu + left @ self.excites[:, kinds].T
 
     def likelihood(self, times: Array, kinds: Kinds, end: float) -> float:
         """See `SimulatedEvents.likelihood`; Ozaki 1979, eq. 4, for each kind."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from integrand.errors import UsageError
 
@@ -43,6 +44,10 @@ class PoissonProcess(SimulatedEvents):
             times.append(t)
             t += rng.exponential(1 / total)
         return times, rng.integers(self.number, size=len(times)).tolist()
+
+    def rates(self, times: Array, kinds: Kinds, at: Array, past: npt.NDArray[np.bool_]) -> Array:
+        """See `SimulatedEvents.rates`."""
+        return np.full((len(at), self.number), self.rate)
 
     def likelihood(self, times: Array, kinds: Kinds, end: float) -> float:
         """See `SimulatedEvents.likelihood`."""

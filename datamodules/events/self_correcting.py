@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from integrand.errors import UsageError
 
@@ -47,6 +48,10 @@ class SelfCorrecting(SimulatedEvents):
                 return times, [0] * len(times)
             refuse_more(times)
             times.append(t)
+
+    def rates(self, times: Array, kinds: Kinds, at: Array, past: npt.NDArray[np.bool_]) -> Array:
+        """See `SimulatedEvents.rates`."""
+        return np.exp(self.mu * at - self.alpha * past.sum(axis=1))[:, None]
 
     def likelihood(self, times: Array, kinds: Kinds, end: float) -> float:
         """See `SimulatedEvents.likelihood`."""

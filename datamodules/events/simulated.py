@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -64,6 +65,17 @@ class SimulatedEvents(EventDataModule):
     def likelihood(self, times: Array, kinds: Kinds, end: float) -> float:
         """Logarithm of the likelihood of the events of a sequence watched from 0 to `end`."""
 
+    @abstractmethod
+    def rates(self, times: Array, kinds: Kinds, at: Array, past: npt.NDArray[np.bool_]) -> Array:
+        """λ of each kind, shape (m, kinds).
+
+        Args:
+            times: Times of the events of a sequence.
+            kinds: Their kinds.
+            at: Times at which λ is asked for, shape (m,).
+            past: Which events have come by then, shape (m, events).
+        """
+
     @property
     def kinds(self) -> tuple[str, ...]:
         """Name of each kind."""
@@ -90,6 +102,21 @@ class SimulatedEvents(EventDataModule):
             row, kind = np.nonzero(mask)
             found.append(self.likelihood(times[row], kind, end))
         return torch.tensor(found, dtype=torch.float64)
+
+    def intensity(self, x: Series) -> Tensor:
+        """λ of each kind as it arrives at each row and as it leaves, shape (batch, n, 2, kinds), float64.
+
+        Args:
+            x: Sequences as a batch holds them.
+        """
+        found = []
+        for times, mask in zip(x.times.cpu().numpy(), x.mask.cpu().numpy(), strict=True):
+            row, kind = np.nonzero(mask)
+            # by row, not by time: an event counts from behind its own row on
+            at = np.arange(len(times))[:, None]
+            both = [self.rates(times[row], kind, times, past) for past in (row < at, row <= at)]
+            found.append(np.stack(both, axis=1))
+        return torch.from_numpy(np.stack(found))
 
 
 def refuse_more(times: list[float]) -> None:

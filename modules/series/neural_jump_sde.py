@@ -215,6 +215,20 @@ class NeuralJumpSDE(ObservingFamily):
         inner = torch.lerp(rates[:, :-1], rates[:, 1:], 0.5).mean(1)
         return total + (log_rates * happened).sum((2, 3)) - (gaps * inner).sum(0)
 
+    @torch.no_grad()
+    def intensity(self, found: Followed) -> Tensor:
+        """λ of each kind as it arrives at each time and as it leaves, in units of the data's time.
+
+        Args:
+            found: Paths, whose mean is taken.
+
+        Returns:
+            Shape (batch, n, 2, kinds).
+        """
+        assert self.nets.intensity is not None
+        value: Tensor = self.nets.intensity(torch.stack((found.before, found.after), 3)).mean(0) / self.unit
+        return value
+
     def bound(self, found: Followed, x: Series, end: Tensor | None = None) -> Tensor:
         """Logarithm of the mean likelihood over paths, shape (batch,); see `log_likelihood`."""
         each = self.log_likelihood(found, x, end)
@@ -293,6 +307,8 @@ class NeuralJumpSDE(ObservingFamily):
         if self.of_events:
             bound = self.bound(found, x)
             outcome.terms, outcome.prediction = {"loss": per_value(-bound, came(x))}, bound.detach()
+            if stage != "train":
+                outcome.intensity = self.intensity(found)
             return outcome
         if query is None or place is None:
             said = self.head(found.after[:, :, -1].mean(0))

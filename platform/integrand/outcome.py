@@ -28,6 +28,8 @@ class Outcome:
         inputs: What the network was asked about, shape (batch, …), or a batch of series.
         times: The times of prediction and target, shape (batch, n), where they are of series.
         draws: Draws from the predictive distribution, shape (draws, batch, …), where there is one.
+        intensity: λ of each kind of event in units of the data's time, as it arrives at each row of `inputs`
+            and as it leaves, shape (batch, n, 2, kinds), detached; None where nobody asks.
     """
 
     terms: dict[str, Tensor]
@@ -39,6 +41,7 @@ class Outcome:
     inputs: Tensor | Series | None = None
     times: Tensor | None = None
     draws: Tensor | None = None
+    intensity: Tensor | None = None
 
     @property
     def loss(self) -> Tensor:

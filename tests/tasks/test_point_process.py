@@ -10,6 +10,7 @@ from integrand.errors import UsageError
 from integrand.outcome import Outcome
 from integrand.series import Series
 from integrand.spec import Events, SeriesSpec
+from integrand.tasks.event_tallies import rescaled_gaps
 from integrand.tasks.point_process import PointProcess
 
 SPEC = SeriesSpec("made-up", Events(), channels=2, length=4, irregular=True, missing=True)
@@ -64,3 +65,54 @@ def test_nothing_is_predicted_for_a_single_sequence_and_data_stay_behind():
     with pytest.raises(UsageError, match="integrand test scores it"):
         raise task.unanswered()
     assert pickle.loads(pickle.dumps(task))._law is None
+
+
+def test_gaps_rescaled_by_constant_rates_are_rate_times_gap():
+    """One sequence behind the other: the second's first gap begins behind the last event of the first."""
+    intensity = torch.full((2, 4, 2, 2), 0.5)
+    intensity[..., 1] = 1.5
+    gaps, rest = rescaled_gaps(made(), intensity)
+    assert gaps.tolist() == [2.0, 2.0, 2.0 * (3.0 + 1.5)]
+    assert rest == 3.0
+    gaps, rest = rescaled_gaps(made()[:1], intensity[:1], rest)
+    assert gaps.tolist() == [5.0, 2.0]
+    assert rest == 6.0
+
+
+def test_an_intensity_that_jumps_is_integrated_between_its_limits():
+    """From what leaves an event to what arrives at the next: (1 + 3)/2 and (5 + 3)/2."""
+    intensity = torch.zeros(1, 4, 2, 2)
+    intensity[0, 0, 1, 0], intensity[0, 1, 0, 0] = 1.0, 3.0
+    intensity[0, 1, 1, 0], intensity[0, 2, 0, 0] = 5.0, 3.0
+    gaps, _ = rescaled_gaps(made()[:1], intensity)
+    assert gaps.tolist() == [2.0, 4.0]
+
+
+class Constant(Knows):
+    def intensity(self, x):
+        return torch.ones(len(x), x.times.shape[1], 2, 2, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("data", [None, Constant()], ids=["unknown", "known"])
+def test_an_evaluation_leaves_the_intensity_of_a_sequence_and_rescaled_gaps(data):
+    task = PointProcess(SPEC)
+    (tally,) = task.tallies()
+    task.attach(data, None)
+    assert list(tally.draw("test")) == []
+    outcome = Outcome({}, 2, inputs=made(), intensity=torch.full((2, 4, 2, 2), 0.1))
+    for _ in range(2):
+        tally.see(outcome)
+    tally.merge(lambda x: x)
+    assert tally.counts.sum() == 6
+    # 200 (1 − exp(−gap)); 0.9 and 0.5 go across sequences, the others are 0.2
+    assert tally.counts.nonzero().flatten().tolist() == [36, 78, 118]
+    intensity, rescaling = tally.draw("test")
+    assert (intensity.name, rescaling.name) == ("intensity_test", "rescaling_test")
+    assert "2 events" in intensity.description
+    assert ("dashed" in intensity.description) == (data is not None)
+
+
+def test_without_an_intensity_there_is_no_figure():
+    (tally,) = PointProcess(SPEC).tallies()
+    tally.see(Outcome({}, 2, inputs=made()))
+    assert list(tally.draw("test")) == []

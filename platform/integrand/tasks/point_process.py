@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from torch import Tensor
@@ -13,7 +13,8 @@ from ..metrics.events import ConstantRates, PerEvent
 from ..outcome import Outcome
 from ..series import Series
 from ..spec import Events, SeriesSpec, Spec
-from .base import Task
+from .base import Tally, Task
+from .event_tallies import Intensities
 
 
 class PointProcess(Task):
@@ -32,6 +33,7 @@ class PointProcess(Task):
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         self._law: Callable[[Series], Tensor | None] | None = None
+        self._true: Callable[[Series], Tensor | None] | None = None
 
     @classmethod
     def asks(cls, spec: Spec) -> bool:
@@ -47,8 +49,16 @@ class PointProcess(Task):
         }
 
     def attach(self, data: Any, field: Any) -> None:
-        """See `Task.attach`: a simulation knows the likelihood of what it drew."""
+        """See `Task.attach`: a simulation knows likelihood and intensity of what it drew."""
         self._law = getattr(data, "log_likelihood", None)
+        self._true = getattr(data, "intensity", None)
+
+    def tallies(self) -> Sequence[Tally]:
+        """Intensities of a sequence, and all gaps by them."""
+        return (Intensities(self.spec.channel_names, self._truth),)
+
+    def _truth(self, x: Series) -> Tensor | None:
+        return None if self._true is None else self._true(x)
 
     def observe(self, stage: str, outcome: Outcome) -> Mapping[str, Metric]:
         """See `Task.observe`."""
@@ -76,7 +86,7 @@ class PointProcess(Task):
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy or a pickle of a model shall not take the data with it
-        return {**self.__dict__, "_law": None}
+        return {**self.__dict__, "_law": None, "_true": None}
 
 
 def came(x: Series) -> Tensor:

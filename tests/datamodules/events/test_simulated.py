@@ -149,3 +149,23 @@ def test_kinds_come_in_proportion_to_their_rates():
 def test_what_makes_no_events_is_refused(cls, options, said):
     with pytest.raises(UsageError, match=said):
         small(cls, **options).setup()
+
+
+@every_case
+def test_the_intensity_arrives_by_its_definition_and_jumps_at_each_event(cls, options):
+    data = small(cls, **options)
+    data.setup("test")
+    (x,) = next(iter(data.test_dataloader()))
+    found = data.intensity(x).numpy()
+    for i, (times, mask) in enumerate(zip(x.times.numpy(), x.mask.numpy(), strict=True)):
+        row, kinds = np.nonzero(mask)
+        arrives, leaves = found[i, :, 0], found[i, :, 1]
+        # rows behind the last one repeat its time, and hold no event
+        n = int(x.lengths[i])
+        np.testing.assert_allclose(arrives[:n], rate(data, times[:n], times[row], kinds), rtol=1e-10)
+        jump = np.zeros_like(arrives)
+        if isinstance(data, Hawkes):
+            jump[row] = data.excites[:, kinds].T
+        if isinstance(data, SelfCorrecting):
+            jump[row] = np.expm1(-data.alpha) * arrives[row]
+        np.testing.assert_allclose(leaves - arrives, jump, rtol=1e-9, atol=1e-12)

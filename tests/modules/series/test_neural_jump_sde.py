@@ -104,6 +104,18 @@ def test_a_constant_intensity_is_a_poisson_process():
     assert of_times(module, events(TIMES, END)) == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_intensity_is_told_as_it_arrives_and_as_it_leaves():
+    """In units of the data: μ from an empty past on, α more behind each event, β = 0."""
+    module = hawkes(mu=0.6, alpha=0.5, beta=0.0)
+    x = events(TIMES, END)
+    said = module.intensity(module.follow(x, 1))
+    assert said.shape == (1, len(TIMES) + 2, 2, 1)
+    arrives = 0.6 + 0.5 * torch.tensor([0, 0, 1, 2, 3, 4, 5], dtype=F64)
+    torch.testing.assert_close(said[0, :, 0, 0], arrives)
+    jumps = torch.tensor([0, 0.5, 0.5, 0.5, 0.5, 0.5, 0], dtype=F64)
+    torch.testing.assert_close(said[0, :, 1, 0] - said[0, :, 0, 0], jumps)
+
+
 def test_the_likelihood_of_a_hawkes_process_is_approached_to_first_order():
     """Log L = Σ log λ(tᵢ₋) − μT − α/β Σ (1 − exp(−β (T − tᵢ))), Ozaki 1979; Euler's error is O(h)."""
     mu, alpha, beta = 0.6, 0.5, 1.2
