@@ -69,7 +69,8 @@ class Hawkes(SimulatedEvents):
     def rates(self, times: Array, kinds: Kinds, at: Array, past: npt.NDArray[np.bool_]) -> Array:
         """See `SimulatedEvents.rates`."""
         left = np.where(past, np.exp(-self.beta * np.abs(at[:, None] - times)), 0.0)
-        return self.mu + left @ self.excites[:, kinds].T
+        rates: Array = self.mu + left @ self.excites[:, kinds].T
+        return rates
 
     def likelihood(self, times: Array, kinds: Kinds, end: float) -> float:
         """See `SimulatedEvents.likelihood`; Ozaki 1979, eq. 4, for each kind."""

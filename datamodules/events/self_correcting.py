@@ -51,7 +51,8 @@ class SelfCorrecting(SimulatedEvents):
 
     def rates(self, times: Array, kinds: Kinds, at: Array, past: npt.NDArray[np.bool_]) -> Array:
         """See `SimulatedEvents.rates`."""
-        return np.exp(self.mu * at - self.alpha * past.sum(axis=1))[:, None]
+        rate: Array = np.exp(self.mu * at - self.alpha * past.sum(axis=1))
+        return rate[:, None]
 
     def likelihood(self, times: Array, kinds: Kinds, end: float) -> float:
         """See `SimulatedEvents.likelihood`."""

@@ -29,6 +29,7 @@ class PointProcess(Task):
     title = "when which kind of event comes"
     models = "distribution"
     monitor = "val/nll"
+    spec: SeriesSpec
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
