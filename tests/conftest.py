@@ -1,6 +1,7 @@
 """What every test gets: one thread, no telemetry, no network, stores in its own folder, `pipelines`."""
 
 import contextlib
+import gc
 import importlib.util
 import os
 import sqlite3
@@ -62,6 +63,24 @@ def accounts(monkeypatch):
 
 REQUIRED = "INTEGRAND_REQUIRE_CLUSTER"
 """Where this is set, a cluster test that is skipped has failed: `make test-cluster` installs what it needs."""
+
+
+@pytest.fixture
+def graphs():
+    """Counts living tensors with a history that were made since the test began.
+
+    A cycle through a hook of autograd is seen by no collector: the activations of every batch would stay.
+    """
+
+    import torch
+
+    def living():
+        gc.collect()
+        return sum(issubclass(type(o), torch.Tensor) and o.grad_fn is not None for o in gc.get_objects())
+
+    gc.freeze()  # what is there already is not looked at
+    yield living
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(config, items):

@@ -85,6 +85,16 @@ def test_gradients_reach_every_parameter(family, spec):
 
 
 @every_input
+def test_steps_leave_no_graph_behind(family, spec, graphs):
+    module = build(family, spec).train()
+    left = []
+    for _ in range(2):
+        module.step(batch(spec), "train")
+        left.append(graphs())
+    assert left[1] == left[0]
+
+
+@every_input
 def test_one_seed_gives_one_network_and_one_output(family, spec):
     x, _ = batch(spec)
     outputs = []

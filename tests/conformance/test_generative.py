@@ -59,6 +59,16 @@ def test_gradients_reach_every_trained_parameter(family):
 
 
 @every_generative_family
+def test_steps_leave_no_graph_behind(family, graphs):
+    module = build(family).train()
+    left = []
+    for _ in range(2):
+        module.objective(points(64), None, "train")
+        left.append(graphs())
+    assert left[1] == left[0]
+
+
+@every_generative_family
 def test_the_averaged_weights_are_not_trained(family):
     module = build(family)
     optimizer = module.configure_optimizers()

@@ -128,6 +128,16 @@ def test_gradients_reach_every_parameter(family, spec, made):
 
 
 @every_question
+def test_steps_leave_no_graph_behind(family, spec, made, graphs):
+    module = build(family, spec).train()
+    left = []
+    for _ in range(2):
+        module.step(made(spec), "train")
+        left.append(graphs())
+    assert left[1] == left[0]
+
+
+@every_question
 def test_one_seed_gives_one_network_and_one_answer(family, spec, made):
     batch = made(spec)
     first, again, other = (said(build(family, spec, seed), batch) for seed in (0, 0, 1))

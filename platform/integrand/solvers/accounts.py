@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -129,7 +130,8 @@ class CountedField:
         if self._watch:
             self.last = (t, y, f)
             if f.requires_grad:
-                f.register_hook(self._count_vjp)  # type: ignore[no-untyped-call]  # torch
+                # of the account alone: self may hold f, and no collector sees a cycle through a hook
+                f.register_hook(partial(_count_vjp, self.stats))  # type: ignore[no-untyped-call]  # torch
         return f
 
     def evaluate_first(self, t: Tensor, y: Tensor) -> Tensor:
@@ -204,9 +206,6 @@ class CountedField:
         """Account for vector-Jacobian products that the backward pass makes."""
         self.stats.vjps += number
 
-    def _count_vjp(self, _: Tensor) -> None:
-        self.stats.vjps += 1
-
     def _conform(self, f: Tensor, y: Tensor) -> Tensor:
         if f.shape != y.shape:
             raise SpecError(
@@ -221,6 +220,10 @@ class CountedField:
             f"the {where} used up max_nfe={self.limit} at {_where(t)} (NFE {nfe})",
             "raise max_nfe, loosen rtol and atol, take a fixed-step or stiff method, or regularise the field",
         )
+
+
+def _count_vjp(stats: SolveStats, _: Tensor) -> None:
+    stats.vjps += 1
 
 
 def _where(t: Tensor) -> str:
