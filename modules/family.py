@@ -13,7 +13,6 @@ import numpy.typing as npt
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
-from torch.optim import Optimizer
 from torchmetrics import Metric
 
 from integrand.datamodules.base import data_of
@@ -374,11 +373,7 @@ class FamilyModule(Shardable):
                 f"this {type(self).__name__} has no weights to train",
                 "give a field with weights: torch.nn layers or torch.nn.Parameter",
             )
-        return self.scheduled(self._make_optimizer(trained))
-
-    def scheduled(self, optimizer: Optimizer) -> Any:
-        """An optimiser with the injected schedule, as Lightning takes it."""
-        return with_schedule(optimizer, self._make_lr_scheduler, self._interval)
+        return with_schedule(self._make_optimizer(trained), self._make_lr_scheduler, self._interval)
 
     @classmethod
     def properties(cls) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from lightning.pytorch import LightningModule
@@ -31,6 +32,14 @@ def with_schedule(optimizer: Optimizer, make: LRSchedulerCallable | None, interv
         # Lightning's names what it watches; torch's own lowers the rate where the loss stays, by default
         entry["monitor"] = getattr(scheduler, "monitor", "val/loss")
     return {"optimizer": optimizer, "lr_scheduler": entry}
+
+
+def with_schedules(
+    optimizers: Iterable[Optimizer], make: LRSchedulerCallable | None, interval: Interval | None
+) -> Any:
+    """The same for several optimisers, each with a schedule of its own."""
+    found = [with_schedule(one, make, interval) for one in optimizers]
+    return found if make is None else tuple(found)
 
 
 def step_schedules(module: LightningModule, interval: Interval) -> None:

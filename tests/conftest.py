@@ -66,20 +66,25 @@ REQUIRED = "INTEGRAND_REQUIRE_CLUSTER"
 
 
 @pytest.fixture
-def graphs():
-    """Counts living tensors with a history that were made since the test began.
+def graphs_left():
+    """Counts the tensors with a history that a second call leaves behind, beside those of the first.
 
     A cycle through a hook of autograd is seen by no collector: the activations of every batch would stay.
     """
-
     import torch
 
     def living():
         gc.collect()
         return sum(issubclass(type(o), torch.Tensor) and o.grad_fn is not None for o in gc.get_objects())
 
+    def left(call):
+        call()
+        first = living()
+        call()
+        return living() - first
+
     gc.freeze()  # what is there already is not looked at
-    yield living
+    yield left
     gc.unfreeze()
 
 

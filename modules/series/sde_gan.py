@@ -18,7 +18,7 @@ from ..bench.net import check_series
 from ..defaults import Maker
 from ..family import FamilyModule
 from ..generative.averaging import averaged
-from ..schedules import Interval, step_schedules
+from ..schedules import Interval, step_schedules, with_schedules
 from .path_generator import Critic, Generator
 from .path_grid import on_grid
 from .path_units import PathUnits
@@ -177,8 +177,7 @@ class SDEGAN(FamilyModule):
             self._make_optimizer(list(self.generator.parameters())),
             self._make_critic_optimizer(list(self.critic.parameters())),
         )
-        found = [self.scheduled(one) for one in made]
-        return found if self._make_lr_scheduler is None else tuple(found)
+        return with_schedules(made, self._make_lr_scheduler, self._interval)
 
     def on_validation_epoch_start(self) -> None:
         """Begin with the first paths."""

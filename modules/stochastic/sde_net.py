@@ -19,7 +19,7 @@ from integrand.spec import ImageSpec, Spec, Targets, VectorSpec
 
 from ..bench import BenchFamily, Dynamics, Stage
 from ..defaults import Maker
-from ..schedules import step_schedules
+from ..schedules import step_schedules, with_schedules
 
 LEAST_DEVIATION = 1e-3
 
@@ -302,8 +302,7 @@ class SDENet(BenchFamily):
         kept = {id(p) for p in mine}
         others = [p for p in self.parameters() if p.requires_grad and id(p) not in kept]
         made = (self._make_optimizer(others), self._make_diffusion_optimizer(mine))
-        found = [self.scheduled(one) for one in made]
-        return found if self._make_lr_scheduler is None else tuple(found)
+        return with_schedules(made, self._make_lr_scheduler, self._interval)
 
     def shards(self) -> list[nn.Module]:
         """Refused: each step belongs to a part of the weights."""
