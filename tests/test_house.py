@@ -73,6 +73,7 @@ FLOORS = (
         "moved",
         "cells",
         "checkpoints",
+        "compiling",
         "trust",
     },
     {"solvers"},

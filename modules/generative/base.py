@@ -24,6 +24,7 @@ from ..family import FamilyModule
 from ..schedules import Interval
 from .averaging import averaged
 from .backbones import Backbone, TimeNet, default_backbone
+from .compiling import compile_network
 from .encoders.base import Encoder, EncoderDigest
 from .evaluation import Evaluation, PointEvaluation
 from .gathering import interleaved, made_together
@@ -46,6 +47,7 @@ class GenerativeModule(FamilyModule):
         evaluation: How samples are scored in validation and test; by default distances for points, nothing
             for images.
         sample_batch: Samples that are generated at once.
+        compile: Whether network and average go through `torch.compile`; the first batches take longer.
         optimizer: Makes the optimiser from the parameters; default Adam with lr 1e-3.
         lr_scheduler: Makes the learning-rate schedule from the optimiser.
         lr_scheduler_interval: Whether it takes a step each `epoch` or each `step`; by default what it is made
@@ -73,6 +75,7 @@ class GenerativeModule(FamilyModule):
         ema: float | None = 0.999,
         evaluation: Evaluation | None = None,
         sample_batch: int = 1000,
+        compile: bool = False,
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_scheduler_interval: Interval | None = None,
@@ -89,6 +92,10 @@ class GenerativeModule(FamilyModule):
             self.shape, self.num_labels(spec)
         )
         self.average = averaged(self.net, ema) if ema is not None else None
+        self.compiles = compile
+        if compile:
+            for net in {self.net, self.trained}:
+                compile_network(net)
         if evaluation is None and len(self.shape) == 1:
             evaluation = PointEvaluation()
         self.evaluation = evaluation
@@ -177,8 +184,10 @@ class GenerativeModule(FamilyModule):
         """The network and its average, each with its blocks by themselves.
 
         Raises:
-            UsageError: There is a teacher, which would be a second network in one piece.
+            UsageError: There is a teacher, which would be a second network in one piece, or it is compiled.
         """
+        if self.compiles:
+            raise self.unshardable("a compiled network does not stop to gather its parts")
         if self.teacher is not None:
             raise self.unshardable("a teacher's network is needed in one piece")
         nets = [self.net] if self.average is None else [self.net, cast(TimeNet, self.average.module)]

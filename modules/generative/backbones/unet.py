@@ -31,6 +31,8 @@ class UNet(Backbone):
         dropout: Share of the features that training drops in every block.
         patch: Side of the squares of pixels that become the channels of one (Luhman & Luhman 2022): 2 leaves
             a quarter of the pixels to convolve.
+        channels_last: Whether weights and features lie in memory with the channels last, which convolutions
+            on tensor cores want; values differ by round-off.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class UNet(Backbone):
         groups: int = 8,
         dropout: float = 0.0,
         patch: int = 1,
+        channels_last: bool = False,
     ) -> None:
         check_sizes(channels=channels, blocks=blocks, heads=heads, groups=groups, patch=patch)
         if not multipliers or min(multipliers) < 1:
@@ -56,7 +59,7 @@ class UNet(Backbone):
             raise UsageError(f"dropout must lie in [0, 1), got {dropout}", "set model.backbone.dropout")
         self.channels, self.multipliers, self.blocks = channels, tuple(multipliers), blocks
         self.attention, self.heads, self.groups, self.dropout = attention, heads, groups, dropout
-        self.patch = patch
+        self.patch, self.channels_last = patch, channels_last
 
     def build(self, shape: tuple[int, ...], num_classes: int = 0) -> TimeNet:
         """See `Backbone.build`."""
@@ -86,6 +89,7 @@ class UNetNet(TimeNet):
         super().__init__()
         s = settings
         self.patch = s.patch
+        self.layout = torch.channels_last if s.channels_last else torch.contiguous_format
         channels *= s.patch**2
         widths = [s.channels * m for m in s.multipliers]
         emb = 4 * s.channels
@@ -118,6 +122,7 @@ class UNetNet(TimeNet):
                 self.grow.append(nn.Conv2d(width, width, 3, padding=1))
         self.norm = nn.GroupNorm(s.groups, width)
         self.last = zeroed(nn.Conv2d(width, channels, 3, padding=1))
+        self.to(memory_format=self.layout)  # type: ignore[call-overload]  # torch leaves this overload out
 
     def blocks_once(self) -> list[nn.Module]:
         """The residual blocks and the attention."""
@@ -126,7 +131,7 @@ class UNetNet(TimeNet):
     def forward(self, t: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Evaluate on images of shape (batch, channels, height, width), t from 0 to 1."""
         emb = F.silu(self.embedding(t, x, y))
-        x = self.first(F.pixel_unshuffle(x, self.patch))
+        x = self.first(F.pixel_unshuffle(x, self.patch).contiguous(memory_format=self.layout))
         skips = [x]
         for level, blocks in enumerate(self.down):
             if level:
@@ -144,7 +149,7 @@ class UNetNet(TimeNet):
                 x = block(torch.cat((x, skips.pop()), dim=1), emb)
             if level < len(self.grow):
                 x = self.grow[level](F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        return F.pixel_shuffle(self.last(F.silu(self.norm(x))), self.patch)
+        return F.pixel_shuffle(self.last(F.silu(self.norm(x))), self.patch).contiguous()
 
 
 class ResidualBlock(nn.Module):

@@ -1,7 +1,7 @@
 """`integrand bench training`: what training a generative model costs over a plain loop that does the same.
 
 Both train the same U-Net on the digits with the same batches, optimiser and average of the weights; ours by
-Lightning's `Trainer.fit`, as `integrand fit` does without a store.
+Lightning's `Trainer.fit`, as `integrand fit` does without a store. And what the network's options gain.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ CASES: dict[str, tuple[type[GenerativeModule], Callable[[TimeNet, Tensor], Tenso
 }
 """A family, and the loss of its plain loop."""
 
+OPTIONS: dict[str, tuple[dict[str, bool], dict[str, bool]]] = {
+    "channels_last": ({"channels_last": True}, {}),
+    "compile": ({}, {"compile": True}),
+}
+"""Options that change the speed alone: of the U-Net, and of the family."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the benchmark."""
@@ -72,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
     data = Digits(normalise="symmetric", batch_size=args.batch)
     data.prepare_data()
     with one_thread(), quiet(TRAINER):
-        rows = [_case(name, data, args) for name in track(CASES, "bench training", console=console)]
+        jobs = [partial(_case, name) for name in CASES] + [partial(_option, name) for name in OPTIONS]
+        rows = [job(data, args) for job in track(jobs, "bench training", console=console)]
     _print(rows, args)
     if args.json is not None:
         write_rows(rows, args.json)
@@ -105,13 +113,32 @@ def _case(name: str, data: Digits, args: argparse.Namespace) -> Row:
     steps = 0
     for repetition in range(args.repetitions + 1):
         torch.manual_seed(args.seed + repetition)
-        module = family(data.spec, backbone=UNet(channels=args.channels, multipliers=[1, 2], blocks=1))
+        module = family(data.spec, backbone=_unet(args))
         seconds, steps = fitted(module, data)
         theirs = looped(module.net, loss, data)
         if repetition:  # the first warms caches
             ours.append(seconds)
             plain.append(theirs)
     return paired_row(name, f"U-Net {args.channels}", "plain loop", ours, plain, TARGET, nfe=steps)
+
+
+def _option(name: str, data: Digits, args: argparse.Namespace) -> Row:
+    """Training with an option over training without it."""
+    of_net, of_family = OPTIONS[name]
+    times: tuple[list[float], list[float]] = ([], [])
+    steps = 0
+    for repetition in range(args.repetitions + 1):
+        for seconds, own in zip(times, (True, False), strict=True):
+            torch.manual_seed(args.seed + repetition)
+            net = _unet(args, **of_net if own else {})
+            taken, steps = fitted(DiffusionModel(data.spec, backbone=net, **of_family if own else {}), data)
+            if repetition:
+                seconds.append(taken)
+    return paired_row(f"diffusion, {name}", f"U-Net {args.channels}", "diffusion", *times, None, nfe=steps)
+
+
+def _unet(args: argparse.Namespace, **options: bool) -> UNet:
+    return UNet(channels=args.channels, multipliers=[1, 2], blocks=1, **options)
 
 
 def fitted(module: GenerativeModule, data: Digits) -> tuple[float, int]:
@@ -149,20 +176,13 @@ def looped(net: TimeNet, loss: Callable[[TimeNet, Tensor], Tensor], data: Digits
 def _print(rows: list[Row], args: argparse.Namespace) -> None:
     title = f"Training at 8×8, batch {args.batch}, CPU time of an epoch, one thread, seed {args.seed}"
     table = Table(title=title)
-    for heading in (
-        "family",
-        "network",
-        "time over a plain loop",
-        "±",
-        "images/s of it",
-        "≥ 0.95",
-        "steps",
-        "n",
-    ):
-        table.add_column(heading, justify="left" if heading in ("family", "network") else "right")
+    left = ("family", "network", "over")
+    for heading in (*left, "time", "±", "images/s", "≥ 0.95", "steps", "n"):
+        table.add_column(heading, justify="left" if heading in left else "right")
     for row in rows:
-        cells = (row.case, row.field, f"{row.ratio:.3f}", f"{row.spread:.3f}", f"{1 / row.ratio:.3f}")
-        table.add_row(*cells, "yes" if row.met else "no", str(row.nfe), str(row.repetitions))
+        met = "" if row.met is None else "yes" if row.met else "no"
+        numbers = (f"{row.ratio:.3f}", f"{row.spread:.3f}", f"{1 / row.ratio:.3f}")
+        table.add_row(row.case, row.field, row.reference, *numbers, met, str(row.nfe), str(row.repetitions))
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(table)
     console.print(f"torch {torch.__version__}, {platform.machine()}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from itertools import count
-from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from integrand.compiling import own_code
 
 from ..accounts import CountedField
 from .step import step, sum_stages
@@ -90,7 +90,7 @@ def _step(tableau: Tableau, all_stages: bool, grad: bool, captured: bool) -> Fun
         return y1, stages if all_stages else []
 
     options: dict[str, Any] = {"triton.cudagraphs": captured}
-    return torch.compile(_own_code(plain), dynamic=False, options=options)
+    return torch.compile(own_code(plain), dynamic=False, options=options)
 
 
 @cache
@@ -106,14 +106,4 @@ def _attempt(tableau: Tableau, with_k1: bool, interior: bool, grad: bool) -> Fun
         kept = stages if interior else [stages[0], stages[-1]]
         return y1, kept, size1, numbers
 
-    return torch.compile(_own_code(plain), dynamic=False)
-
-
-def _own_code(function: Function) -> Any:
-    """The function with a code object of its own: dynamo bounds recompilations per code object."""
-    assert isinstance(function, FunctionType)
-    code = function.__code__.replace(co_name=f"{function.__name__}_{next(_numbers)}")
-    return FunctionType(code, function.__globals__, code.co_name, None, function.__closure__)
-
-
-_numbers = count()
+    return torch.compile(own_code(plain), dynamic=False)
