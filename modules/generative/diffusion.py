@@ -27,6 +27,7 @@ from integrand.diffusion import (
     ScorePrediction,
     TimeGrid,
     draw_prior,
+    flows_to_prior,
 )
 from integrand.errors import SpecError, UsageError
 from integrand.outcome import Outcome
@@ -66,7 +67,7 @@ class DiffusionModel(GenerativeModule):
         likelihood: How the test computes −log p along the probability-flow ODE; by default the exact trace in
             up to 16 dimensions, else one Hutchinson probe.
         likelihood_samples: Test samples whose likelihood is computed, 0 for none; by default all in up to 16
-            dimensions, else 128.
+            dimensions, else 128; none where no flow reaches the process's end, such as `CosineVP(t_max=1)`.
         backbone: The network; an MLP for points and a U-Net for images where omitted.
         **kwargs: See `GenerativeModule`.
     """
@@ -119,6 +120,13 @@ class DiffusionModel(GenerativeModule):
             Dopri5(rtol=1e-4, atol=1e-4), trace="exact" if exact else "hutchinson"
         )
         self.likelihood_samples = likelihood_limit(likelihood_samples, self.shape)
+        if not flows_to_prior(self.process):
+            if likelihood_samples:
+                raise UsageError(
+                    f"{self.process.describe()} has no likelihood: no flow reaches its t_max, where α = 0",
+                    "set model.likelihood_samples to 0",
+                )
+            self.likelihood_samples = 0
         self._made: tuple[TimeNet, Denoiser] | None = None
 
     def num_labels(self, spec: Spec) -> int:
@@ -242,7 +250,8 @@ class DiffusionModel(GenerativeModule):
             noise = noise_rows(1, 0, 64, self.shape).to(self.device, self.sample_dtype)
             found["paths"] = self.paths(noise)[1].float().cpu().numpy()
             if self.shape == (2,):
-                found |= density(self._log_prob, found["data"], side=61)
+                if flows_to_prior(self.process):
+                    found |= density(self._log_prob, found["data"], side=61)
                 found |= self._directions(found["data"])
         finally:
             self.trained.train(mode)

@@ -29,6 +29,7 @@ from integrand.diffusion import (
     IncompatibleError,
     KarrasGrid,
     Likelihood,
+    LinearFlow,
     LogSNRGrid,
     NoisePrediction,
     PredictorCorrector,
@@ -218,6 +219,9 @@ def test_what_says_nothing_of_the_data_is_refused_there(zero_snr):
             DDIM().sample(model, process, grid, x, steps=4)
     with pytest.raises(GridError, match="rate is infinite"):
         Likelihood(trace="exact").log_prob(model, process, x)
+    line = LinearFlow()  # whose path has rates there, of which noise tells but one
+    with pytest.raises(GridError, match="noise says nothing of the data"):
+        Likelihood(trace="exact").log_prob(gaussian(line, NoisePrediction()), line, x)
 
 
 def test_the_guard_follows_the_dtype_of_the_state():

@@ -21,7 +21,7 @@ from .grids import (
 )
 from .guidance import Guidance
 from .image_to_image import image_to_image
-from .likelihood import Likelihood, LikelihoodResult
+from .likelihood import Likelihood, LikelihoodResult, flows_to_prior
 from .parametrisations import (
     DataPrediction,
     EDMPreconditioning,
@@ -154,6 +154,7 @@ __all__ = [
     "VelocityPrediction",
     "convert",
     "draw_prior",
+    "flows_to_prior",
     "image_to_image",
     "linearise",
     "log_normal",

@@ -103,10 +103,16 @@ class Likelihood:
         """
         if not x.is_floating_point():
             raise IncompatibleError(f"a likelihood of data of {x.dtype}", "convert them with .float()")
-        if process.node(process.t_max).alpha == 0:
+        if not flows_to_prior(process):
             raise GridError(
                 f"α = 0 at t_max of {process.describe()}: the flow's rate is infinite there",
                 "take a process that ends before, such as CosineVP(t_max=0.9946)",
+            )
+        if process.node(process.t_max).alpha == 0 and denoiser.parametrisation.needs_signal:
+            kind = denoiser.parametrisation.name
+            raise GridError(
+                f"α = 0 at t_max of {process.describe()}, where {kind} says nothing of the data",
+                "take a model that predicts v or data, or a process that ends before",
             )
         if noise is None and isinstance(self.trace, HutchinsonTrace):
             raise IncompatibleError(
@@ -121,3 +127,8 @@ class Likelihood:
             if flow.failed is not None:
                 log_prob = torch.where(flow.failed, torch.nan, log_prob)
         return LikelihoodResult(log_prob, evaluate.nfe, found.z, found.stats)
+
+
+def flows_to_prior(process: Process) -> bool:
+    """Whether the probability flow reaches t_max, where α = 0 only by `Process.path_rates`."""
+    return process.node(process.t_max).alpha > 0 or process.path_rates(process.t_max) is not None

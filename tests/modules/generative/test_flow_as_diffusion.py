@@ -8,12 +8,17 @@ import torch
 from integrand.diffusion import (
     DDIM,
     VP,
+    CosineVP,
     DataPrediction,
     DPMSolverPPMultistep,
+    FlowPrediction,
     IncompatibleError,
+    Likelihood,
+    LinearFlow,
     SampleNoise,
     UniformGrid,
     UniPC,
+    VelocityPrediction,
     convert,
     image_to_image,
 )
@@ -28,7 +33,7 @@ from integrand.modules.generative.paths import IndependentCFM, Lipman, OptimalTr
 from integrand.modules.generative.rectified_flow import RectifiedFlow
 from integrand.modules.generative.sampling import Editing, Sampling
 from integrand.modules.generative.seeded import noise_rows
-from integrand.solvers import Euler
+from integrand.solvers import Dopri5, Euler
 from integrand.spec import Density, VectorSpec
 
 POINTS = VectorSpec("made-up", Density(), 2)
@@ -52,6 +57,35 @@ def exact(**options):
     module = FlowMatching(POINTS, ema=None, **options)
     module.net = Gaussian()
     return module.eval()
+
+
+class Straight(Gaussian):
+    """E[ε − x_0 | x] of the same lines, told the time as `DiffusionModel` tells it, noise at 1."""
+
+    def forward(self, t, x, y=None):
+        low = LinearFlow().t_min
+        return -super().forward(1 - (low + (1 - low) * t), x)
+
+
+def test_a_diffusion_model_of_the_flow_has_its_likelihood():
+    """Of N(MEAN, STD²) at t_min, whose variance is ((1 − t) STD)² + t² and mean (1 − t) MEAN there."""
+    tight = Likelihood(Dopri5(rtol=1e-8, atol=1e-8), trace="exact")
+    kinds = {"process": LinearFlow(), "parametrisation": FlowPrediction(), "likelihood": tight, "ema": None}
+    module = DiffusionModel(POINTS, **kinds).double()
+    module.net = Straight()
+    assert module.likelihood_samples is None  # all
+    x = torch.randn(9, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    t = LinearFlow().t_min
+    there = torch.distributions.Normal((1 - t) * MEAN, math.hypot((1 - t) * STD, t))
+    # errors of each step at 1e-8
+    torch.testing.assert_close(module(x), there.log_prob(x).sum(dim=1), rtol=0, atol=1e-5)
+
+
+def test_what_no_flow_reaches_has_no_likelihood():
+    kinds = {"process": CosineVP(t_max=1.0), "parametrisation": VelocityPrediction()}
+    assert DiffusionModel(POINTS, **kinds).likelihood_samples == 0
+    with pytest.raises(UsageError, match="has no likelihood"):
+        DiffusionModel(POINTS, **kinds, likelihood_samples=5)
 
 
 @pytest.mark.parametrize("family", [FlowMatching, RectifiedFlow, MeanFlow])

@@ -70,6 +70,10 @@ class Process(ABC):
     def diffusion2(self, t: Tensor) -> Tensor:
         """g(t)²."""
 
+    def path_rates(self, t: float) -> tuple[float, float] | None:
+        """α̇ and σ̇ where they are finite at α = 0, unlike f and g²: dx/dt = α̇ E[x_0] + σ̇ E[ε]; else None."""
+        return None
+
     def alpha(self, t: Tensor) -> Tensor:
         """α(t)."""
         return self.log_alpha(t).exp()

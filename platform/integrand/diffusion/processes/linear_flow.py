@@ -58,6 +58,10 @@ class LinearFlow(Process):
         """2t/(1 − t)."""
         return 2 * t / (1 - t)
 
+    def path_rates(self, t: float) -> tuple[float, float]:
+        """−1 and 1."""
+        return -1.0, 1.0
+
     def label(self, t: Tensor) -> Tensor:
         """1000 t, what published flow-matching networks are told."""
         return 1000 * t

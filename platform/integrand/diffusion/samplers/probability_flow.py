@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -14,8 +15,9 @@ from integrand.solvers.options import require_choice
 
 from ..divergence import linearise
 from ..evaluation import Evaluator
-from ..processes import Process
+from ..processes import Node, Process
 from .base import Run, Sampler
+from .transfer import combine
 
 
 class FlowField(nn.Module):
@@ -55,6 +57,9 @@ class FlowField(nn.Module):
             node = self.process.node_at(max(value, self._lowest))
         else:
             node = self.process.node(min(value, self.process.last_time))
+        rates = self.process.path_rates(node.t) if self.variable == "t" else None
+        if rates is not None:
+            return partial(self._along, node, rates)
         time = torch.tensor(node.t, dtype=torch.float64)
         f, g2 = float(self.process.drift(time)), float(self.process.diffusion2(time))
         # λ̇ = −g²/(2σ²) for every linear process
@@ -65,6 +70,12 @@ class FlowField(nn.Module):
             return torch.add(y * (f / rate), noise, alpha=0.5 * g2 / node.sigma / rate)
 
         return slope
+
+    def _along(self, node: Node, rates: tuple[float, float], y: Tensor) -> Tensor:
+        """The field by the rates of the path, which stay finite where nothing of the data is left."""
+        alpha, sigma = rates
+        data = self.evaluate(y, node).data()  # ε = (y − α x_0)/σ
+        return combine(sigma / node.sigma, y, (alpha - sigma * node.alpha / node.sigma, data))
 
     def _marked(self, slope: Tensor) -> tuple[Tensor, Tensor]:
         """The slope with zeros in rows that are not finite, and which are, shape (batch, 1, ...)."""
