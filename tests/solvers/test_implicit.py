@@ -97,7 +97,8 @@ def test_modes_of_autograd_change_nothing(method, wants):
             start = y0.clone().requires_grad_(wants and name == "grad")
             solution = method(rtol=1e-4, atol=1e-4).solve(VanDerPol(), start, [0.0, 5.0, 20.0])
         results[name] = (solution.stats.nfe_forward, solution.stats.accepted, solution.ys.detach().clone())
-        assert solution.stats.nfe_forward < 700
+        # KenCarp4, whose estimate is not damped, takes 1,311, the others below 700
+        assert solution.stats.nfe_forward < 2000
     assert results["grad"][:2] == results["no_grad"][:2] == results["inference"][:2]
     assert torch.equal(results["grad"][2], results["no_grad"][2])
     assert torch.equal(results["grad"][2], results["inference"][2])
@@ -151,13 +152,15 @@ def test_an_explicit_method_needs_many_and_says_why():
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("rtol", [1e-3, 1e-4])
-def test_no_relaxation_jump_is_lost(method, rtol):
+@pytest.mark.parametrize("start", [2.0, 2.0 + 2e-9])
+def test_no_relaxation_jump_is_lost(method, rtol, start):
     """Van der Pol, μ = 1000, to t = 2000: y₁ = 1.70617 after two jumps (Hairer, Wanner, test set of 1996).
 
     A lost jump ends on the other branch, y₁ = -1.7 or so. The time of a jump is out by the global error,
-    and y₁ changes by 1e-3 in a time of one.
+    and y₁ changes by 1e-3 in a time of one. A start next to it tells luck: with a damped estimate KenCarp4 ended
+    anywhere from 1.70 to 1.98, and once at -1.25, by the rounding of the processor.
     """
-    y0 = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
+    y0 = torch.tensor([[start, 0.0]], dtype=torch.float64)
     with torch.no_grad():
         end = method(rtol=rtol, atol=rtol).solve(VanDerPol(), y0, [0.0, 2000.0]).ys[-1, 0, 0]
     assert end == pytest.approx(1.7061677, abs=0.1)

@@ -162,8 +162,9 @@ class DIRKStepper(Stepper):
         with torch.no_grad():
             row = tableau.error_row
             estimate = combine(combine(torch.zeros_like(y), stages, row, h), others, row, h)
-            # damped: the estimate of a stiff component would otherwise not go to zero; Hosea, Shampine (1996)
-            error = system.solve(estimate)
+            # damped: that of a stiff component would otherwise not go to zero; Hosea, Shampine (1996). Not of
+            # an additive method, whose explicit part drives stiff components too: it would hide that error
+            error = system.solve(estimate) if self.explicit is None else estimate
         assert self._origin is not None
         if tableau.stiffly_accurate:
             # f at the end as the stage has it: an evaluation would take the stiff part of its error times J
