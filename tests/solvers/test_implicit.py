@@ -97,8 +97,8 @@ def test_modes_of_autograd_change_nothing(method, wants):
             start = y0.clone().requires_grad_(wants and name == "grad")
             solution = method(rtol=1e-4, atol=1e-4).solve(VanDerPol(), start, [0.0, 5.0, 20.0])
         results[name] = (solution.stats.nfe_forward, solution.stats.accepted, solution.ys.detach().clone())
-        # KenCarp4, whose estimate is not damped, takes 1,311, the others below 700
-        assert solution.stats.nfe_forward < 2000
+        # KenCarp4, whose estimate is not damped, takes 1,311
+        assert solution.stats.nfe_forward < (2000 if method is KenCarp4 else 700)
     assert results["grad"][:2] == results["no_grad"][:2] == results["inference"][:2]
     assert torch.equal(results["grad"][2], results["no_grad"][2])
     assert torch.equal(results["grad"][2], results["inference"][2])
