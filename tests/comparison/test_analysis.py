@@ -212,6 +212,14 @@ def test_another_class_is_named_and_its_options_are_not(make_run):
     assert [len(g.runs) for g in groups] == [2, 2, 2]
 
 
+def test_a_noise_is_named_where_no_plain_net_is_beside_it(make_run):
+    """Otherwise `--baseline resnet` takes the one with noise for the ResNet, silently."""
+    noise = {"class_path": "integrand.modules.noise.StochasticDepth", "init_args": {"survival": 0.5}}
+    runs = [make_run("resnet", s, config={"model": {"init_args": {"noise": noise}}}) for s in range(2)]
+    (groups,) = sort_runs([*runs, *(make_run("revnet", s) for s in range(2))], ACC).parts.values()
+    assert [g.label for g in groups] == ["resnet noise=StochasticDepth", "revnet"]
+
+
 def test_a_taught_family_is_a_group_of_its_own_wherever_its_teachers_lie(make_run):
     def config(teacher):
         return {"model": {"init_args": {"teacher": teacher, "lr": 0.1}}}

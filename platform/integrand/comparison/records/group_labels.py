@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from integrand.record import RunRecord
@@ -13,6 +13,8 @@ from .checkpoints import SUFFIX, checkpoint_label
 
 GroupBy = Literal["family", "config"]
 Key = TypeVar("Key", bound=Hashable)
+
+_NOISE = "model.init_args.noise.class_path"
 
 
 def group_labels(
@@ -71,7 +73,7 @@ def _labels(runs: Sequence[RunRecord], by: GroupBy, data: Mapping[str, Hashable]
     # same in all of them
     differing: dict[str, set[str]] = defaultdict(set)
     for (name, _), siblings in together.items():
-        differing[name] |= _differing(list(siblings.values()))
+        differing[name] |= _differing(list(siblings.values())) | _always_named(siblings.values())
     labels = {
         (name, digest): f"{name} {_distinction(own, differing[name])}".rstrip()
         for (name, digest), own in settings.items()
@@ -113,6 +115,11 @@ def _clashing(
         for digest in siblings
         if any(o != digest and labels[name, o] == labels[name, digest] for o in siblings)
     }
+
+
+def _always_named(siblings: Iterable[Mapping[str, str]]) -> set[str]:
+    """The settings that belong to a name: a family with a noise is another than the plain one, also alone."""
+    return {_NOISE for own in siblings if _NOISE in own}
 
 
 def _differing(siblings: Sequence[Mapping[str, str]]) -> set[str]:
