@@ -4,6 +4,7 @@ import ast
 import graphlib
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,22 @@ def test_light_imports_stay_light(statement, absent):
     result = run(sys.executable, "-c", script)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1].split() == ["LOADED"]
+
+
+def test_published_figures_are_counted_as_their_table_has_them():
+    """Rows move between verdicts; the sentences that sum them up must follow."""
+    text = (ROOT / "docs/results/published.md").read_text()
+    tried, left = text.split("## Could not be tried")
+    rows = [line for line in tried.splitlines() if line.startswith("| ") and not line.startswith("| figure")]
+    verdicts = Counter(line.rstrip("| ").rpartition("| ")[2].split()[0].rstrip(":,;") for line in rows)
+    verdicts["untried"] = sum(line.startswith("| ") for line in left.splitlines()) - 1
+    n = verdicts
+    assert (
+        f"Of the {n.total()} rows {n['reproduced']} are reproduced, {n['partly']} partly, {n['not']} not as released, "
+        f"{n['small']} were tried at small scale only, {n['untried']} could not be tried."
+    ) in text
+    overview = " ".join((ROOT / "docs/results/README.md").read_text().split())
+    assert (
+        f"{n.total()} figures of papers beside ours, with verdicts; {n['reproduced']} are reproduced, "
+        f"{n['untried']} could not be tried"
+    ) in overview
