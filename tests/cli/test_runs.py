@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from integrand.cli.suite_tables import make_console
 from integrand.record import RunRecord
@@ -64,6 +65,21 @@ def test_a_checkpoint_alone_is_enough_to_test(program, trained):
     assert result.returncode == 0, result.stderr
     other = next(r for r in program.runs() if r.info.run_id != trained.info.run_id)
     assert other.data.metrics["solver/test_nfe_forward"] == 8
+
+
+def test_the_last_checkpoint_of_a_run_is_a_measurement_of_its_own(program, trained):
+    """Papers report the last epoch; by default the best is tested, and its figures must stay."""
+    run_id = trained.info.run_id
+    result = program("test", "--run", run_id, "--ckpt_path", "last")
+    assert result.returncode == 0, result.stderr
+    (child,) = [r for r in program.runs() if r.info.run_id != run_id]
+    assert child.data.tags["mlflow.parentRunId"] == run_id
+    last = torch.load(program.artifacts(trained) / "checkpoints/last.ckpt", weights_only=False)["epoch"]
+    record = RunRecord.read(program.artifacts(child) / "record.json")
+    assert record.evaluates == {"run_id": run_id, "epoch": last}
+    result = program("test", "--run", run_id, "--ckpt_path", "best")
+    assert result.returncode == 0, result.stderr
+    assert len(program.runs()) == 2  # what is the default lands in the run
 
 
 def test_resume_lands_in_the_same_run(program, trained):

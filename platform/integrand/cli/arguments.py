@@ -46,8 +46,8 @@ def expand_run(
 
     `--resume` alone takes the newest run.
 
-    A test with other model or data options than the run's own is a different measurement, so it becomes a
-    child run; without them it lands in the run itself.
+    A test with other model or data options than the run's own, or of its last checkpoint, is a different
+    measurement, so it becomes a child run; without them it lands in the run itself.
 
     Args:
         command: `fit`, `validate`, `test` or `predict`.
@@ -69,9 +69,12 @@ def expand_run(
         raise UsageError(
             f"{option} wants a run id", f"integrand {command} {option} latest takes the newest run"
         )
-    checkpoint: Literal["best", "last"] = "last" if command == "fit" else "best"
-    run = look_up(which or "latest", None if line.has("--ckpt_path") else checkpoint)
-    changed = any(word.option.startswith(("--model", "--data", "--recipe", *CONFIG)) for word in line.words)
+    usual: Literal["best", "last"] = "last" if command == "fit" else "best"
+    asked = _checkpoint_of_run(line)
+    run = look_up(which or "latest", None if line.has("--ckpt_path") else asked or usual)
+    changed = asked not in {None, usual} or any(
+        word.option.startswith(("--model", "--data", "--recipe", *CONFIG)) for word in line.words
+    )
     logger = "parent_run_id" if changed and command != "fit" else "run_id"
     content = sections(run.config)
     if not trust:
@@ -87,6 +90,15 @@ def expand_run(
     line.put_first(content, run.config.name)
     if run.checkpoint is not None:
         line.words.append(Word("--ckpt_path", str(run.checkpoint)))
+
+
+def _checkpoint_of_run(line: Line) -> Literal["best", "last"] | None:
+    """Which of a run's checkpoints `--ckpt_path best` or `last` asks for, taken from the line."""
+    for name in ("best", "last"):
+        if Word("--ckpt_path", name) in line.words:
+            line.take("--ckpt_path")
+            return name
+    return None
 
 
 def expand_checkpoint(command: str, line: Line, trust: bool = False) -> None:

@@ -49,7 +49,7 @@ _WHERE = [
 ]
 _RESUME = Option("resume", "[ID]", "go on with a recorded run, by default the newest")
 _RUN = Option("run", "ID", "the recorded run: first letters of its id, its name, latest or best[:QUANTITY]")
-_CHECKPOINT = Option("ckpt_path", "FILE", "a checkpoint; it alone is enough to evaluate")
+_CHECKPOINT = Option("ckpt_path", "FILE", "a checkpoint, alone enough to evaluate; best or last: the run's")
 _TRUST = Option("trust", "", "its configuration may name classes that are not installed")
 
 _DOES = {
