@@ -95,7 +95,7 @@ def expand_run(
 def _checkpoint_of_run(line: Line) -> Literal["best", "last"] | None:
     """Which of a run's checkpoints `--ckpt_path best` or `last` asks for, taken from the line."""
     for name in ("best", "last"):
-        if Word("--ckpt_path", name) in line.words:
+        if line.value("--ckpt_path") == name:
             line.take("--ckpt_path")
             return name
     return None
@@ -112,7 +112,7 @@ def expand_checkpoint(command: str, line: Line, trust: bool = False) -> None:
     Raises:
         UsageError: The checkpoint cannot be read, or names one of a run that is going on.
     """
-    path = next((word.value for word in line.words if word.option == "--ckpt_path"), None)
+    path = line.value("--ckpt_path")
     if command == "fit" or path is None or line.has(*CONFIG, "--model", "--recipe"):
         return
     if path in {"best", "last", "hpc"}:

@@ -75,6 +75,10 @@ class Line:
             for word in self.words
         )
 
+    def value(self, option: str) -> str | None:
+        """The value of the first such option; None where there is none or it has none."""
+        return next((word.value for word in self.words if word.option == option), None)
+
     def take(self, option: str) -> str | None:
         """The value of an option, which is then gone; None where it has none."""
         found = next(word for word in self.words if word.option == option)
